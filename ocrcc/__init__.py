@@ -1,0 +1,33 @@
+"""Train and use text-line recognisers that tell look-alike characters apart.
+
+Importing this package stays light: torch is loaded by the first function that needs it.
+
+>>> from ocrcc import load_recognizer
+>>> reader = load_recognizer("runs/pretrain")  # doctest: +SKIP
+>>> reader.recognize(["line.png"])[0].text  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ocrcc.workflows.predict import LineReader
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load_recognizer"]
+
+
+def load_recognizer(model: str, *, device: str = "auto") -> LineReader:
+    """Load a model and return an object whose ``recognize`` reads line images.
+
+    Args:
+        model: A ``.safetensors`` file, a run folder (its best model) or ``hf://owner/name``.
+        device: ``auto``, ``cpu``, ``cuda`` or any other torch device.
+
+    Raises:
+        ModelError: The model is missing, damaged, or made by a newer version.
+    """
+    from ocrcc.workflows.predict import LineReader
+
+    return LineReader.load(model, device=device)

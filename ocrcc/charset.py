@@ -1,0 +1,247 @@
+"""The ordered symbols that a recogniser can read, and how a label's text is brought to them."""
+
+from __future__ import annotations
+
+import difflib
+import unicodedata
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, get_args
+
+from ocrcc import packaged
+from ocrcc.errors import CharsetError
+
+Normalisation = Literal["none", "nfc", "nfkc", "halfwidth"]
+BLANK = 0
+"""The CTC blank's class; symbol i of a charset is class i + 1."""
+
+_HALFWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+_DOCUMENT_MARKS = (
+    "，。、；：？！“”‘’（）《》〈〉【】〔〕「」『』—…·・•．～￥％＃＄＆＊＋－／＝＠＜＞"
+    "℃°±×÷≤≥≠≈∶√∞∑‰§№→←↑↓△▲□■○●◎◇◆☆★※√￡€†"
+    "①②③④⑤⑥⑦⑧⑨⑩ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩ〇"
+)
+
+
+@dataclass(frozen=True)
+class Charset:
+    """An ordered set of one-character symbols; class 0 is the CTC blank.
+
+    Args:
+        symbols: The characters in class order, without the blank.
+        normalisation: What `normalise` does to a text before it is looked up; it travels with the model.
+        name: What people call it.
+
+    Raises:
+        CharsetError: A symbol is empty, longer than one character, or there twice.
+
+    >>> charset = Charset("abc")
+    >>> charset.encode("cab"), charset.decode([3, 1, 2])
+    ([3, 1, 2], 'cab')
+    """
+
+    symbols: str
+    normalisation: Normalisation = "none"
+    name: str = "custom"
+
+    def __post_init__(self) -> None:
+        if not self.symbols:
+            raise CharsetError(f"charset {self.name!r} is empty", "give at least one character")
+        if self.normalisation not in get_args(Normalisation):
+            raise CharsetError(
+                f"unknown normalisation {self.normalisation!r}", f"one of {', '.join(get_args(Normalisation))}"
+            )
+        if len(self._ids) != len(self.symbols):
+            seen: set[str] = set()
+            twice = [char for char in self.symbols if char in seen or seen.add(char)]  # type: ignore[func-returns-value]
+            raise CharsetError(f"charset {self.name!r} has {describe(twice)} more than once", "keep the first of each")
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {char: index for index, char in enumerate(self.symbols, start=1)}
+
+    @property
+    def num_classes(self) -> int:
+        """C: the symbols and the blank."""
+        return len(self.symbols) + 1
+
+    def __contains__(self, char: object) -> bool:
+        return char in self._ids
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.symbols)
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def id(self, char: str) -> int:
+        """Return a character's class; raises KeyError if it is not in the charset."""
+        return self._ids[char]
+
+    def char(self, class_id: int) -> str:
+        """Return a class's character; the blank has none and gives the empty string."""
+        return self.symbols[class_id - 1] if class_id else ""
+
+    def normalise(self, text: str) -> str:
+        """Bring a text to the form that the charset's model was trained on."""
+        return normalise(text, self.normalisation)
+
+    def missing(self, text: str) -> list[str]:
+        """List the characters of a normalised text that the charset lacks, each once, in order."""
+        return list(dict.fromkeys(char for char in text if char not in self._ids))
+
+    def encode(self, text: str) -> list[int]:
+        """Turn a normalised text into class ids.
+
+        Raises:
+            CharsetError: The text has characters that the charset lacks; all of them are named.
+        """
+        try:
+            return [self._ids[char] for char in text]
+        except KeyError:
+            raise CharsetError(
+                f"charset {self.name!r} lacks {describe(self.missing(text))} of the text {text!r}",
+                "add them to the charset file, or use --charset from-data",
+            ) from None
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Turn class ids into text; blanks are left out, repeats are kept."""
+        return "".join(self.symbols[index - 1] for index in ids if index != BLANK)
+
+    def merge(self, characters: Iterable[str]) -> Charset:
+        """Return a charset with the new ones of ``characters`` appended; known classes keep their ids."""
+        added = "".join(dict.fromkeys(char for char in characters if char not in self._ids))
+        return Charset(self.symbols + added, self.normalisation, self.name)
+
+
+def normalise(text: str, policy: Normalisation) -> str:
+    """Apply a normalisation policy.
+
+    ``halfwidth`` maps only full-width ASCII and the ideographic space to their half-width twins, so that
+    ``①`` and ``℃`` stay what they are, which ``nfkc`` does not grant.
+
+    >>> normalise("ＡＢ１，①", "halfwidth"), normalise("ＡＢ１，①", "nfkc")
+    ('AB1,①', 'AB1,1')
+    """
+    match policy:
+        case "none":
+            return text
+        case "halfwidth":
+            return text.translate(_HALFWIDTH)
+        case _:
+            return unicodedata.normalize(policy.upper(), text)
+
+
+def describe(characters: Iterable[str], limit: int = 20) -> str:
+    """Name characters for a message, with code points, so that invisible ones can be told.
+
+    >>> describe("a")
+    "'a' (U+0061)"
+    """
+    chars = list(characters)
+    shown = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in chars[:limit])
+    return shown + (f" and {len(chars) - limit} more" if len(chars) > limit else "")
+
+
+def lint(symbols: Iterable[str]) -> list[str]:
+    """Report what in a list of characters usually is a mistake; an empty list means nothing was found."""
+    chars = list(symbols)
+    present = set(chars)
+    kinds = {
+        "control characters": [c for c in chars if unicodedata.category(c) == "Cc"],
+        "combining marks": [c for c in chars if unicodedata.combining(c)],
+        "no-break or unusual spaces": [c for c in chars if c != " " and unicodedata.category(c) == "Zs"],
+        "zero-width or formatting characters": [c for c in chars if unicodedata.category(c) == "Cf"],
+        "private-use or unassigned characters": [c for c in chars if unicodedata.category(c) in ("Co", "Cn")],
+        "replacement characters of a wrong decoding": [c for c in chars if c == "\ufffd"],
+        "both the full- and the half-width form of": [
+            c for c in chars if ord(c) in _HALFWIDTH and chr(_HALFWIDTH[ord(c)]) in present
+        ],
+        "characters that NFC writes otherwise": [c for c in chars if unicodedata.normalize("NFC", c) != c],
+    }
+    return [f"{kind}: {describe(found)}" for kind, found in kinds.items() if found]
+
+
+def load_charset(spec: str, normalisation: Normalisation = "none") -> Charset:
+    """Load a charset by name, or from a UTF-8 file with one character a line.
+
+    Raises:
+        CharsetError: There is no such name or file, or the file is malformed (its line is named).
+    """
+    path = packaged.ASSETS / "charsets" / f"{spec}.txt"
+    if spec in (known := packaged.names("charsets", ".txt")):
+        return Charset(_read_symbols(path), normalisation, spec)
+    path = Path(spec)
+    if path.is_file():
+        return Charset(_read_symbols(path), normalisation, path.stem)
+    close = difflib.get_close_matches(spec, known, n=1)
+    raise CharsetError(
+        f"no charset named {spec!r}, and no such file",
+        (f"did you mean {close[0]}? " if close else "") + f"names: {', '.join([*known, 'from-data'])}",
+    )
+
+
+def _read_symbols(path: Path) -> str:
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise CharsetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8") from None
+    first_line: dict[str, int] = {}
+    for number, raw in enumerate(lines, start=1):
+        char = raw.removesuffix("\r")
+        if not char:
+            if number == len(lines):
+                break
+            raise CharsetError(f"{path}:{number}: empty line", "one character a line; a space is a line with one space")
+        if len(char) != 1:
+            raise CharsetError(f"{path}:{number}: {char!r} is {len(char)} characters", "one character a line")
+        if char in first_line:
+            raise CharsetError(f"{path}:{number}: {describe([char])} stands already in line {first_line[char]}")
+        first_line[char] = number
+    return "".join(first_line)
+
+
+def charset_from_text(characters: Iterable[str], normalisation: Normalisation = "none") -> Charset:
+    """Make a charset of all the characters seen, in code point order."""
+    symbols = sorted({char for text in characters for char in normalise(text, normalisation)})
+    return Charset("".join(symbols), normalisation, "from-data")
+
+
+def _codec_characters(codec: str, rows: range, columns: range) -> str:
+    found = []
+    for row in rows:
+        for column in columns:
+            try:
+                char = bytes((row, column)).decode(codec)
+            except UnicodeDecodeError:
+                continue
+            if len(char) == 1 and not 0xE000 <= ord(char) <= 0xF8FF:
+                found.append(char)
+    return "".join(found)
+
+
+def generate(name: str) -> str:
+    """Derive a named charset's symbols from the codecs of Python's standard library and Unicode's ranges.
+
+    ``gb2312`` has the 6,763 hanzi of GB 2312-80 (rows 16 to 87), printable ASCII and `_DOCUMENT_MARKS`;
+    ``gb18030-l1`` has instead of those hanzi the unified ideographs of GB 18030-2022's level 1: U+4E00 to
+    U+9FEF and U+3400 to U+4DB5.
+
+    Raises:
+        CharsetError: No such name.
+    """
+    ascii_symbols = "".join(chr(code) for code in range(0x20, 0x7F))
+    marks = "".join(dict.fromkeys(_DOCUMENT_MARKS))
+    match name:
+        case "digits":
+            return "0123456789"
+        case "ascii":
+            return ascii_symbols
+        case "gb2312":
+            return ascii_symbols + marks + _codec_characters("gb2312", range(0xB0, 0xF8), range(0xA1, 0xFF))
+        case "gb18030-l1":
+            hanzi = "".join(map(chr, [*range(0x4E00, 0x9FF0), *range(0x3400, 0x4DB6)]))
+            return ascii_symbols + marks + hanzi
+    raise CharsetError(f"no charset named {name!r} can be derived", "names: digits, ascii, gb2312, gb18030-l1")

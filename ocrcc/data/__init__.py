@@ -1,0 +1,1 @@
+"""Labelled line images: label files, LMDB datasets, preprocessing, batches."""

@@ -1,0 +1,1 @@
+"""From logits to text, and from labels to frames."""

@@ -1,0 +1,1 @@
+"""Recognisers: the registry, backbones cut from timm, encoders, and model files."""

@@ -1,0 +1,1 @@
+"""Rendered lines: fonts, texts, rendering, and the defects of real documents."""

@@ -1,0 +1,152 @@
+"""What the layers pass to one another, and the letters that name tensor axes everywhere.
+
+N lines in a batch · T frames of a line · D feature width · C classes, the blank (0) among them · L characters
+of a label · H, W pixels · K colour channels (1 or 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One labelled line image.
+
+    Attributes:
+        image: Upright pixels, mode ``L`` or ``RGB``.
+        label: The text it shows, as its maker wrote it.
+        source: Where it came from, for messages: ``labels.txt:17`` or ``train.lmdb#17``.
+    """
+
+    image: Image
+    label: str
+    source: str
+
+
+class LineSource(Protocol):
+    """Something that gives labelled lines by number: a dataset, or a renderer that never ends."""
+
+    name: str
+
+    @property
+    def size(self) -> int | None:
+        """How many lines there are; None if every index up to 2**63 gives a new one."""
+
+    def line(self, index: int) -> Line:
+        """Return line ``index``, counted from 0; the same index always gives the same line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """Lines of one padded width, ready for a recogniser.
+
+    Attributes:
+        images: (N, K, H, W) float32, normalised and padded on the right.
+        frames: (N,) int64, the frames that lie on each line's own pixels; the rest is padding.
+        targets: (N, L) int64 class ids, padded with the blank 0.
+        target_lengths: (N,) int64.
+        labels: The N texts behind the targets, normalised by the charset.
+        sources: Where the N lines came from, for messages.
+    """
+
+    images: Tensor
+    frames: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+    labels: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    def to(self, device: str) -> Batch:
+        """Return the batch with its tensors on ``device``."""
+        moved = {name: getattr(self, name).to(device, non_blocking=True)
+                 for name in ("images", "frames", "targets", "target_lengths")}
+        return Batch(**moved, labels=self.labels, sources=self.sources)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognizerOutput:
+    """What a recogniser computes for a batch.
+
+    Attributes:
+        features: (N, T, D), the input of the last fully connected layer.
+        logits: (N, T, C), before the softmax.
+    """
+
+    features: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharSpan:
+    """One character that was read, and the frames it was read from.
+
+    Attributes:
+        char: The character.
+        confidence: Mean posterior of its class over its frames, 0..1.
+        start: First frame.
+        end: One past the last frame.
+    """
+
+    char: str
+    confidence: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """Another character that the same frames could be.
+
+    Attributes:
+        char: The character.
+        confidence: Its mean posterior over the same frames, 0..1.
+    """
+
+    char: str
+    confidence: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecognizedChar:
+    """One character of a reading, placed on the input image.
+
+    Attributes:
+        char: The character.
+        confidence: Mean posterior over its frames, 0..1.
+        left: First pixel column of the input image.
+        right: One past the last pixel column.
+        margin: Distance to the nearest look-alike's center minus the distance to its own; None where the
+            model has no centers or the character no look-alikes.
+        alternatives: Other characters for the same frames, the likeliest first.
+    """
+
+    char: str
+    confidence: float
+    left: int
+    right: int
+    margin: float | None = None
+    alternatives: tuple[Alternative, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recognition:
+    """What was read on one image.
+
+    Attributes:
+        path: The image, as it was named by the caller.
+        text: The text.
+        confidence: The lowest confidence of its characters, 0..1; 1 minus the highest doubt of a line read
+            as empty.
+        chars: Its characters, in order.
+    """
+
+    path: str
+    text: str
+    confidence: float
+    chars: tuple[RecognizedChar, ...] = field(default=())
