@@ -121,8 +121,19 @@ class TrainConfig:
         problems = []
         if sum(bool(end) for end in (self.steps, self.epochs, self.minutes)) != 1:
             problems.append("give exactly one of steps, epochs and minutes")
-        for name in ("steps", "epochs", "minutes", "warmup", "clip_norm", "workers", "threads", "eval_every",
-                     "save_every", "patience", "weight_decay"):
+        for name in (
+            "steps",
+            "epochs",
+            "minutes",
+            "warmup",
+            "clip_norm",
+            "workers",
+            "threads",
+            "eval_every",
+            "save_every",
+            "patience",
+            "weight_decay",
+        ):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is negative")
         for name in ("batch_size", "learning_rate", "log_every"):

@@ -44,9 +44,7 @@ ConfigFile = Annotated[
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="A .safetensors file, a run folder, or hf://owner/name.")
 ]
-DataOption = Annotated[
-    list[Path], typer.Option("--data", metavar="LMDB", help="Dataset; repeat it for several.")
-]
+DataOption = Annotated[list[Path], typer.Option("--data", metavar="LMDB", help="Dataset; repeat it for several.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON too.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or any torch device.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Lines read at once.")]

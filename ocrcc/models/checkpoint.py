@@ -1,0 +1,267 @@
+"""Model files: one ``.safetensors`` with weights, centers and everything needed to read with them.
+
+Nothing is ever unpickled. The metadata is one JSON text under the key ``ocrcc``; centers are the tensors
+``centers`` (C, D) and ``center_counts`` (C,), weights have the prefix ``model.``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ocrcc import packaged
+from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing
+from ocrcc.errors import ConfigError, DataError, ModelError
+from ocrcc.models.recognizer import Recognizer
+from ocrcc.models.registry import create_model
+
+FORMAT = 1
+_PREFIX = "model."
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A recogniser and what it needs to read.
+
+    Attributes:
+        recognizer: In evaluation mode, float32, on `device`.
+        arch: Its name in the registry.
+        charset: What its classes mean.
+        preprocessing: What its input looks like.
+        centers: (C, D) float32 mean features of the classes, or None.
+        center_counts: (C,) float32, how many characters each center stands on, or None.
+        info: The rest of the metadata: ``step``, ``metrics``, ``config``.
+        path: The file.
+        device: Where the weights are.
+    """
+
+    recognizer: Recognizer
+    arch: str
+    charset: Charset
+    preprocessing: Preprocessing
+    centers: Tensor | None = None
+    center_counts: Tensor | None = None
+    info: Mapping[str, Any]
+    path: Path
+    device: str
+
+
+def resolve(spec: str | Path) -> Path:
+    """Find the file that a model argument means.
+
+    Args:
+        spec: A file, a run folder (its ``best.safetensors``, or ``last`` if there is no best), the name of a
+            shipped model, or ``hf://owner/name`` for ``model.safetensors`` of a hub repository.
+
+    Raises:
+        ModelError: There is no such thing.
+    """
+    text = str(spec)
+    if text.startswith("hf://"):
+        return _from_hub(text.removeprefix("hf://"))
+    path = Path(spec)
+    if path.is_dir():
+        for name in ("best.safetensors", "last.safetensors"):
+            if (path / name).is_file():
+                return path / name
+        raise ModelError(f"{path}: no best.safetensors or last.safetensors in this folder", "give a run folder")
+    if path.is_file():
+        return path
+    shipped = packaged.names("models", ".safetensors")
+    if text in shipped:
+        return packaged.ASSETS / "models" / f"{text}.safetensors"
+    raise ModelError(
+        f"{text}: no such model file or run folder",
+        f"shipped models: {', '.join(shipped)}" if shipped else "train one with ocrcc pretrain",
+    )
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, "model.safetensors"))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"hf://{name}: {error}", "the repository must hold a model.safetensors") from None
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Read a model's metadata without its weights, and without torch tensors.
+
+    Raises:
+        ModelError: The file is missing, damaged, or no model of ours.
+    """
+    try:
+        with safe_open(str(path), framework="np") as file:
+            raw = (file.metadata() or {}).get("ocrcc")
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
+    if raw is None:
+        raise ModelError(f"{path}: a safetensors file, but not a model of ocrcc")
+    try:
+        metadata = json.loads(raw)
+        version = metadata["format"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ModelError(f"{path}: its metadata is damaged") from None
+    if not isinstance(version, int) or version > FORMAT:
+        raise ModelError(f"{path}: made by a newer ocrcc (format {version}, this one reads {FORMAT})", "update ocrcc")
+    return metadata
+
+
+def parse_contract(metadata: Mapping[str, Any], path: str | Path) -> tuple[str, Charset, Preprocessing]:
+    """Get the registry name, charset and preprocessing out of a model's metadata.
+
+    Raises:
+        ModelError: One of them is missing or malformed; it is named.
+    """
+    field = "arch"
+    try:
+        arch = metadata["arch"]
+        if not isinstance(arch, str):
+            raise TypeError("not a text")
+        field = "charset"
+        stored = metadata["charset"]
+        charset = Charset(str(stored["symbols"]), stored["normalisation"], str(stored["name"]))
+        field = "preprocessing"
+        preprocessing = Preprocessing(**metadata["preprocessing"])
+    except (KeyError, TypeError, ConfigError, DataError) as error:
+        raise ModelError(f"{path}: its {field} is damaged: {error}") from None
+    return arch, charset, preprocessing
+
+
+def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
+    """Load a model for reading or for further training.
+
+    Raises:
+        ModelError: It is missing, damaged, of a newer format, or its tensors do not fit its metadata.
+    """
+    path = resolve(spec)
+    metadata = read_metadata(path)
+    arch, charset, preprocessing = parse_contract(metadata, path)
+    recognizer = create_model(arch, charset.num_classes, preprocessing)
+    tensors = _read_tensors(path)
+    weights = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
+    _check_shapes(weights, recognizer.state_dict(), path)
+    recognizer.load_state_dict(weights)
+    centers, counts = tensors.get("centers"), tensors.get("center_counts")
+    wanted = (charset.num_classes, recognizer.feature_width)
+    if centers is not None and (tuple(centers.shape) != wanted or counts is None or counts.shape != wanted[:1]):
+        raise ModelError(f"{path}: its centers are {tuple(centers.shape)}, not {wanted} with a count each")
+    device = pick_device(device)
+    return LoadedModel(
+        recognizer=recognizer.to(device).eval(),
+        arch=arch,
+        charset=charset,
+        preprocessing=preprocessing,
+        centers=None if centers is None else centers.to(device),
+        center_counts=None if counts is None else counts.to(device),
+        info={key: metadata.get(key) for key in ("step", "metrics", "config")},
+        path=path,
+        device=device,
+    )
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ModelError(f"{path}: damaged: {error}") from None
+    return {name: value.float() if value.is_floating_point() else value for name, value in found.items()}
+
+
+def _check_shapes(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
+    problems = [f"lacks {name}" for name in wanted if name not in found]
+    problems += [f"has an unknown {name}" for name in found if name not in wanted]
+    problems += [
+        f"{name} is {tuple(value.shape)}, not {tuple(wanted[name].shape)}"
+        for name, value in found.items()
+        if name in wanted and value.shape != wanted[name].shape
+    ]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ModelError(f"{path}: its weights do not fit its metadata: {'; '.join(problems[:3])}{more}")
+
+
+def pick_device(device: str) -> str:
+    """Turn ``auto`` into the best device here, and check any other name.
+
+    Raises:
+        ModelError: torch does not know the device, or cannot use it here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}", "auto or cpu") from None
+    return device
+
+
+def save_model(
+    path: str | Path,
+    *,
+    recognizer_state: Mapping[str, Tensor],
+    arch: str,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    info: Mapping[str, Any],
+    centers: Tensor | None = None,
+    center_counts: Tensor | None = None,
+    half: bool = False,
+) -> None:
+    """Write a model file; it appears whole or not at all.
+
+    Args:
+        path: Where to.
+        recognizer_state: The recogniser's ``state_dict``.
+        arch: Its registry name.
+        charset: Its charset.
+        preprocessing: Its preprocessing.
+        info: ``step``, ``metrics`` and ``config``, as JSON can hold them.
+        centers: (C, D), or None.
+        center_counts: (C,), or None.
+        half: Store floating-point tensors in float16, for shipping.
+
+    Raises:
+        ModelError: The file cannot be written.
+    """
+    tensors = {_PREFIX + name: value for name, value in recognizer_state.items()}
+    if centers is not None and center_counts is not None:
+        tensors |= {"centers": centers, "center_counts": center_counts.float()}
+    metadata = {
+        "format": FORMAT,
+        "arch": arch,
+        "charset": {"symbols": charset.symbols, "normalisation": charset.normalisation, "name": charset.name},
+        "preprocessing": dataclasses.asdict(preprocessing),
+        **info,
+    }
+    # A copy of each: packed LSTM weights share their storage, which safetensors refuses.
+    plain = {name: _plain(value, half and name != "center_counts") for name, value in tensors.items()}
+    path = Path(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(plain, str(aside), metadata={"ocrcc": json.dumps(metadata, ensure_ascii=False)})
+        with open(aside, "rb+") as file:
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except (OSError, SafetensorError) as error:
+        aside.unlink(missing_ok=True)
+        raise ModelError(f"{path}: cannot be written: {error}") from None
+
+
+def _plain(value: Tensor, half: bool) -> Tensor:
+    value = value.detach().to("cpu", copy=True).contiguous()
+    return value.half() if half and value.is_floating_point() else value
