@@ -1,0 +1,195 @@
+"""Best-path decoding (Graves et al. 2006, section 3.2): the only place that knows how CTC frames collapse.
+
+Everything here works on numpy arrays, so that engines without torch read by the very same code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocrcc.charset import BLANK, Charset
+from ocrcc.errors import ModelError
+from ocrcc.types import Alternative, CharSpan
+
+_RUNS_AT_ONCE = 32
+"""Runs whose posteriors are held at a time; a few megabytes for thousands of classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runs:
+    """The characters of a batch's best paths: runs of one class that is not the blank, ordered by line and frame.
+
+    Attributes:
+        lines: (R,) the line of each run, 0..N-1.
+        classes: (R,) its class.
+        starts: (R,) its first frame.
+        ends: (R,) one past its last frame.
+        num_lines: N.
+    """
+
+    lines: np.ndarray
+    classes: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    num_lines: int
+
+    def line_slices(self) -> list[slice]:
+        """Return, for each of the N lines, which of the runs are its own."""
+        bounds = np.searchsorted(self.lines, np.arange(self.num_lines + 1)).tolist()
+        return [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What was read on one line.
+
+    Attributes:
+        spans: Its characters, in order.
+        alternatives: For each of them, other characters of the same frames, the likeliest first.
+        confidence: The lowest of the characters' confidences; of a line read as empty, the lowest posterior
+            of the blank over its frames.
+    """
+
+    spans: tuple[CharSpan, ...]
+    alternatives: tuple[tuple[Alternative, ...], ...]
+    confidence: float
+
+    @property
+    def text(self) -> str:
+        """The characters in a row."""
+        return "".join(span.char for span in self.spans)
+
+
+def collapse(classes: np.ndarray, frames: np.ndarray) -> Runs:
+    """Collapse frame classes to characters: repeats merge, blanks separate and vanish.
+
+    Args:
+        classes: (N, T) the class of every frame.
+        frames: (N,) how many frames are a line's own; later ones are padding and are not looked at.
+
+    >>> runs = collapse(np.array([[1, 1, 0, 1, 2]]), np.array([5]))
+    >>> runs.classes.tolist(), runs.starts.tolist(), runs.ends.tolist()
+    ([1, 1, 2], [0, 3, 4], [2, 4, 5])
+    """
+    num_lines, num_frames = classes.shape
+    own = np.where(np.arange(num_frames) < np.asarray(frames)[:, None], classes, BLANK)
+    walled = np.pad(own, ((0, 0), (1, 1)), constant_values=BLANK)
+    changes = walled[:, 1:] != walled[:, :-1]
+    # Row by row the k-th start belongs to the k-th end, since runs of a line do not overlap.
+    lines, starts = np.nonzero(changes[:, :-1] & (own != BLANK))
+    _, ends = np.nonzero(changes[:, 1:] & (own != BLANK))
+    return Runs(lines=lines, classes=own[lines, starts], starts=starts, ends=ends + 1, num_lines=num_lines)
+
+
+def texts(classes: np.ndarray, frames: np.ndarray, charset: Charset) -> list[str]:
+    """Collapse the frame classes (N, T) of lines with ``frames`` (N,) frames of their own to their N texts.
+
+    This is all that an evaluation needs, and spares it the posteriors that `decode` computes.
+    """
+    runs = collapse(classes, frames)
+    return [charset.decode(runs.classes[own].tolist()) for own in runs.line_slices()]
+
+
+def decode(logits: np.ndarray, frames: np.ndarray, charset: Charset, *, alternatives: int = 0) -> list[Reading]:
+    """Read a batch: characters with their frames, how sure each is, and what else it could be.
+
+    A character's confidence is the *mean* of its class's posterior over its run. A product would fall with
+    the length of the run, that is with the width of the glyph; the maximum hides that half of the run was
+    doubtful; the mean does neither.
+
+    Args:
+        logits: (N, T, C) scores before the softmax, or log posteriors, which are the same to it.
+        frames: (N,) how many frames are a line's own.
+        charset: What the classes mean.
+        alternatives: How many other characters to name for each character.
+
+    Raises:
+        ModelError: A score that decides is not finite.
+    """
+    best = logits.argmax(-1)
+    _check_finite(logits, best, frames)
+    runs = collapse(best, frames)
+    spans: list[CharSpan] = []
+    others: list[tuple[Alternative, ...]] = []
+    for first in range(0, len(runs.lines), _RUNS_AT_ONCE):
+        measured = _measure(logits, runs, slice(first, first + _RUNS_AT_ONCE), charset, alternatives)
+        spans += measured[0]
+        others += measured[1]
+    readings = []
+    for line, own in enumerate(runs.line_slices()):
+        sure = [span.confidence for span in spans[own]] or [_emptiness(logits[line, : frames[line]])]
+        readings.append(Reading(spans=tuple(spans[own]), alternatives=tuple(others[own]), confidence=min(sure)))
+    return readings
+
+
+def _check_finite(logits: np.ndarray, best: np.ndarray, frames: np.ndarray) -> None:
+    own = np.arange(best.shape[1]) < np.asarray(frames)[:, None]
+    highest = np.take_along_axis(logits, best[..., None], -1)[..., 0]
+    if not np.isfinite(highest[own]).all():
+        raise ModelError(
+            "the model's scores are not finite numbers", "its weights are damaged, or its training diverged"
+        )
+
+
+def _measure(
+    logits: np.ndarray, runs: Runs, group: slice, charset: Charset, alternatives: int
+) -> tuple[list[CharSpan], list[tuple[Alternative, ...]]]:
+    """Return what a group of runs stands for, and the alternatives of each.
+
+    Most frames are blank, so only those of the runs go through the softmax: with thousands of classes it
+    costs more than all the rest of decoding.
+    """
+    classes, starts, ends = runs.classes[group], runs.starts[group], runs.ends[group]
+    lengths = ends - starts
+    offsets = np.cumsum(lengths) - lengths
+    lines = np.repeat(runs.lines[group], lengths)
+    frames = np.arange(len(lines)) + np.repeat(starts - offsets, lengths)
+    posteriors, best = _softmax(logits[lines, frames].astype(np.float32, copy=False))
+    sure = np.add.reduceat(best, offsets) / lengths
+    spans = [
+        CharSpan(char=charset.char(class_id), confidence=confidence, start=start, end=end)
+        for class_id, confidence, start, end in zip(
+            classes.tolist(), sure.tolist(), starts.tolist(), ends.tolist(), strict=True
+        )
+    ]
+    count = max(0, min(alternatives, len(charset) - 1))
+    if not count:
+        return spans, [()] * len(spans)
+    return spans, _alternatives(posteriors, offsets, lengths, classes, charset, count)
+
+
+def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Turn scores (R, C) into posteriors, in place; also return the highest (R,) of each row."""
+    scores -= scores.max(-1, keepdims=True)
+    np.exp(scores, out=scores)
+    best = 1 / scores.sum(-1)
+    scores *= best[:, None]
+    return scores, best
+
+
+def _alternatives(
+    posteriors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, classes: np.ndarray, charset: Charset, count: int
+) -> list[tuple[Alternative, ...]]:
+    """Name the ``count`` characters likeliest by mean posterior over each run's rows, beside its own."""
+    means = posteriors[offsets]
+    for step in range(1, lengths.max()):
+        longer = lengths > step
+        means[longer] += posteriors[offsets[longer] + step]
+    means /= lengths[:, None].astype(np.float32)
+    means[:, BLANK] = -1
+    means[np.arange(len(classes)), classes] = -1
+    top = np.sort(np.argpartition(means, -count, axis=-1)[:, -count:], axis=-1)
+    chances = np.take_along_axis(means, top, -1)
+    order = np.argsort(-chances, axis=-1, kind="stable")
+    top, chances = np.take_along_axis(top, order, -1), np.take_along_axis(chances, order, -1)
+    return [
+        tuple(Alternative(char=charset.char(class_id), confidence=chance) for class_id, chance in pairs)
+        for pairs in map(zip, top.tolist(), chances.tolist())
+    ]
+
+
+def _emptiness(logits: np.ndarray) -> float:
+    """Return the lowest posterior of the blank over a line's frames (T, C); 1 where there are none."""
+    return float(_softmax(logits.astype(np.float32))[0][:, BLANK].min()) if len(logits) else 1.0
