@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from PIL.Image import Image
     from torch import Tensor
 
@@ -42,6 +43,18 @@ class LineSource(Protocol):
         """Return line ``index``, counted from 0; the same index always gives the same line."""
 
 
+class SizedLineSource(LineSource, Protocol):
+    """A dataset: it ends, and knows the size of its images without decoding them."""
+
+    @property
+    def widths(self) -> ndarray:
+        """The images' widths in pixels, one a line."""
+
+    @property
+    def heights(self) -> ndarray:
+        """The images' heights in pixels, one a line."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Batch:
     """Lines of one padded width, ready for a recogniser.
@@ -64,8 +77,10 @@ class Batch:
 
     def to(self, device: str) -> Batch:
         """Return the batch with its tensors on ``device``."""
-        moved = {name: getattr(self, name).to(device, non_blocking=True)
-                 for name in ("images", "frames", "targets", "target_lengths")}
+        moved = {
+            name: getattr(self, name).to(device, non_blocking=True)
+            for name in ("images", "frames", "targets", "target_lengths")
+        }
         return Batch(**moved, labels=self.labels, sources=self.sources)
 
 

@@ -1,0 +1,285 @@
+"""From lines to padded batches: an endless reproducible stream to train on, one ordered pass to measure on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from ocrcc.charset import BLANK, Charset
+from ocrcc.config import Preprocessing
+from ocrcc.data.augment import augment
+from ocrcc.data.transforms import pad, prepare
+from ocrcc.errors import DataError
+from ocrcc.types import Batch, LineSource, SizedLineSource
+
+BATCHES_PER_CHUNK = 16
+"""Lines are drawn a chunk at a time and sorted by width within it, so that little of a batch is padding."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Encoded:
+    pixels: np.ndarray  # (K, H, W)
+    target: list[int]
+    label: str
+    source: str
+
+
+def _encode(
+    label: str, source: str, image: Image.Image, charset: Charset, preprocessing: Preprocessing, strict: bool = True
+) -> _Encoded:
+    """Prepare a line; if not ``strict``, a label that the charset cannot write gets no target."""
+    label = charset.normalise(label)
+    target = charset.encode(label) if strict or not charset.missing(label) else []
+    return _Encoded(pixels=prepare(image, preprocessing), target=target, label=label, source=source)
+
+
+def _collate(lines: Sequence[_Encoded], preprocessing: Preprocessing, width_stride: int) -> Batch:
+    """Pad lines to the widest one's padded width."""
+    widths = [line.pixels.shape[2] for line in lines]
+    targets = [torch.tensor(line.target, dtype=torch.int64) for line in lines]
+    return Batch(
+        images=torch.from_numpy(pad([line.pixels for line in lines], preprocessing.padded_width(max(widths)))),
+        frames=torch.tensor([math.ceil(width / width_stride) for width in widths]),
+        targets=torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=BLANK),
+        target_lengths=torch.tensor([len(target) for target in targets]),
+        labels=tuple(line.label for line in lines),
+        sources=tuple(line.source for line in lines),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingBatch:
+    """A batch and what could not go into it.
+
+    Attributes:
+        batch: The lines.
+        problems: One message for each line of the batch's chunk that could not be read; given once, with
+            the first batch of the chunk.
+    """
+
+    batch: Batch
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixedSource:
+    """A training source, its share of every chunk, and which of its lines take part.
+
+    Attributes:
+        source: The lines.
+        weight: Relative to the other sources' weights.
+        kept: Line indices that take part; None for all of them.
+    """
+
+    source: LineSource
+    weight: float
+    kept: np.ndarray | None = None
+
+    @property
+    def size(self) -> int | None:
+        """How many lines take part; None if they never end."""
+        return self.source.size if self.kept is None else len(self.kept)
+
+
+class TrainingChunks(Dataset):
+    """Chunk number -> its batches, a pure function of the arguments; that is all a resumed run needs.
+
+    Args:
+        sources: What to draw from. Each gives every chunk the same number of lines; a finite one is gone
+            through in a new random order each epoch.
+        charset: Encodes the labels.
+        preprocessing: Of the model.
+        width_stride: Pixels a frame.
+        batch_size: Lines a batch.
+        seed: Of order and augmentation.
+        strength: Of the augmentation, 0..1; never applied to sources without end, which are rendered.
+        rank: Of this process.
+        world: Number of processes; each takes other chunks.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[MixedSource],
+        charset: Charset,
+        preprocessing: Preprocessing,
+        *,
+        width_stride: int,
+        batch_size: int,
+        seed: int,
+        strength: float,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.sources = tuple(sources)
+        self.charset = charset
+        self.preprocessing = preprocessing
+        self.width_stride = width_stride
+        self.batch_size = batch_size
+        self.seed = seed
+        self.strength = strength
+        self.rank = rank
+        self.world = world
+        self.shares = _shares([source.weight for source in self.sources], batch_size * BATCHES_PER_CHUNK)
+        self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    def __getitem__(self, number: int) -> list[TrainingBatch]:
+        number = number * self.world + self.rank
+        lines: list[_Encoded] = []
+        problems: list[str] = []
+        for which, share in enumerate(self.shares):
+            for position in range(number * share, (number + 1) * share):
+                try:
+                    lines.append(self._line(which, position))
+                except DataError as error:
+                    problems.append(error.message)
+        if len(problems) > len(lines):
+            raise DataError(
+                f"{len(problems)} of {len(problems) + len(lines)} lines cannot be read: {problems[0]}",
+                "run ocrcc inspect on the data",
+            )
+        lines += lines[: len(problems)]  # others take the places, so that a step's number tells its data
+        lines.sort(key=lambda line: line.pixels.shape[2])
+        cuts = range(0, len(lines), self.batch_size)
+        batches = [self._collate(lines[cut : cut + self.batch_size]) for cut in cuts]
+        order = np.random.default_rng((self.seed, number)).permutation(len(batches))
+        return [
+            TrainingBatch(batch=batches[index], problems=tuple(problems) if place == 0 else ())
+            for place, index in enumerate(order)
+        ]
+
+    def _line(self, which: int, position: int) -> _Encoded:
+        source = self.sources[which].source
+        line = source.line(self._index(which, position))
+        image = line.image
+        if source.size is not None:
+            image = augment(image, np.random.default_rng((self.seed, which, position)), self.strength)
+        return _encode(line.label, line.source, image, self.charset, self.preprocessing)
+
+    def _collate(self, lines: Sequence[_Encoded]) -> Batch:
+        return _collate(lines, self.preprocessing, self.width_stride)
+
+    def _index(self, which: int, position: int) -> int:
+        mixed = self.sources[which]
+        size = mixed.size
+        if size is None:
+            return position
+        epoch, place = divmod(position, size)
+        if (which, epoch) not in self._orders:
+            self._orders.pop((which, epoch - 2), None)
+            self._orders[which, epoch] = np.random.default_rng((self.seed, which, epoch)).permutation(size)
+        index = int(self._orders[which, epoch][place])
+        return index if mixed.kept is None else int(mixed.kept[index])
+
+
+def _shares(weights: Sequence[float], total: int) -> list[int]:
+    """Split ``total`` lines by weight, with at least one line for each source.
+
+    >>> _shares([1, 3], 100), _shares([1, 1e-9], 100)
+    ([25, 75], [99, 1])
+    """
+    exact = [weight * total / sum(weights) for weight in weights]
+    shares = [max(1, math.floor(share)) for share in exact]
+    shares[int(np.argmax(exact))] += total - sum(shares)
+    return shares
+
+
+def training_batches(chunks: TrainingChunks, *, start: int = 0, workers: int = 0) -> Iterator[TrainingBatch]:
+    """Give batches for ever, beginning with batch ``start``; the same ones whatever the number of workers."""
+    first, skipped = divmod(start, BATCHES_PER_CHUNK)
+    loader: DataLoader[Any] = DataLoader(
+        chunks,
+        batch_size=None,
+        sampler=_CountFrom(first),
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+    for batches in loader:
+        yield from batches[skipped:]
+        skipped = 0
+
+
+class _CountFrom(torch.utils.data.Sampler[int]):
+    def __init__(self, first: int) -> None:
+        self.first = first
+
+    def __iter__(self) -> Iterator[int]:
+        number = self.first
+        while True:
+            yield number
+            number += 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Whole(Dataset):
+    """Batch number -> the lines of it, all of one padded width."""
+
+    source: LineSource
+    batches: Sequence[np.ndarray]
+    charset: Charset
+    preprocessing: Preprocessing
+    width_stride: int
+
+    def __getitem__(self, number: int) -> tuple[list[int], Batch | None, list[str]]:
+        indices, lines, problems = [], [], []
+        for index in self.batches[number]:
+            try:
+                line = self.source.line(int(index))
+            except DataError as error:
+                problems.append(error.message)
+                continue
+            lines.append(_encode(line.label, line.source, line.image, self.charset, self.preprocessing, strict=False))
+            indices.append(int(index))
+        return indices, _collate(lines, self.preprocessing, self.width_stride) if lines else None, problems
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def evaluation_batches(
+    dataset: SizedLineSource,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    width_stride: int,
+    workers: int = 0,
+    on_problem: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[list[int], Batch]]:
+    """Give every readable line once, in batches of one padded width, with the lines' numbers.
+
+    Labels that the charset cannot write stay as they are, but get a target of length 0.
+
+    Args:
+        dataset: The lines.
+        charset: Of the model.
+        preprocessing: Of the model.
+        batch_size: At most so many lines a batch.
+        width_stride: Pixels a frame.
+        workers: Processes that load; 0 loads in this one.
+        on_problem: Called with a message for each line that cannot be read.
+    """
+    padded = np.array(
+        [
+            preprocessing.padded_width(preprocessing.scaled_width(int(width), int(height)))
+            for width, height in zip(dataset.widths, dataset.heights, strict=True)
+        ]
+    )
+    groups = [np.flatnonzero(padded == width) for width in np.unique(padded)]
+    batches = [group[cut : cut + batch_size] for group in groups for cut in range(0, len(group), batch_size)]
+    whole = _Whole(
+        source=dataset, batches=batches, charset=charset, preprocessing=preprocessing, width_stride=width_stride
+    )
+    loader: DataLoader[Any] = DataLoader(whole, batch_size=None, num_workers=workers)
+    for indices, batch, problems in loader:
+        for problem in problems:
+            on_problem(problem)
+        if batch is not None:
+            yield indices, batch
