@@ -1,0 +1,62 @@
+"""Which characters are taken for which: the edits between references and readings, counted by character."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rapidfuzz.distance import Levenshtein
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confusion:
+    """An error that was made ``count`` times.
+
+    Attributes:
+        truth: The character of the reference; empty where the reading has one too many.
+        predicted: The character that was read; empty where it was left out.
+        count: How often.
+    """
+
+    truth: str
+    predicted: str
+    count: int
+
+
+class ConfusionCounter:
+    """Counts the edits of the shortest alignment of each reading with its reference."""
+
+    def __init__(self) -> None:
+        self._pairs: Counter[tuple[str, str]] = Counter()
+
+    def update(self, truth: str, read: str) -> None:
+        """Count the edits of one line."""
+        if truth == read:
+            return
+        for edit in Levenshtein.editops(truth, read):
+            lost = "" if edit.tag == "insert" else truth[edit.src_pos]
+            got = "" if edit.tag == "delete" else read[edit.dest_pos]
+            self._pairs[lost, got] += 1
+
+    def merge(self, other: ConfusionCounter) -> None:
+        """Count everything that ``other`` has counted."""
+        self._pairs.update(other._pairs)
+
+    def substitutions(self) -> tuple[Confusion, ...]:
+        """List the characters read as another one, the most frequent first; ties by code points."""
+        return self._ranked(lambda truth, predicted: bool(truth and predicted))
+
+    def insertions(self) -> tuple[Confusion, ...]:
+        """List the characters read where there are none, the most frequent first."""
+        return self._ranked(lambda truth, _: not truth)
+
+    def deletions(self) -> tuple[Confusion, ...]:
+        """List the characters left out, the most frequent first."""
+        return self._ranked(lambda _, predicted: not predicted)
+
+    def _ranked(self, wanted: Callable[[str, str], bool]) -> tuple[Confusion, ...]:
+        found = [(-count, *pair) for pair, count in self._pairs.items() if wanted(*pair)]
+        return tuple(
+            Confusion(truth=truth, predicted=predicted, count=-negative) for negative, truth, predicted in sorted(found)
+        )

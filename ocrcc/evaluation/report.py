@@ -1,0 +1,246 @@
+"""What an evaluation found: collected line by line, summed up, written as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ocrcc.charset import Charset
+from ocrcc.errors import DataError
+from ocrcc.evaluation.confusions import Confusion, ConfusionCounter
+from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
+
+_NAMED = 100
+"""Unreadable lines that are kept by name; the others are only counted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrongLine:
+    """A line that was not read as its label says.
+
+    Attributes:
+        truth: The label, normalised by the charset.
+        read: What was read.
+        source: Where the line came from.
+        edits: Between the two.
+    """
+
+    truth: str
+    read: str
+    source: str
+    edits: int
+
+    @property
+    def badness(self) -> tuple[float, int]:
+        """Share of it that is wrong, then how much: what the worst lines have most of."""
+        return self.edits / max(len(self.truth), len(self.read), 1), self.edits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """How right the readings of one dataset, or of all of them, are.
+
+    Attributes:
+        name: The dataset, or ``total``.
+        strict: Every character counts, as the charset's normalisation leaves it.
+        folded: Compatibility forms and white space do not count.
+        substitutions: Characters read as others, the most frequent first.
+        insertions: Characters read where there are none.
+        deletions: Characters left out.
+        missing: Characters of the labels that the charset lacks, with their counts, the most frequent first.
+            They stay in the references, so each of them is an error.
+        unreadable: How many lines could not be opened; they are in no other figure.
+        unreadable_named: A message for each of the first of them.
+        worst: The worst lines, the worst first, as many as were asked for.
+        seconds: From opening the dataset to the last reading.
+    """
+
+    name: str
+    strict: Scores
+    folded: Scores
+    substitutions: tuple[Confusion, ...] = ()
+    insertions: tuple[Confusion, ...] = ()
+    deletions: tuple[Confusion, ...] = ()
+    missing: tuple[tuple[str, int], ...] = ()
+    unreadable: int = 0
+    unreadable_named: tuple[str, ...] = ()
+    worst: tuple[WrongLine, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def lines(self) -> int:
+        """Lines compared."""
+        return self.strict.lines
+
+    @property
+    def line_accuracy(self) -> float:
+        """Share of lines read exactly, strict."""
+        return self.strict.line_accuracy
+
+    @property
+    def cer(self) -> float:
+        """Edits / reference characters, strict."""
+        return self.strict.cer
+
+    @property
+    def one_minus_ned(self) -> float:
+        """1 minus the normalised edit distance of ICDAR 2019, strict."""
+        return self.strict.one_minus_ned
+
+    @property
+    def lines_per_second(self) -> float:
+        """Lines read a second, end to end: opening, preprocessing, recogniser, decoding, comparing."""
+        return self.lines / self.seconds if self.seconds else math.nan
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures under the keys of the evaluation format; undefined ones are null."""
+        return {
+            "lines": self.lines,
+            "characters": self.strict.characters,
+            "edits": self.strict.edits,
+            **_rates(self.strict),
+            "folded": {"characters": self.folded.characters, "edits": self.folded.edits, **_rates(self.folded)},
+            "lookalike_chars": None,
+            "lookalike_accuracy": None,
+            "confusions": [
+                {"truth": pair.truth, "predicted": pair.predicted, "count": pair.count} for pair in self.substitutions
+            ],
+            "insertions": [{"predicted": pair.predicted, "count": pair.count} for pair in self.insertions],
+            "deletions": [{"truth": pair.truth, "count": pair.count} for pair in self.deletions],
+            "missing": [{"char": char, "count": count} for char, count in self.missing],
+            "unreadable": self.unreadable,
+            "lines_per_second": _defined(self.lines_per_second),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """What a model reads right and wrong on some datasets.
+
+    Attributes:
+        model: The model file.
+        charset: Its charset's name.
+        normalisation: What its charset does to labels before they are compared.
+        datasets: One for each dataset, in the order given.
+        total: All of them as one set.
+    """
+
+    model: str
+    charset: str
+    normalisation: str
+    datasets: tuple[Metrics, ...]
+    total: Metrics
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the evaluation format: the total's figures, and each dataset's under ``datasets``."""
+        return {
+            "model": self.model,
+            "charset": self.charset,
+            "normalisation": self.normalisation,
+            **self.total.to_json(),
+            "datasets": [{"name": metrics.name, **metrics.to_json()} for metrics in self.datasets],
+        }
+
+    def write_json(self, path: Path) -> None:
+        """Write `to_json` to a file, which appears whole or not at all.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
+        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
+                json.dump(self.to_json(), file, ensure_ascii=False, allow_nan=False, indent=2)
+                file.write("\n")
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(path)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+class Tally:
+    """Collects the readings of a dataset.
+
+    Args:
+        charset: What could be read at all.
+        worst: How many of the worst lines to keep.
+    """
+
+    def __init__(self, charset: Charset, *, worst: int = 0) -> None:
+        self._charset = charset
+        self._keep = worst
+        self._strict = ScoreCounter()
+        self._folded = ScoreCounter()
+        self._confusions = ConfusionCounter()
+        self._missing: Counter[str] = Counter()
+        self._worst: list[WrongLine] = []
+        self._unreadable = 0
+        self._unreadable_named: list[str] = []
+
+    def update(self, truth: str, read: str, source: str) -> None:
+        """Count one reading of a line whose normalised label is ``truth``."""
+        edits = self._strict.update(truth, read)
+        self._folded.update(fold(truth), fold(read))
+        self._confusions.update(truth, read)
+        self._missing.update(char for char in truth if char not in self._charset)
+        if edits and self._keep:
+            self._worst.append(WrongLine(truth=truth, read=read, source=source, edits=edits))
+            if len(self._worst) >= 2 * self._keep + 100:
+                self._trim()
+
+    def update_unreadable(self, message: str) -> None:
+        """Count a line whose image could not be opened."""
+        self._unreadable += 1
+        if len(self._unreadable_named) < _NAMED:
+            self._unreadable_named.append(message)
+
+    def merge(self, other: Tally) -> None:
+        """Count everything that ``other`` has counted."""
+        self._strict.merge(other._strict)
+        self._folded.merge(other._folded)
+        self._confusions.merge(other._confusions)
+        self._missing.update(other._missing)
+        self._worst += other._worst
+        self._trim()
+        self._unreadable += other._unreadable
+        self._unreadable_named = (self._unreadable_named + other._unreadable_named)[:_NAMED]
+
+    def _trim(self) -> None:
+        # The sort is stable: of equally bad lines the first ones stay.
+        self._worst = sorted(self._worst, key=lambda line: line.badness, reverse=True)[: self._keep]
+
+    def summary(self, name: str, seconds: float) -> Metrics:
+        """Return what was found so far, under a name, in so many seconds."""
+        self._trim()
+        return Metrics(
+            name=name,
+            strict=self._strict.summary(),
+            folded=self._folded.summary(),
+            substitutions=self._confusions.substitutions(),
+            insertions=self._confusions.insertions(),
+            deletions=self._confusions.deletions(),
+            missing=tuple(sorted(self._missing.items(), key=lambda item: (-item[1], item[0]))),
+            unreadable=self._unreadable,
+            unreadable_named=tuple(self._unreadable_named),
+            worst=tuple(self._worst),
+            seconds=seconds,
+        )
+
+
+def _rates(scores: Scores) -> dict[str, float | None]:
+    return {
+        "line_accuracy": _defined(scores.line_accuracy),
+        "cer": _defined(scores.cer),
+        "one_minus_ned": _defined(scores.one_minus_ned),
+    }
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None

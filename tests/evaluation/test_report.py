@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ocrcc.charset import Charset
+from ocrcc.errors import DataError
+from ocrcc.evaluation.report import EvaluationResult, Tally
+
+CHARSET = Charset("自己已巳abc, ")
+
+
+def tally(*lines, worst=0):
+    result = Tally(CHARSET, worst=worst)
+    for number, (truth, read) in enumerate(lines, start=1):
+        result.update(truth, read, f"set#{number}")
+    return result
+
+
+def result_of(*metrics):
+    return EvaluationResult(
+        model="m.safetensors", charset="custom", normalisation="none", datasets=metrics, total=metrics[0]
+    )
+
+
+def test_strict_and_folded_differ_only_in_forms_and_spaces():
+    metrics = tally(("a, b", "ａ，b"), ("己", "已")).summary("set", 2.0)
+    assert (metrics.line_accuracy, metrics.folded.line_accuracy) == (0, 0.5)
+    assert metrics.cer == pytest.approx(4 / 5)
+    assert metrics.folded.cer == pytest.approx(1 / 4)
+    assert metrics.lines_per_second == 1.0
+
+
+def test_a_character_that_the_charset_lacks_stays_in_the_reference():
+    metrics = tally(("自巴己", "自己"), ("巴𠮷", "")).summary("set", 1.0)
+    assert metrics.missing == (("巴", 2), ("𠮷", 1))
+    assert metrics.strict.characters == 5
+    assert metrics.cer == pytest.approx(3 / 5)
+
+
+def test_the_worst_lines_are_the_worst_however_many_there_were():
+    lines = [("abcabc", "abcab" + "b" * (number % 3)) for number in range(1000)] + [("abc", ""), ("ab", "")]
+    metrics = tally(*lines, worst=4).summary("set", 1.0)
+    assert [(line.truth, line.read, line.source) for line in metrics.worst] == [
+        ("abc", "", "set#1001"),
+        ("ab", "", "set#1002"),
+        ("abcabc", "abcabbb", "set#3"),
+        ("abcabc", "abcabbb", "set#6"),
+    ]
+
+
+def test_right_lines_are_never_among_the_worst():
+    metrics = tally(("a", "a"), ("", ""), ("b", "c"), worst=9).summary("set", 1.0)
+    assert [line.source for line in metrics.worst] == ["set#3"]
+
+
+def test_parts_add_up_to_the_whole():
+    first, second = [("ab", "ac"), ("己", "已")], [("己", "已"), ("x", "a"), ("", "b")]
+    merged = tally(*first, worst=3)
+    other = tally(*second, worst=3)
+    other.update_unreadable("set#9: truncated")
+    merged.merge(other)
+    found = merged.summary("total", 1.0)
+    whole = tally(*first, *second, worst=3).summary("total", 1.0)
+    assert (found.strict, found.folded, found.substitutions) == (whole.strict, whole.folded, whole.substitutions)
+    assert (found.missing, found.insertions) == (whole.missing, whole.insertions)
+    assert [line.truth for line in found.worst] == [line.truth for line in whole.worst]
+    assert (found.unreadable, found.unreadable_named) == (1, ("set#9: truncated",))
+
+
+def test_unreadable_lines_are_counted_but_only_the_first_are_named():
+    counter = tally(("a", "a"))
+    for number in range(250):
+        counter.update_unreadable(f"line {number}")
+    metrics = counter.summary("set", 1.0)
+    assert metrics.unreadable == 250
+    assert metrics.unreadable_named[:2] == ("line 0", "line 1")
+    assert len(metrics.unreadable_named) == 100
+    assert metrics.lines == 1
+
+
+def test_json_has_the_keys_of_the_format(tmp_path):
+    metrics = tally(("自己", "自已"), ("ab", "abc"), ("巴", "")).summary('we"ird\n\x1b[31m', 0.5)
+    path = tmp_path / "result.json"
+    result_of(metrics).write_json(path)
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["lines"] == 3
+    assert written["line_accuracy"] == 0
+    assert written["cer"] == pytest.approx(3 / 5)
+    assert written["one_minus_ned"] == pytest.approx(1 - (1 / 2 + 1 / 3 + 1) / 3)
+    assert written["lookalike_chars"] is written["lookalike_accuracy"] is None
+    assert written["confusions"] == [{"truth": "己", "predicted": "已", "count": 1}]
+    assert written["insertions"] == [{"predicted": "c", "count": 1}]
+    assert written["deletions"] == [{"truth": "巴", "count": 1}]
+    assert written["missing"] == [{"char": "巴", "count": 1}]
+    assert written["lines_per_second"] == 6
+    assert written["folded"]["cer"] == pytest.approx(3 / 5)
+    assert written["datasets"][0]["name"] == 'we"ird\n\x1b[31m'
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_undefined_figures_are_null_not_nan(tmp_path):
+    result_of(tally().summary("set", 0.0)).write_json(tmp_path / "r.json")
+    written = json.loads((tmp_path / "r.json").read_text(), parse_constant=pytest.fail)
+    assert written["lines"] == 0
+    assert written["cer"] is written["line_accuracy"] is written["lines_per_second"] is None
+
+
+def test_an_unwritable_json_file_is_an_error_and_leaves_nothing(tmp_path):
+    with pytest.raises(DataError, match=r"no/such/r\.json: cannot be written"):
+        result_of(tally().summary("set", 0.0)).write_json(tmp_path / "no" / "such" / "r.json")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(DataError, match="cannot be written"):
+        result_of(tally().summary("set", 0.0)).write_json(tmp_path / "folder.json")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder.json"]
