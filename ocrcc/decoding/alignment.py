@@ -1,0 +1,259 @@
+"""CTC forced alignment: which frames of a line belong to which character of its label.
+
+A label of L characters is a chain of S = 2 L + 1 states: blank, character, blank, …, blank. A path moves on by
+nothing, by one state, or by two where that skips a blank between different characters (Graves et al. 2006,
+section 4.1). Everything here is batched over the lines and their states and loops over the frames alone,
+without asking the device for a value, and under no gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Kind = Literal["peak", "mean", "soft"]
+_LINES_AT_ONCE = 8  # logsumexp copies what it reduces; a few lines at a time keep that copy in the cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """Where the characters of N labels lie. Padding and lines that are not aligned hold zeros.
+
+    Attributes:
+        start: (N, L) int64, first frame of a character.
+        end: (N, L) int64, one past its last frame.
+        peak: (N, L) int64, the frame between them on which its posterior is highest.
+        posterior: (N, L), mean posterior of the character over its frames, 0..1.
+        score: (N,), log-probability of the best path; -inf where there is none.
+        aligned: (N,) bool; false for an empty label and where the frames are fewer than the characters and
+            the blanks that must stand between repeated ones.
+        mask: (N, L) bool, the characters of aligned lines.
+        occupancy: (N, L, T), probability of a character to hold a frame, over all paths; None unless asked for.
+    """
+
+    start: Tensor
+    end: Tensor
+    peak: Tensor
+    posterior: Tensor
+    score: Tensor
+    aligned: Tensor
+    mask: Tensor
+    occupancy: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedFeatures:
+    """The M characters of a batch's aligned lines, one row each.
+
+    Attributes:
+        features: (M, D), differentiable.
+        classes: (M,) int64 class ids.
+        lines: (M,) int64, the line of the batch that a character belongs to.
+        positions: (M,) int64, its place in the label.
+    """
+
+    features: Tensor
+    classes: Tensor
+    lines: Tensor
+    positions: Tensor
+
+
+def required_frames(targets: Tensor, target_lengths: Tensor) -> Tensor:
+    """Count the frames (N,) that CTC needs at least: the characters, and a blank between repeated ones."""
+    repeats = (targets[:, 1:] == targets[:, :-1]) & _within(targets[:, 1:], target_lengths - 1)
+    return target_lengths + repeats.sum(1)
+
+
+@torch.no_grad()
+def align(
+    logits: Tensor,
+    frames: Tensor,
+    targets: Tensor,
+    target_lengths: Tensor,
+    *,
+    normalized: bool = False,
+    soft: bool = False,
+) -> Alignment:
+    """Find the best path of each label through its line's frames (Viterbi).
+
+    Args:
+        logits: (N, T, C) of any float type; the work is done in float32, or float64 if that is what comes.
+        frames: (N,) frames that lie on each line's own pixels.
+        targets: (N, L) class ids, padded with anything.
+        target_lengths: (N,).
+        normalized: Whether ``logits`` are log-probabilities already, which saves a pass over them.
+        soft: Compute `Alignment.occupancy` too.
+    """
+    with torch.autocast(logits.device.type, enabled=False):
+        blank, chars = _emissions(logits, targets, normalized)
+        frames = frames.clamp(max=logits.shape[1])
+        aligned = (target_lengths > 0) & (frames >= required_frames(targets, target_lengths))
+        mask = _within(targets, target_lengths) & aligned[:, None]
+        if not chars.numel():
+            return _nothing(chars, mask)
+
+        lattice = _Lattice.build(blank, chars, frames, targets, target_lengths)
+        path, score = lattice.best_path()
+        states = torch.arange(1, 2 * targets.shape[1], 2, device=path.device).repeat(len(path), 1)
+        start, end = torch.searchsorted(path, states), torch.searchsorted(path, states + 1)
+        time = torch.arange(logits.shape[1], device=path.device)[:, None]
+        span = (time >= start[:, None]) & (time < end[:, None])  # (N, T, L)
+        posterior = (chars.exp() * span).sum(1) / span.sum(1).clamp(min=1)
+        return Alignment(
+            start=start * mask,
+            end=end * mask,
+            peak=chars.masked_fill(~span, -torch.inf).argmax(1) * mask,
+            posterior=posterior.masked_fill(~mask, 0.0),
+            score=score.masked_fill(~aligned, -torch.inf),
+            aligned=aligned,
+            mask=mask,
+            occupancy=lattice.occupancy().masked_fill(~mask[:, :, None], 0.0) if soft else None,
+        )
+
+
+def gather_features(features: Tensor, alignment: Alignment, targets: Tensor, kind: Kind = "peak") -> AlignedFeatures:
+    """Take one feature per aligned character; differentiable with respect to the features.
+
+    Args:
+        features: (N, T, D).
+        alignment: Of the same lines.
+        targets: (N, L) class ids.
+        kind: ``peak`` takes the frame of the highest posterior, ``mean`` the mean over the character's frames,
+            ``soft`` the mean weighted by its occupancy over all paths (`align` with ``soft``).
+    """
+    lines, positions = alignment.mask.nonzero(as_tuple=True)
+    if kind == "peak":
+        rows = features[lines, alignment.peak[lines, positions]]
+    else:
+        weights = _weights(alignment, kind, features.shape[1])
+        with torch.autocast(features.device.type, enabled=False):
+            rows = (weights.to(features.dtype) @ features)[lines, positions]
+    return AlignedFeatures(features=rows, classes=targets[lines, positions], lines=lines, positions=positions)
+
+
+def _weights(alignment: Alignment, kind: Kind, num_frames: int) -> Tensor:
+    """Return (N, L, T) weights that sum to one over the frames of each aligned character."""
+    if kind == "soft":
+        if alignment.occupancy is None:
+            raise ValueError("soft features need align(..., soft=True)")
+        weights = alignment.occupancy
+    else:
+        time = torch.arange(num_frames, device=alignment.start.device)
+        span = (time >= alignment.start[:, :, None]) & (time < alignment.end[:, :, None])
+        weights = span.to(alignment.posterior.dtype)
+    return weights / weights.sum(2, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def _nothing(chars: Tensor, mask: Tensor) -> Alignment:
+    """Return the alignment of a batch without lines, frames or characters."""
+    place = torch.zeros_like(mask, dtype=torch.int64)
+    return Alignment(
+        start=place,
+        end=place,
+        peak=place,
+        posterior=torch.zeros_like(place, dtype=chars.dtype),
+        score=chars.new_full(mask.shape[:1], -torch.inf),
+        aligned=torch.zeros_like(mask[:, 0]) if mask.shape[1] else mask.any(1),
+        mask=torch.zeros_like(mask),
+        occupancy=chars.new_zeros(*mask.shape, chars.shape[1]),
+    )
+
+
+def _within(targets: Tensor, target_lengths: Tensor) -> Tensor:
+    """Mark (N, L) the places of a padded label that are its own."""
+    return torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
+
+
+def _emissions(logits: Tensor, targets: Tensor, normalized: bool) -> tuple[Tensor, Tensor]:
+    """Pick the log-probabilities of the blank (N, T, 1) and of the labels' characters (N, T, L)."""
+    dtype = torch.promote_types(logits.dtype, torch.float32)
+    columns = targets.clamp(0, logits.shape[2] - 1)[:, None].expand(-1, logits.shape[1], -1)
+    blank, chars = logits[:, :, :1].to(dtype), logits.gather(2, columns).to(dtype)
+    if normalized:
+        return blank, chars
+    parts = [part.to(dtype).logsumexp(2, keepdim=True) for part in logits.split(_LINES_AT_ONCE)]
+    normalizer = torch.cat(parts) if parts else blank
+    return blank - normalizer, chars - normalizer
+
+
+@dataclass(frozen=True)
+class _Lattice:
+    """The states of N labels against T frames, laid out so that one recursion serves all lines.
+
+    Past its own frames a line may only be in its last blank, at no cost. So every line ends at frame T, and
+    going backwards in time every line starts there, whatever its length: no frame needs a mask of its own.
+
+    Attributes:
+        emissions: (N, T, S) log-probabilities of the states.
+        skip: (N, S), 0 where a path may go from a state to the next but one, -inf elsewhere.
+        last: (N, S), 0 at each label's last blank, -inf elsewhere.
+    """
+
+    emissions: Tensor
+    skip: Tensor
+    last: Tensor
+
+    @classmethod
+    def build(cls, blank: Tensor, chars: Tensor, frames: Tensor, targets: Tensor, target_lengths: Tensor) -> _Lattice:
+        num_lines, num_frames, length = chars.shape
+        emissions = blank.expand(-1, -1, 2 * length + 1).contiguous()
+        emissions[:, :, 1::2] = chars
+        states = torch.arange(2 * length + 1, device=chars.device)
+        last = chars.new_zeros(num_lines, 2 * length + 1)
+        last.masked_fill_(states != 2 * target_lengths[:, None], -torch.inf)
+        own = torch.arange(num_frames, device=chars.device) < frames[:, None]
+        emissions = torch.where(own[:, :, None], emissions, last[:, None])
+        skip = torch.full_like(last, -torch.inf)
+        skip[:, 1:-2:2] = skip[:, 1:-2:2].masked_fill(targets[:, 1:] != targets[:, :-1], 0.0)
+        return cls(emissions, skip, last)
+
+    def best_path(self) -> tuple[Tensor, Tensor]:
+        """Return the states (N, T) of the best paths and their scores (N,)."""
+        ahead = self._scan(self.emissions, self.skip, self.last, torch.maximum)
+        stay, go, skip = ahead[1:, :, :-2], ahead[1:, :, 1:-1], ahead[1:, :, 2:] + self.skip
+        # how many states to move after each frame; in one byte, for this is the largest array of all
+        moves = (go > stay).to(torch.int8).masked_fill_(skip > torch.maximum(stay, go), 2)
+        score, state = ahead[0, :, :2].max(1, keepdim=True)
+        path = [state]
+        for move in moves[:-1].unbind():
+            state = state + move.gather(1, state)
+            path.append(state)
+        return torch.cat(path, dim=1), score[:, 0]
+
+    def occupancy(self) -> Tensor:
+        """Return the probability (N, L, T) that a path is in a character's state at a frame (forward-backward)."""
+        # the same recursion forwards in time: the lattice turned round in frames and states
+        first = torch.full_like(self.last, -torch.inf)
+        first[:, -1] = 0.0
+        skip = self.skip.new_full(self.skip.shape, -torch.inf)
+        skip[:, :-2] = self.skip[:, :-2].flip(1)
+        both = self._scan(
+            torch.cat((self.emissions, self.emissions.flip(1, 2))),
+            torch.cat((self.skip, skip)),
+            torch.cat((self.last, first)),
+            torch.logaddexp,
+        )
+        ahead, behind = both[:-1, :, :-2].chunk(2, dim=1)
+        counted_twice = self.emissions.clamp(min=torch.finfo(self.emissions.dtype).min).transpose(0, 1)
+        joint = ahead + behind.flip(0, 2) - counted_twice  # (T, N, S)
+        total = torch.logaddexp(ahead[0, :, 0], ahead[0, :, 1])
+        return (joint[:, :, 1::2] - total[:, None]).exp().permute(1, 2, 0)
+
+    @staticmethod
+    def _scan(emissions: Tensor, skip: Tensor, last: Tensor, add: Callable[..., Tensor]) -> Tensor:
+        """Return (T + 1, N, S + 2): the best or summed log-probability from each frame on, by its state."""
+        num_lines, num_frames, num_states = emissions.shape
+        ahead = emissions.new_full((num_frames + 1, num_lines, num_states + 2), -torch.inf)
+        ahead[-1, :, :-2] = last
+        score, skipped = torch.empty_like(last), torch.empty_like(last)
+        for frame in range(num_frames - 1, -1, -1):
+            after = ahead[frame + 1]
+            add(after[:, :-2], after[:, 1:-1], out=score)
+            torch.add(after[:, 2:], skip, out=skipped)
+            add(score, skipped, out=score)
+            torch.add(score, emissions[:, frame], out=ahead[frame, :, :-2])
+        return ahead
