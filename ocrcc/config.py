@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ocrcc.errors import ConfigError
@@ -92,7 +93,8 @@ class TrainConfig:
         eval_every: Steps between validations; 0 for only at the end.
         save_every: Steps between saves of ``last``; 0 for only at the end.
         patience: Validations without a better one after which training stops; 0 for never.
-        unknown: What to do with lines that have characters the charset lacks: ``fail``, or ``skip`` and count.
+        unknown: What to do with lines that have characters the charset lacks: ``fail``, or ``skip`` and
+            count.
     """
 
     seed: int = 0
@@ -149,6 +151,42 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """What is trained, on what.
+
+    Attributes:
+        train: Datasets, or synth:PRESET for lines rendered on the fly; repeat it to mix several.
+        mix: Weights of the training sources, in their order; without it, datasets count by their lines and
+            rendered lines as much as all datasets together.
+        val: Datasets to validate on.
+        corpus: Text files for rendered lines.
+        arch: A name of ocrcc models, or timm/NAME.
+        charset: A name, a file, or from-data; by default that of the model to start from, else from-data.
+        normalisation: Of labels; by default that of the model to start from, else none.
+        init_from: A model whose weights to start from; known characters keep their classifier rows.
+        height: Pixels that lines are scaled to.
+        channels: 1 for grey, 3 for colour.
+    """
+
+    train: tuple[str, ...] = ()
+    mix: tuple[float, ...] = ()
+    val: tuple[str, ...] = ()
+    corpus: tuple[str, ...] = ()
+    arch: str = "hgnetv2_b0"
+    charset: str = ""
+    normalisation: Literal["", "none", "nfc", "nfkc", "halfwidth"] = ""
+    init_from: str = ""
+    height: int = Preprocessing.height
+    channels: int = Preprocessing.channels
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ConfigError("nothing to train on", "give --train LMDB, or --train synth:documents")
+        if self.mix and (len(self.mix) != len(self.train) or min(self.mix) <= 0):
+            raise ConfigError("mix must give each training source a positive weight")
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildConfig:
     """How labelled images become a dataset.
 
@@ -175,3 +213,137 @@ class BuildConfig:
             raise ConfigError(f"val_fraction is {self.val_fraction}, not in 0..1")
         if self.workers < 0 or self.max_pixels <= 0:
             raise ConfigError("workers and max_pixels cannot be negative")
+
+
+KEPT_FOR_TESTS = ("gbsn00lp*", "BabelStoneHan*", "SmileySans-Oblique*", "TW-Sung*")
+"""Fonts that no training line may show, so that tests on them are tests on unseen fonts."""
+_OTHER_REGIONS = (
+    "* CJK JP *",
+    "* CJK KR *",
+    "* CJK TC *",
+    "* CJK HK *",
+    "Noto Sans Mono CJK *",
+    "* UKai [HT]*",
+    "* UMing [HT]*",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthConfig:
+    """What synthetic lines say and look like. Presets in ``assets/presets/synth-*.toml`` change the defaults.
+
+    Attributes:
+        texts: How often each kind of text is drawn: ``corpus`` (pieces of the corpus files), ``words`` (whole
+            lines of the word lists), ``lexicon`` (words of documents that ship with the package),
+            ``templates``, ``balanced`` (every class of the charset as often as any other) and ``mixed``
+            (several of these in one line). Kinds without any source are left out.
+        corpus: Text files, UTF-8 or GB 18030.
+        words: Text files with one word a line.
+        templates: A file of templates; empty for those that ship with the package.
+        min_length: Characters.
+        max_length: Ems: an ideograph counts one, an ASCII character half.
+        lookalikes: The groups whose members are swapped: a shipped name, a TSV file, or empty for none.
+        lookalike_fraction: Share of the lines in which characters are swapped for their look-alikes, 0..1.
+        minimal_pairs: Draw lines in pairs that differ in one character.
+        fonts: A folder of fonts; empty for all that fontconfig finds.
+        exclude: Patterns of file names or ``Family Style`` names of fonts that are left out.
+        font_weights: How often fonts are chosen, by pattern, against 1 for a family of no pattern.
+        latin: Share of the lines in which ASCII stands in a Latin font beside the other font, 0..1.
+        height: Pixels; the lowest and highest line.
+        appearance: Strength of all effects, 0 (clean print) to 1 (the documents of an archive).
+        effects: Probability of single effects, in place of their defaults.
+    """
+
+    texts: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "corpus": 0.4,
+            "words": 0.1,
+            "lexicon": 0.1,
+            "templates": 0.26,
+            "balanced": 0.1,
+            "mixed": 0.04,
+        }
+    )
+    corpus: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    templates: str = ""
+    min_length: int = 1
+    max_length: int = 40
+    lookalikes: str = "gb2312"
+    lookalike_fraction: float = 0.1
+    minimal_pairs: bool = False
+    fonts: str = ""
+    exclude: tuple[str, ...] = KEPT_FOR_TESTS + _OTHER_REGIONS
+    font_weights: Mapping[str, float] = field(default_factory=dict)
+    latin: float = 0.4
+    height: tuple[int, int] = (16, 64)
+    appearance: float = 1.0
+    effects: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = []
+        if unknown := set(self.texts) - {"corpus", "words", "lexicon", "templates", "balanced", "mixed"}:
+            problems.append(f"texts has unknown kinds {', '.join(sorted(unknown))}")
+        if any(weight < 0 for weight in self.texts.values()) or not sum(self.texts.values()) > 0:
+            problems.append("texts needs weights of 0 and more, not all 0")
+        if not 1 <= self.min_length <= self.max_length <= 400:
+            problems.append(f"lengths {self.min_length}..{self.max_length} are not in 1..400")
+        for name in ("lookalike_fraction", "latin", "appearance"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)}, not 0..1")
+        if any(not 0 <= chance <= 1 for chance in self.effects.values()):
+            problems.append("effects are probabilities, 0..1")
+        if any(weight < 0 for weight in self.font_weights.values()):
+            problems.append("font_weights cannot be negative")
+        if len(self.height) != 2 or not 12 <= self.height[0] <= self.height[1] <= 256:
+            problems.append(f"height {self.height} is not a range within 12..256")
+        if problems:
+            raise ConfigError("synth: " + "; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How a model is measured.
+
+    Attributes:
+        batch_size: Lines read at once.
+        workers: Processes that load; 0 loads in the main process.
+        threads: CPU threads of the recogniser; 0 lets torch decide.
+        worst: How many of the worst lines to list.
+    """
+
+    batch_size: int = 32
+    workers: int = 2
+    threads: int = 0
+    worst: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size <= 0:
+            raise ConfigError("batch_size is not positive")
+        if min(self.workers, self.threads, self.worst) < 0:
+            raise ConfigError("workers, threads and worst cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """How images are read.
+
+    Attributes:
+        batch_size: Lines read at once.
+        window: How many images may wait for others of their width; results keep the order of the input.
+        workers: Threads that open images.
+        threads: CPU threads of the recogniser; 0 lets torch decide.
+        alternatives: How many other characters to name for each character.
+    """
+
+    batch_size: int = 32
+    window: int = 1024
+    workers: int = 2
+    threads: int = 0
+    alternatives: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.window, self.workers) <= 0:
+            raise ConfigError("batch_size, window and workers must be positive")
+        if min(self.threads, self.alternatives) < 0:
+            raise ConfigError("threads and alternatives cannot be negative")

@@ -66,3 +66,10 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     app()
+
+
+# commands: they import render and options from this package, so they come last
+from ocrcc.cli import models, pretrain
+
+app.command("pretrain")(pretrain.command)
+app.command("models")(models.command)

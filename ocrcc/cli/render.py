@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-out = Console(highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
 """Results."""
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 """Progress, logs, warnings."""

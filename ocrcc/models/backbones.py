@@ -17,6 +17,7 @@ from ocrcc.errors import ModelError
 
 WIDTH_STRIDE = 4
 _PROBE_WIDTH = 256
+_ADVICE = "take a convolutional backbone whose strides are plain convolutions or poolings, such as hgnetv2_b0"
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
 
 
@@ -36,25 +37,16 @@ class TimmBackbone(nn.Module):
         super().__init__()
         self.body = _build(name, channels)
         probe = torch.zeros(1, channels, height, _PROBE_WIDTH)
-        _keep_width(self.body, probe)
         try:
-            shape = self._run(probe).shape
-        except RuntimeError as error:
-            raise ModelError(f"timm/{name} cannot be cut to width stride {WIDTH_STRIDE}: {error}") from None
+            _keep_width(self.body, probe)
+            shape = tuple(_run(self.body, probe).shape)
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise ModelError(f"timm/{name} does not run on lines {height} pixels high: {error}", _ADVICE) from None
         if len(shape) != 4 or shape[3] * WIDTH_STRIDE != _PROBE_WIDTH:
             raise ModelError(
-                f"timm/{name} cannot be cut to width stride {WIDTH_STRIDE}: {_PROBE_WIDTH} pixels give {tuple(shape)}",
-                "take a convolutional backbone whose strides are plain convolutions or poolings",
+                f"timm/{name} cannot be cut to width stride {WIDTH_STRIDE}: {_PROBE_WIDTH} pixels give {shape}", _ADVICE
             )
         self.feature_width = int(shape[1])
-
-    def _run(self, images: Tensor) -> Tensor:
-        training = self.body.training
-        self.body.eval()
-        with torch.no_grad():
-            features = self.body(images)[-1]
-        self.body.train(training)
-        return features
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (N, K, H, W) into frames (N, T, D) with T = W / 4."""
@@ -69,9 +61,7 @@ def _build(name: str, channels: int) -> nn.Module:
     try:
         return timm.create_model(name, features_only=True, in_chans=channels, out_indices=(-1,))
     except (RuntimeError, AttributeError, TypeError, AssertionError, ValueError) as error:
-        raise ModelError(
-            f"timm/{name} gives no feature maps: {error}", "take a convolutional backbone, such as hgnetv2_b0"
-        ) from None
+        raise ModelError(f"timm/{name} gives no feature maps: {error}", _ADVICE) from None
 
 
 def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
@@ -87,19 +77,22 @@ def _keep_width(body: nn.Module, probe: Tensor) -> None:
             too_late.append(layer)
 
     hooks = [layer.register_forward_pre_hook(look) for layer in body.modules() if isinstance(layer, _STRIDED)]
-    training = body.training
-    body.eval()
     try:
-        with torch.no_grad():
-            body(probe)
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ModelError(f"this backbone does not run on lines {probe.shape[-2]} pixels high: {error}") from None
+        _run(body, probe)
     finally:
         for hook in hooks:
             hook.remove()
-    body.train(training)
     for layer in dict.fromkeys(too_late):
         _stride_height_only(layer)
+
+
+def _run(body: nn.Module, probe: Tensor) -> Tensor:
+    """Return the last feature map of a probe, with no trace left in the normalisation layers."""
+    body.eval()
+    with torch.no_grad():
+        features = body(probe)[-1]
+    body.train()
+    return features
 
 
 def _stride_height_only(layer: nn.Module) -> None:

@@ -1,0 +1,77 @@
+"""What pretraining and fine-tuning show while they run and when they end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ocrcc.cli import render
+
+if TYPE_CHECKING:
+    from ocrcc.workflows.train import LogEntry, TrainResult
+
+_LINE_EVERY = 30.0  # seconds between lines where there is no terminal to draw a bar on
+
+
+class TrainingDisplay:
+    """A progress bar on a terminal, a line now and then elsewhere; every validation gets its line.
+
+    Args:
+        name: What is running.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._bar = Progress(
+            TextColumn(name),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}% {task.fields[figures]}"),
+            TimeElapsedColumn(),
+            console=render.err,
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        self._task = self._bar.add_task(name, total=1.0, figures="starting")
+        self._shown = 0.0
+
+    def __enter__(self) -> TrainingDisplay:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def log(self, entry: LogEntry) -> None:
+        """Show an entry of the training loop."""
+        losses = " ".join(f"{name} {value:.3f}" for name, value in entry.scalars.items() if name != "learning_rate")
+        left = _minutes(entry.seconds_left)
+        figures = f"step {entry.step} {losses} {entry.lines_per_second:.0f} lines/s {left} left"
+        self._bar.update(self._task, completed=entry.progress, figures=figures)
+        if entry.validation:
+            measured = " ".join(f"{name} {value:.4f}" for name, value in entry.validation.items())
+            render.notice(f"step {entry.step}: loss {entry.scalars['loss']:.4f} | {measured} | {left} left")
+        elif self._bar.disable and time.monotonic() - self._shown > _LINE_EVERY:
+            render.notice(f"{entry.progress:4.0%} {figures}")
+            self._shown = time.monotonic()
+
+
+def _minutes(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
+
+
+def show_result(result: TrainResult) -> None:
+    """Show how a run ended, and what took no part in it."""
+    ended = " (no better for long enough)" if result.stopped_early else ""
+    render.out.print(f"{result.steps} steps in {_minutes(result.seconds)}{ended}: {render.harmless(str(result.out))}")
+    if result.best:
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items())
+        render.out.print(f"best at step {result.best_step}: {figures}")
+    render.warn_each(
+        "times a line took no part: its label needs more frames than it has", result.unfit_names, result.unfit_lines
+    )
+    render.warn_each("lines could not be read", list(result.unreadable))

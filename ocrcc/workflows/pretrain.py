@@ -1,0 +1,165 @@
+"""``ocrcc pretrain``: a recogniser from nothing, or from another's weights, by CTC alone."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import set_seed
+from torch import nn
+
+from ocrcc.charset import Charset, load_charset
+from ocrcc.config import PretrainConfig, Preprocessing, TrainConfig
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.models.checkpoint import LoadedModel, load_model
+from ocrcc.models.registry import create_model
+from ocrcc.models.transfer import Transfer, transfer
+from ocrcc.workflows.evaluate import evaluate_dataset
+from ocrcc.workflows.objective import CtcObjective
+from ocrcc.workflows.sources import Sources, charset_of, check_paths, check_validation, open_datasets, open_sources
+from ocrcc.workflows.train import LogEntry, Trainee, TrainResult, train
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """What a run will do, known before its first step.
+
+    Attributes:
+        trainee: What is trained.
+        sources: On what.
+        validation: The sets it is measured on.
+        unreadable_characters: Characters of validation sets that the charset lacks, by set.
+        transfer: What came along from another model, if it started from one.
+    """
+
+    trainee: Trainee
+    sources: Sources
+    validation: tuple[LmdbDataset, ...]
+    unreadable_characters: Mapping[str, str]
+    transfer: Transfer | None
+
+
+def pretrain(
+    task: PretrainConfig,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    on_start: Callable[[Prepared], None] = lambda _: None,
+    on_log: Callable[[LogEntry], None] = lambda _: None,
+) -> TrainResult:
+    """Train a recogniser into a run folder.
+
+    Args:
+        task: What to train, on what.
+        config: How.
+        out: The run folder; made here.
+        resume: Go on with the run in ``out``.
+        device: ``auto``, or ``cpu``.
+        on_start: Told what will happen, before the first step.
+        on_log: Told of the run's course.
+
+    Raises:
+        ConfigError: ``out`` holds another run already.
+        CharsetError: The charset lacks characters of the training labels.
+        DataError: A dataset cannot be read, or ``out`` cannot be written.
+        ModelError: The model to start from does not fit.
+        StoppedError: The run was asked to stop; it can be resumed.
+    """
+    check_paths([*task.train, *task.val])
+    if not resume and (out / "last.safetensors").exists():
+        raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
+    prepared = prepare(task, config, resume_from=out if resume else None)
+    make_run_folder(out, {**asdict(task), **asdict(config)})
+    on_start(prepared)
+    return train(
+        prepared.trainee,
+        prepared.sources.mixed,
+        config,
+        out,
+        validate=validator(prepared, config) if prepared.validation else None,
+        resume=resume,
+        device=device,
+        on_log=on_log,
+    )
+
+
+def prepare(task: PretrainConfig, config: TrainConfig, resume_from: Path | None = None) -> Prepared:
+    """Open everything that a run needs and make its recogniser."""
+    set_seed(config.seed)
+    start = (
+        load_model(resume_from / "last.safetensors" if resume_from else task.init_from, device="cpu")
+        if (resume_from or task.init_from)
+        else None
+    )
+    charset = start.charset if resume_from and start else _charset(task, start)
+    preprocessing = (
+        start.preprocessing if start else Preprocessing(height=task.height, channels=1 if task.channels == 1 else 3)
+    )
+    arch = start.arch if start and resume_from else task.arch
+    sources = open_sources(
+        task.train, charset, mix=task.mix, corpus=task.corpus, unknown=config.unknown, seed=config.seed
+    )
+    recognizer = create_model(arch, charset.num_classes, preprocessing)
+    validation = tuple(open_datasets(task.val))
+    return Prepared(
+        trainee=Trainee(
+            recognizer=recognizer,
+            arch=arch,
+            charset=charset,
+            preprocessing=preprocessing,
+            objective=CtcObjective(),
+            settings={**asdict(task), **asdict(config)},
+        ),
+        sources=sources,
+        validation=validation,
+        unreadable_characters=check_validation(validation, charset),
+        transfer=transfer(start, recognizer, charset) if start else None,
+    )
+
+
+def _charset(task: PretrainConfig, start: LoadedModel | None) -> Charset:
+    normalisation = task.normalisation or (start.charset.normalisation if start else "none")
+    if task.charset == "from-data" or (not task.charset and start is None):
+        return charset_of(task.train, normalisation)
+    if task.charset:
+        return load_charset(task.charset, normalisation)
+    assert start is not None
+    return replace(start.charset, normalisation=normalisation)
+
+
+def validator(prepared: Prepared, config: TrainConfig) -> Callable[[nn.Module], Mapping[str, float]]:
+    """Make the function that measures a recogniser on all validation sets together."""
+    return partial(_validate, prepared=prepared, config=config)
+
+
+def _validate(recognizer: nn.Module, *, prepared: Prepared, config: TrainConfig) -> Mapping[str, float]:
+    raise DataError("not wired")
+
+
+def make_run_folder(out: Path, settings: Mapping[str, Any]) -> None:
+    """Make a run folder and write its ``config.toml``, which ``--config`` accepts.
+
+    Raises:
+        DataError: The folder cannot be made.
+    """
+    lines = [f"{name} = {_toml(value)}\n" for name, value in settings.items()]
+    aside = out / f".config.{os.getpid()}.tmp"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        aside.write_text("".join(lines), encoding="utf-8")
+        aside.replace(out / "config.toml")
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written to: {error.strerror}") from None
+
+
+def _toml(value: Any) -> str:
+    # JSON's texts, numbers, booleans and lists of these are TOML's too.
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=True)

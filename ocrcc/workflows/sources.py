@@ -1,0 +1,145 @@
+"""What ``--train`` means: datasets and renderers, mixed by weight, with every label's characters checked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ocrcc.charset import Charset, Normalisation, charset_from_text, describe, normalise
+from ocrcc.config import Unknown
+from ocrcc.data.batching import MixedSource
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.errors import CharsetError, ConfigError
+from ocrcc.synth.source import load_source
+from ocrcc.types import LineSource
+
+_SYNTH = "synth:"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """Training sources, and what was left out of them.
+
+    Attributes:
+        mixed: The sources.
+        lines: How many lines the datasets among them have that take part.
+        skipped: Lines left out because of characters that the charset lacks, by dataset.
+        missing: Those characters and how often they occur.
+    """
+
+    mixed: tuple[MixedSource, ...]
+    lines: int
+    skipped: dict[str, int]
+    missing: Counter[str]
+
+
+def open_datasets(paths: Sequence[str]) -> list[LmdbDataset]:
+    """Open datasets by path."""
+    return [LmdbDataset(Path(path)) for path in paths]
+
+
+def charset_of(specs: Sequence[str], normalisation: Normalisation) -> Charset:
+    """Make a charset of all the characters in the datasets among the training sources.
+
+    Raises:
+        CharsetError: There is no dataset among them.
+    """
+    datasets = open_datasets([spec for spec in specs if not spec.startswith(_SYNTH)])
+    if not datasets:
+        raise CharsetError("rendered lines have no characters of their own", "name one: --charset gb2312")
+    return charset_from_text((char for dataset in datasets for char in dataset.characters), normalisation)
+
+
+def open_sources(
+    specs: Sequence[str],
+    charset: Charset,
+    *,
+    mix: Sequence[float] = (),
+    corpus: Sequence[str] = (),
+    unknown: Unknown = "fail",
+    seed: int = 0,
+) -> Sources:
+    """Open training sources.
+
+    Args:
+        specs: Dataset paths and ``synth:PRESET``.
+        charset: Of the model that is trained.
+        mix: A weight for each; empty for the default mix.
+        corpus: Text files for renderers.
+        unknown: What to do with lines that have other characters.
+        seed: Of renderers.
+
+    Raises:
+        CharsetError: Labels have characters that the charset lacks, and ``unknown`` is ``fail``.
+        DataError: A source cannot be opened.
+    """
+    skipped: dict[str, int] = {}
+    missing: Counter[str] = Counter()
+    opened: list[tuple[LineSource, np.ndarray | None]] = []
+    for spec in specs:
+        if spec.startswith(_SYNTH):
+            opened.append((load_source(spec, charset, seed=seed, corpus=[Path(path) for path in corpus]), None))
+            continue
+        dataset = LmdbDataset(Path(spec))
+        kept, absent = _usable(dataset, charset)
+        if kept is not None:
+            skipped[spec] = len(dataset) - len(kept)
+            missing.update(absent)
+        opened.append((dataset, kept))
+    if missing and unknown == "fail":
+        raise CharsetError(
+            f"charset {charset.name!r} lacks {describe(char for char, _ in missing.most_common())}, "
+            f"in {sum(skipped.values())} lines of {', '.join(skipped)}",
+            "use --charset from-data or a longer charset file, or leave these lines out: --unknown skip",
+        )
+    sizes = [source.size if kept is None else len(kept) for source, kept in opened]
+    if 0 in sizes:
+        raise CharsetError(f"{specs[sizes.index(0)]}: not one line that charset {charset.name!r} can write")
+    known = sum(size for size in sizes if size)
+    if not mix:
+        endless = sizes.count(None)
+        mix = [size if size is not None else max(1, known) / endless for size in sizes]
+    mixed = [
+        MixedSource(source=source, weight=weight, kept=kept) for (source, kept), weight in zip(opened, mix, strict=True)
+    ]
+    return Sources(mixed=tuple(mixed), lines=known, skipped=skipped, missing=missing)
+
+
+def _usable(dataset: LmdbDataset, charset: Charset) -> tuple[np.ndarray | None, Counter[str]]:
+    """Find the lines that a charset can write; None means all of them, which the index alone can tell."""
+    if not any(charset.missing(normalise(char, charset.normalisation)) for char in dataset.characters):
+        return None, Counter()
+    absent: Counter[str] = Counter()
+    kept = []
+    for index in range(len(dataset)):
+        gone = charset.missing(charset.normalise(dataset.label(index)))
+        absent.update(gone)
+        if not gone:
+            kept.append(index)
+    return (np.array(kept, dtype=np.int64), absent) if absent else (None, absent)
+
+
+def check_validation(datasets: Sequence[LmdbDataset], charset: Charset) -> dict[str, str]:
+    """Say which validation sets have characters that the charset lacks; they will count as errors."""
+    gone = {
+        dataset.name: "".join(
+            char for char in dataset.characters if charset.missing(normalise(char, charset.normalisation))
+        )
+        for dataset in datasets
+    }
+    return {name: characters for name, characters in gone.items() if characters}
+
+
+def check_paths(specs: Sequence[str]) -> None:
+    """Fail early, before anything is written, on a source that is plainly not there.
+
+    Raises:
+        ConfigError: A path does not exist.
+    """
+    for spec in specs:
+        if not spec.startswith(_SYNTH) and not Path(spec).exists():
+            raise ConfigError(f"{spec}: no such dataset", "make one with ocrcc build-lmdb or ocrcc synth")

@@ -1,0 +1,58 @@
+"""Small things that many tests need: lines of digits drawn with Pillow's own font, and datasets of them."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def draw_line(text: str, height: int = 32) -> Image.Image:
+    """Draw a text in Pillow's built-in font, dark on light."""
+    font = ImageFont.load_default(size=height * 0.75)
+    width = max(8, round(font.getlength(text)) + 8)
+    image = Image.new("L", (width, height), 235)
+    ImageDraw.Draw(image).text((4, height * 0.1), text, fill=20, font=font)
+    return image
+
+
+def png(image: Image.Image) -> bytes:
+    """Encode an image."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def digit_lines() -> list[tuple[Image.Image, str]]:
+    """Forty lines of two to seven digits."""
+    rng = np.random.default_rng(7)
+    texts = ["".join(map(str, rng.integers(0, 10, size=rng.integers(2, 8)))) for _ in range(40)]
+    return [(draw_line(text), text) for text in texts]
+
+
+@pytest.fixture
+def digits_lmdb(tmp_path: Path, digit_lines: list[tuple[Image.Image, str]]) -> Path:
+    """Those lines as a dataset."""
+    from ocrcc.data.lmdb_store import LmdbWriter
+
+    path = tmp_path / "digits.lmdb"
+    with LmdbWriter(path) as writer:
+        for number, (image, text) in enumerate(digit_lines):
+            writer.add(png(image), text, source=f"digits:{number}", size=image.size)
+    return path
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real labelled lines, if it is there."""
+    folder = Path(os.environ.get("OCRCC_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "real").is_dir():
+        pytest.skip("no real line images here (set OCRCC_DATA)")
+    return folder
