@@ -109,7 +109,7 @@ def decode(logits: np.ndarray, frames: np.ndarray, charset: Charset, *, alternat
         ModelError: A score that decides is not finite.
     """
     best = logits.argmax(-1)
-    _check_finite(logits, best, frames)
+    check_finite(np.take_along_axis(logits, best[..., None], -1)[..., 0], frames)
     runs = collapse(best, frames)
     spans: list[CharSpan] = []
     others: list[tuple[Alternative, ...]] = []
@@ -124,13 +124,19 @@ def decode(logits: np.ndarray, frames: np.ndarray, charset: Charset, *, alternat
     return readings
 
 
-def _check_finite(logits: np.ndarray, best: np.ndarray, frames: np.ndarray) -> None:
-    own = np.arange(best.shape[1]) < np.asarray(frames)[:, None]
-    highest = np.take_along_axis(logits, best[..., None], -1)[..., 0]
+def check_finite(highest: np.ndarray, frames: np.ndarray) -> None:
+    """Refuse scores that decide nothing.
+
+    Args:
+        highest: (N, T) the score of each frame's likeliest class.
+        frames: (N,) how many frames are a line's own.
+
+    Raises:
+        ModelError: One of them is not finite.
+    """
+    own = np.arange(highest.shape[1]) < np.asarray(frames)[:, None]
     if not np.isfinite(highest[own]).all():
-        raise ModelError(
-            "the model's scores are not finite numbers", "its weights are damaged, or its training diverged"
-        )
+        raise ModelError("the model's scores are not finite numbers", "its weights are damaged, or training diverged")
 
 
 def _measure(

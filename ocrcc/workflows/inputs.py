@@ -1,0 +1,78 @@
+"""Which images a command line means: files, folders, globs, and paths on standard input."""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+STDIN = "-"
+IMAGE_SUFFIXES = frozenset(
+    {".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
+    | {".tif", ".tiff", ".webp"}
+)
+"""What a file in a folder must end in to be taken for an image; files named one by one may end in anything."""
+
+Problem = Callable[[str, str], None]
+
+
+def find_images(
+    paths: Sequence[str],
+    stdin: Iterable[bytes] = (),
+    *,
+    on_missing: Problem = lambda _path, _message: None,
+    on_passed_over: Problem = lambda _path, _message: None,
+) -> Iterator[str]:
+    """Give the images that paths stand for, in order: as given, and sorted within folders and globs.
+
+    A path that exists is taken as it is, even if it looks like a glob or is named ``-`` with a folder before
+    it (``./-``). Folders are searched to any depth; links to folders in them are not followed.
+
+    Args:
+        paths: Files, folders, globs, and ``-`` for one path a line on standard input.
+        stdin: Those lines.
+        on_missing: Told of a path that stands for nothing, and why.
+        on_passed_over: Told of a folder's files that no image suffix has.
+    """
+    for path in paths:
+        named: Iterable[str] = (os.fsdecode(line.rstrip(b"\r\n")) for line in stdin) if path == STDIN else (path,)
+        for name in named:
+            if name:
+                yield from _expand(name, on_missing, on_passed_over)
+
+
+def _expand(path: str, on_missing: Problem, on_passed_over: Problem) -> Iterator[str]:
+    if os.path.isdir(path):
+        yield from _images_in(path, on_missing, on_passed_over)
+    elif os.path.lexists(path):
+        yield path
+    elif glob.has_magic(path):
+        found = sorted(glob.glob(path, recursive=True))
+        if not found:
+            on_missing(path, "nothing matches this pattern")
+        for name in found:
+            yield from _images_in(name, on_missing, on_passed_over) if os.path.isdir(name) else (name,)
+    else:
+        on_missing(path, "no such file or folder")
+
+
+def _images_in(folder: str, on_missing: Problem, on_passed_over: Problem) -> Iterator[str]:
+    count = 0
+    others: list[str] = []
+
+    def complain(error: OSError) -> None:
+        on_missing(str(error.filename), str(error.strerror))
+
+    for parent, folders, files in os.walk(folder, onerror=complain):
+        folders.sort()
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                count += 1
+                yield os.path.join(parent, name)
+            else:
+                others.append(os.path.join(parent, name))
+    if not count:
+        on_missing(folder, "no images in this folder" + (f", but {len(others)} other files" if others else ""))
+    elif others:
+        named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        on_passed_over(folder, f"{len(others)} files passed over, which no image suffix has: {named}")

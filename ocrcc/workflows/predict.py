@@ -1,0 +1,286 @@
+"""Read images: any number of them, in order, in batches of one width, whatever makes them up.
+
+Nothing here needs torch before a model of ours is loaded, so that other engines can read without it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict, deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ocrcc import packaged
+from ocrcc.charset import Charset
+from ocrcc.config import PredictConfig, Preprocessing
+from ocrcc.data.transforms import open_image, pad, prepare
+from ocrcc.decoding.greedy import Reading, decode
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.types import Recognition, RecognizedChar
+from ocrcc.workflows.reading import Engine, lines_at_once, torch_engine
+
+ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+"""A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
+
+DEFAULT_MODEL = "ocrcc-zh-small"
+"""The shipped model that reads where none is named."""
+
+_MAX_WAITING = 2**26
+"""Pixels that wait for others of their width, 256 MB; beyond it batches are read as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """An image that could not be opened.
+
+    Attributes:
+        path: The image, as it was named by the caller.
+        message: Why.
+    """
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    index: int
+    path: str
+    pixels: np.ndarray  # (K, H, W)
+    width: int  # of the upright input image
+
+
+class LineReader:
+    """Reads line images with one model.
+
+    Args:
+        engine: The recogniser.
+        charset: What its classes mean.
+        preprocessing: What its input looks like.
+        width_stride: Pixels of its input a frame.
+        config: How many at once.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        charset: Charset,
+        preprocessing: Preprocessing,
+        *,
+        width_stride: int,
+        config: PredictConfig | None = None,
+    ) -> None:
+        self.charset = charset
+        self.preprocessing = preprocessing
+        self.config = config or PredictConfig()
+        self._engine = engine
+        self._width_stride = width_stride
+
+    @classmethod
+    def load(cls, model: str | Path, *, device: str = "auto", config: PredictConfig | None = None) -> LineReader:
+        """Load a model.
+
+        Args:
+            model: A ``.safetensors`` file, a run folder (its best model), a shipped model's name, or
+                ``hf://owner/name``.
+            device: ``auto``, ``cpu``, ``cuda`` or any other torch device.
+            config: How to read.
+
+        Raises:
+            ModelError: The model is missing, damaged, or made by a newer version.
+        """
+        import torch
+
+        from ocrcc.models.checkpoint import load_model
+
+        loaded = load_model(model, device=device)
+        if config and config.threads:
+            torch.set_num_threads(config.threads)
+        return cls(
+            torch_engine(loaded.recognizer, loaded.device),
+            loaded.charset,
+            loaded.preprocessing,
+            width_stride=loaded.recognizer.width_stride,
+            config=config,
+        )
+
+    def recognize(self, images: Iterable[ImageInput], *, alternatives: int | None = None) -> list[Recognition]:
+        """Read images.
+
+        Args:
+            images: Paths, encoded bytes, PIL images, or uint8 arrays.
+            alternatives: How many other characters to name for each character; the config's by default.
+
+        Returns:
+            One reading an image, in their order. Pixels count on the upright image, as EXIF turns it.
+
+        Raises:
+            DataError: An image cannot be opened. `stream` goes on with the others instead.
+        """
+        readings = []
+        for found in self.stream(images, alternatives=alternatives):
+            if isinstance(found, Unreadable):
+                raise DataError(found.message, "LineReader.stream passes over what cannot be opened")
+            readings.append(found)
+        return readings
+
+    def stream(
+        self, images: Iterable[ImageInput], *, alternatives: int | None = None
+    ) -> Generator[Recognition | Unreadable, None, None]:
+        """Read images as they come and give the results in the same order, with bounded memory.
+
+        Images wait until a batch of their width is full, or until the first one still to be given has waited
+        for ``config.window`` others. A reading does not depend on the batch it was made in.
+
+        Args:
+            images: As for `recognize`; may be endless.
+            alternatives: As for `recognize`.
+        """
+        if isinstance(images, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+            raise TypeError("images must be a list of images, not one image; use [image]")
+        count = self.config.alternatives if alternatives is None else alternatives
+        queue = _Queue(self)
+        done: dict[int, Recognition | Unreadable] = {}
+        given = 0
+        for index, opened in enumerate(self._opened(images)):
+            if isinstance(opened, Unreadable):
+                done[index] = opened
+            else:
+                for batch in queue.add(opened):
+                    done.update(self._read(batch, count))
+            if index + 1 - given >= self.config.window and given not in done:
+                done.update(self._read(queue.take_with(given), count))
+            while given in done:
+                yield done.pop(given)
+                given += 1
+        for batch in queue.take_all():
+            done.update(self._read(batch, count))
+        for index in sorted(done):
+            yield done[index]
+
+    def _opened(self, images: Iterable[ImageInput]) -> Iterator[_Waiting | Unreadable]:
+        """Open images in threads, a few ahead of those that are read."""
+        ahead: deque[Future[_Waiting | Unreadable]] = deque()
+        with ThreadPoolExecutor(self.config.workers, thread_name_prefix="ocrcc-open") as pool:
+            try:
+                for index, image in enumerate(images):
+                    ahead.append(pool.submit(self._open, index, image))
+                    if len(ahead) > 2 * self.config.batch_size:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _open(self, index: int, image: ImageInput) -> _Waiting | Unreadable:
+        path = _name(image, index)
+        try:
+            opened = open_image(_as_source(image), name=path)
+            return _Waiting(index=index, path=path, pixels=prepare(opened, self.preprocessing), width=opened.width)
+        except DataError as error:
+            return Unreadable(path=path, message=error.message)
+
+    def _read(self, batch: list[_Waiting], alternatives: int) -> dict[int, Recognition | Unreadable]:
+        if not batch:
+            return {}
+        widths = [line.pixels.shape[2] for line in batch]
+        images = pad([line.pixels for line in batch], self.preprocessing.padded_width(max(widths)))
+        frames = np.array([math.ceil(width / self._width_stride) for width in widths])
+        readings = decode(self._engine(images), frames, self.charset, alternatives=alternatives)
+        return {
+            line.index: _place(line, reading, self._width_stride) for line, reading in zip(batch, readings, strict=True)
+        }
+
+    def batch_limit(self, padded_width: int) -> int:
+        """Return how many lines of a padded width are read at once."""
+        return lines_at_once(self.config.batch_size, padded_width // self._width_stride, self.charset.num_classes)
+
+
+class _Queue:
+    """Opened images by padded width."""
+
+    def __init__(self, reader: LineReader) -> None:
+        self._reader = reader
+        self._by_width: defaultdict[int, list[_Waiting]] = defaultdict(list)
+        self._pixels = 0
+
+    def add(self, line: _Waiting) -> Iterator[list[_Waiting]]:
+        """Take in an image; give the batches that are due."""
+        width = self._reader.preprocessing.padded_width(line.pixels.shape[2])
+        self._by_width[width].append(line)
+        self._pixels += line.pixels.size
+        if len(self._by_width[width]) >= self._reader.batch_limit(width):
+            yield self._take(width)
+        while self._pixels > _MAX_WAITING:
+            yield self._take(max(self._by_width, key=lambda width: width * len(self._by_width[width])))
+
+    def take_with(self, index: int) -> list[_Waiting]:
+        """Give the batch that holds an image."""
+        return self._take(next(width for width, lines in self._by_width.items() if lines[0].index == index))
+
+    def take_all(self) -> Iterator[list[_Waiting]]:
+        """Give all that is left."""
+        for width in list(self._by_width):
+            yield self._take(width)
+
+    def _take(self, width: int) -> list[_Waiting]:
+        lines = self._by_width.pop(width)
+        self._pixels -= sum(line.pixels.size for line in lines)
+        return lines
+
+
+def _name(image: ImageInput, index: int) -> str:
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    return str(getattr(image, "filename", "")) or f"image {index + 1}"
+
+
+def _as_source(image: ImageInput) -> bytes | str | Path | Image.Image:
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    return Path(image) if isinstance(image, os.PathLike) else image
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    channels = pixels.shape[2:] if pixels.ndim == 3 else ()
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in ((), (1,), (3,), (4,)):
+        raise DataError(
+            f"an array {pixels.shape} of {pixels.dtype} is no image: give uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA"
+        )
+    if not pixels.size:
+        raise DataError(f"an array {pixels.shape} has no pixels")
+    return Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
+
+
+def _place(line: _Waiting, reading: Reading, width_stride: int) -> Recognition:
+    """Bring a reading's frames to the pixels of the input image."""
+    scale = width_stride * line.width / line.pixels.shape[2]
+    chars = []
+    for span, others in zip(reading.spans, reading.alternatives, strict=True):
+        left = min(math.floor(span.start * scale), line.width - 1)
+        right = max(left + 1, min(math.ceil(span.end * scale), line.width))
+        chars.append(
+            RecognizedChar(char=span.char, confidence=span.confidence, left=left, right=right, alternatives=others)
+        )
+    return Recognition(path=line.path, text=reading.text, confidence=reading.confidence, chars=tuple(chars))
+
+
+def default_model() -> str:
+    """Return the shipped model's name.
+
+    Raises:
+        ConfigError: This installation has none.
+    """
+    if DEFAULT_MODEL not in packaged.names("models", ".safetensors"):
+        raise ConfigError(
+            "no model given, and none is shipped with this installation",
+            "name one: --model RUN, or set OCRCC_MODEL; ocrcc pretrain makes one",
+        )
+    return DEFAULT_MODEL

@@ -1,0 +1,38 @@
+"""What evaluation and prediction share: how many lines a recogniser is given at once, and how it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_MAX_SCORES = 2**26
+"""Logits held at once, 256 MB: a batch of long lines over thousands of classes would take gigabytes."""
+
+Engine = Callable[[np.ndarray], np.ndarray]
+"""From images (N, K, H, W) float32 to logits (N, T, C) float32; all that reading needs of a recogniser."""
+
+
+def lines_at_once(limit: int, num_frames: int, num_classes: int) -> int:
+    """Return how many lines of a width fit into memory together, at most ``limit`` and at least one.
+
+    >>> lines_at_once(32, 80, 7000), lines_at_once(32, 800, 7000)
+    (32, 11)
+    """
+    return max(1, min(limit, _MAX_SCORES // max(1, num_frames * num_classes)))
+
+
+def torch_engine(recognizer: nn.Module, device: str) -> Engine:
+    """Make an engine of a recogniser that is in evaluation mode, on ``device``."""
+    import torch
+
+    def read(images: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            logits = recognizer(torch.from_numpy(images).to(device)).logits
+        return logits.float().cpu().numpy()
+
+    return read
