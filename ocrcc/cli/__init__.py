@@ -69,7 +69,9 @@ def main() -> None:
 
 
 # commands: they import render and options from this package, so they come last
-from ocrcc.cli import models, pretrain
+from ocrcc.cli import evaluate, models, predict, pretrain
 
 app.command("pretrain")(pretrain.command)
+app.command("eval")(evaluate.command)
+app.command("predict")(predict.command)
 app.command("models")(models.command)

@@ -1,0 +1,97 @@
+"""``ocrcc eval``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocrcc.charset import describe
+from ocrcc.cli import render
+from ocrcc.cli.options import ConfigFile, DataOption, Device, JsonFile, ModelArgument, with_config_options
+from ocrcc.config import EvaluateConfig
+from ocrcc.errors import ConfigError, SomeInputsFailedError
+
+if TYPE_CHECKING:
+    from ocrcc.evaluation.report import EvaluationResult, Metrics
+
+_COLUMNS = ("dataset", "lines", "line acc", "CER", "1-NED", "folded acc", "folded CER", "folded 1-NED", "lines/s")
+
+
+@with_config_options()
+def command(
+    model: ModelArgument,
+    data: DataOption,
+    settings: EvaluateConfig,
+    confusions: Annotated[int, typer.Option(min=0, help="How many of the most frequent confusions to show.")] = 10,
+    json: JsonFile = None,
+    device: Device = "auto",
+    config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
+) -> None:
+    """Measure what a model reads right: line accuracy, CER and 1-NED, and what it confuses.
+
+    Strict figures count every character as the model's charset normalises labels; folded ones ignore white
+    space and compatibility forms (NFKC), such as full-width letters.
+    """
+    if json is not None and not json.absolute().parent.is_dir():
+        raise ConfigError(f"{json}: there is no folder {json.parent}", "make it first")
+    from ocrcc.workflows.evaluate import evaluate
+
+    with render.show_progress("eval") as report:
+        result = evaluate(model, data, settings, device=device, report=report)
+    if json is not None:
+        result.write_json(json)
+    _show(result, confusions)
+    unreadable = result.total.unreadable
+    if unreadable:
+        render.warn_each("lines could not be read", result.total.unreadable_named, unreadable)
+        raise SomeInputsFailedError(
+            f"{unreadable} of {unreadable + result.total.lines} lines could not be read and are in no figure",
+            "ocrcc inspect names them all",
+        )
+
+
+def _show(result: EvaluationResult, confusions: int) -> None:
+    metrics = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
+    render.out.print(render.table("", _COLUMNS, (_row(one) for one in metrics)))
+    total = result.total
+    if total.substitutions and confusions:
+        rows = [
+            (pair.truth, pair.predicted, pair.count, describe([pair.truth]), describe([pair.predicted]))
+            for pair in total.substitutions[:confusions]
+        ]
+        title = f"most frequent of {sum(pair.count for pair in total.substitutions)} confusions"
+        columns = ("truth", "read", "count", "truth is", "read is")
+        render.out.print(render.table(title, columns, rows, left=2))
+    for what, pairs in (("inserted", total.insertions), ("left out", total.deletions)):
+        if pairs:
+            named = ", ".join(f"{pair.truth or pair.predicted!s} {pair.count}×" for pair in pairs[:confusions])
+            render.out.print(f"{what}: {sum(pair.count for pair in pairs)} characters: {render.harmless(named)}")
+    if total.worst:
+        lines = [(line.truth, line.read, line.edits, line.source) for line in total.worst]
+        render.out.print(render.table("worst lines", ("truth", "read", "edits", "source"), lines, left=2))
+    if total.missing:
+        count = sum(count for _, count in total.missing)
+        render.warn(
+            f"charset {result.charset!r} lacks {len(total.missing)} characters of the labels, which makes "
+            f"{count} errors: {describe(char for char, _ in total.missing)}"
+        )
+        render.notice("  a model with a longer charset: ocrcc pretrain --init-from MODEL --charset FILE")
+
+
+def _row(metrics: Metrics) -> tuple[str, ...]:
+    return (
+        metrics.name,
+        str(metrics.lines),
+        *(
+            _percent(value)
+            for scores in (metrics.strict, metrics.folded)
+            for value in (scores.line_accuracy, scores.cer, scores.one_minus_ned)
+        ),
+        f"{metrics.lines_per_second:.0f}" if math.isfinite(metrics.lines_per_second) else "-",
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{value:.2%}" if math.isfinite(value) else "-"
