@@ -1,0 +1,347 @@
+"""Makes the ink of a line look like a scanned document: frame, geometry, tone, and what scanners do to it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from ocrcc.config import SynthConfig
+from ocrcc.errors import ConfigError
+from ocrcc.synth.dice import Dice
+from ocrcc.synth.render import ASCENT, EM
+from ocrcc.synth.seals import SIZE as SEAL_SIZE
+
+EFFECTS: dict[str, float] = {
+    # strokes
+    "bold": 0.2, "thin": 0.1, "broken": 0.1, "dots": 0.02,
+    # what stands around and over the text
+    "border": 0.2, "underline": 0.05, "crossing": 0.02, "neighbours": 0.14, "tight": 0.35, "cut": 0.06,
+    "stamp": 0.05,
+    # geometry
+    "condensed": 0.22, "stretched": 0.08, "slanted": 0.05, "rotated": 0.15, "low_resolution": 0.3,
+    # tone
+    "tinted": 0.3, "faint": 0.15, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.2,
+    # scanner, fax and file
+    "blur": 0.25, "threshold": 0.25, "noise": 0.3, "specks": 0.08, "rescaled": 0.5, "jpeg": 0.3,
+}  # fmt: skip
+"""The probability of every effect where the configuration does not say otherwise."""
+JPEG_BYTES = "jpeg_bytes"
+"""Key of `PIL.Image.Image.info` under which an image that ended as a JPEG keeps its file."""
+_POOL = (384, 4096)
+_STRIDE = 4
+_HEIGHT_FOR_FRAMES = 32
+
+
+class Degrader:
+    """Draws the look of lines.
+
+    Args:
+        config: Strength, probabilities and heights.
+        seals: (SIZE, SIZE) uint8 each.
+
+    Raises:
+        ConfigError: An effect has no such name.
+    """
+
+    def __init__(self, config: SynthConfig, seals: Sequence[np.ndarray]) -> None:
+        if unknown := set(config.effects) - set(EFFECTS):
+            raise ConfigError(f"synth: no effect named {', '.join(sorted(unknown))}", f"effects: {', '.join(EFFECTS)}")
+        self._chances = {name: chance * config.appearance for name, chance in (EFFECTS | dict(config.effects)).items()}
+        self._strength = config.appearance
+        self._heights = config.height
+        self._seals = seals
+
+    def appear(self, ink: np.ndarray, frames: int, dice: Dice) -> Image.Image:
+        """Turn ink into a line image.
+
+        Args:
+            ink: (HEIGHT, width) uint8, as `ocrcc.synth.render.typeset` sets it.
+            frames: Frames of 4 columns at 32 rows that a recogniser needs for the text; the line is made no
+                narrower.
+            dice: Draws everything.
+        """
+        on = {name: dice.chance(chance) for name, chance in self._chances.items()}
+        ink = _strokes(ink, on, dice)
+        canvas = _frame(ink, on, dice)
+        small = _shrink(canvas, on, dice, frames, self._heights)
+        grey = _tone(small, on, dice, self._strength)
+        stamp = self._stamp(grey.shape, dice) if on["stamp"] and self._seals else None
+        coloured = on["coloured"] or (stamp is not None and dice.chance(0.5))
+        if stamp is not None and not coloured:
+            grey = (grey * (1 - stamp * dice.uniform(0.35, 0.6))).astype(np.uint8)
+            stamp = None
+        image = Image.fromarray(_scan(grey, on, dice))
+        if on["rescaled"] or not self._heights[0] <= image.height <= self._heights[1]:
+            image = _rescale(image, dice, self._heights)
+        if on["light_on_dark"]:
+            image = image.point(range(255, -1, -1))
+        if coloured:
+            image = _colour(image, stamp, on["coloured"], dice)
+        return _jpeg(image, dice) if on["jpeg"] else image
+
+    def _stamp(self, shape: tuple[int, ...], dice: Dice) -> np.ndarray:
+        """Lay a part of a seal over the line; 0..1 of (h, w)."""
+        height, width = shape
+        side = round(height * dice.uniform(2.0, 6.0))
+        seal = dice.pick(self._seals)
+        unit = SEAL_SIZE / side
+        left = dice.uniform(-0.8 * side, max(width - 0.2 * side, 0))
+        top = dice.uniform(-0.9 * side + height, -0.1 * side)
+        box = (-left * unit, -top * unit, (width - left) * unit, (height - top) * unit)
+        part = Image.fromarray(seal).transform((width, height), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+        return np.asarray(part, np.float32) / 255
+
+
+def _strokes(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
+    if on["bold"]:
+        wide = ink.copy()
+        np.maximum(wide[:, 1:], ink[:, :-1], out=wide[:, 1:])
+        if dice.chance(0.5):
+            np.maximum(wide[1:], ink[:-1], out=wide[1:])
+        if dice.chance(0.35):
+            np.maximum(wide[:, :-1], ink[:, 1:], out=wide[:, :-1])
+        ink = wide
+    elif on["thin"]:
+        slim = ink.copy()
+        np.minimum(slim[:, 1:], ink[:, :-1], out=slim[:, 1:])
+        share = dice.uniform(0.3, 0.7)
+        ink = (ink * (1 - share) + slim * share).astype(np.uint8)
+    if on["broken"]:
+        gaps = _patch(_pools()["grain"], ink.shape, dice) > dice.uniform(38, 70)
+        ink = np.where(gaps, ink // 4, ink)
+    if on["dots"]:
+        pitch = dice.between(3, 4)
+        ink = ink.copy()
+        ink[::pitch] //= 3
+        ink[:, ::pitch] //= 3
+    return ink
+
+
+def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
+    """Cut the line out of its page: margins, rules, and the remains of its neighbours."""
+    rows = np.flatnonzero(ink.any(axis=1))
+    first, last = int(rows[0]), int(rows[-1]) + 1
+    if dice.chance(0.6) or last - first < 0.55 * EM:
+        first, last = min(first, ASCENT - int(0.86 * EM)), max(last, ASCENT + int(0.1 * EM))
+    most = 0.08 if on["tight"] else 0.3
+    top, bottom, left, right = (round(EM * dice.uniform(0.0, most)) for _ in range(4))
+    if dice.chance(0.15):
+        left += round(EM * dice.uniform(0, 0.8))
+    if dice.chance(0.15):
+        right += round(EM * dice.uniform(0, 0.8))
+    if on["cut"]:
+        deep = round(EM * dice.uniform(0.02, 0.09))
+        if dice.chance(0.5):
+            top = -deep
+        else:
+            bottom = -deep
+    height = last - first + top + bottom
+    width = ink.shape[1] + left + right
+    canvas = np.zeros((height, width), np.uint8)
+    source = ink[first + max(0, -top) : last - max(0, -bottom)]
+    canvas[max(top, 0) : max(top, 0) + source.shape[0], left : left + ink.shape[1]] = source
+    if on["neighbours"]:
+        _neighbours(canvas, ink[first:last], dice)
+    if on["border"]:
+        for _ in range(dice.between(1, 3)):
+            _border(canvas, dice)
+    if on["underline"]:
+        y = min(max(top, 0) + source.shape[0] + dice.between(-2, 3), height - 2)
+        _rule(canvas[y : y + dice.between(1, 2), left // 2 : width - right // 2], dice)
+    if on["crossing"]:
+        if dice.chance(0.5):
+            y = dice.below(height - 2)
+            _rule(canvas[y : y + dice.between(1, 2)], dice)
+        else:
+            x = dice.below(max(width - 2, 1))
+            _rule(canvas[:, x : x + dice.between(1, 2)], dice)
+    return canvas
+
+
+def _neighbours(canvas: np.ndarray, ink: np.ndarray, dice: Dice) -> None:
+    """Let the feet of the line above or the heads of the line below show at the edge."""
+    for above in (True, False):
+        if dice.chance(0.35):
+            continue
+        deep = min(round(EM * dice.uniform(0.03, 0.14)), ink.shape[0], canvas.shape[0])
+        other = np.roll(ink, dice.below(ink.shape[1]), axis=1)[:, ::-1]
+        reach = min(other.shape[1], canvas.shape[1])
+        if above:
+            np.maximum(canvas[:deep, :reach], other[-deep:, :reach], out=canvas[:deep, :reach])
+        else:
+            np.maximum(canvas[-deep:, :reach], other[:deep, :reach], out=canvas[-deep:, :reach])
+
+
+def _border(canvas: np.ndarray, dice: Dice) -> None:
+    """Draw a rule of a table at one of the edges, thick or thin, whole or dotted."""
+    thick = dice.between(1, 4)
+    inset = dice.below(4)
+    match dice.below(4):
+        case 0:
+            _rule(canvas[:, inset : inset + thick], dice)
+        case 1:
+            end = canvas.shape[1] - inset
+            _rule(canvas[:, max(end - thick, 0) : end], dice)
+        case 2:
+            _rule(canvas[inset : inset + min(thick, 3)], dice)
+        case _:
+            end = canvas.shape[0] - inset
+            _rule(canvas[end - min(thick, 3) : end], dice)
+
+
+def _rule(part: np.ndarray, dice: Dice) -> None:
+    value = dice.between(110, 255)
+    if dice.chance(0.25):
+        on, period = dice.between(1, 4), dice.between(3, 8)
+        along = int(part.shape[1] > part.shape[0])
+        pattern = (np.arange(part.shape[along]) % period < on) * np.uint8(value)
+        np.maximum(part, pattern if along else pattern[:, None], out=part)
+    else:
+        np.maximum(part, np.uint8(value), out=part)
+
+
+def _shrink(
+    canvas: np.ndarray, on: Mapping[str, bool], dice: Dice, frames: int, heights: tuple[int, int]
+) -> np.ndarray:
+    """Bring the canvas to the resolution of the scan, squeezed, stretched or turned a little."""
+    height, width = canvas.shape
+    if on["low_resolution"]:
+        em = dice.uniform(9, 16)
+    else:
+        em = dice.uniform(15, 30) if dice.chance(0.9) else dice.uniform(30, 52)
+    aspect = dice.uniform(0.95, 1.06)
+    if on["condensed"]:
+        aspect = dice.uniform(0.45, 0.92)
+    elif on["stretched"]:
+        aspect = dice.uniform(1.08, 1.5)
+    high = min(max(round(height * em / EM), 8), 2 * heights[1])
+    wide = round(high * max(width / height * aspect, frames * _STRIDE * 1.1 / _HEIGHT_FOR_FRAMES))
+    image = Image.fromarray(canvas)
+    if on["rotated"] or on["slanted"]:
+        image = _turn(image, on, dice)
+    kernel = Image.Resampling.BOX if dice.chance(0.4) else Image.Resampling.BILINEAR
+    return np.asarray(image.resize((max(wide, 4), high), kernel))
+
+
+def _turn(image: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
+    """Rotate and slant about the centre; a long line turns less, so that it stays within its frame."""
+    width, height = image.size
+    most = min(0.03, 0.12 * height / width)
+    slope = dice.uniform(-most, most) if on["rotated"] else 0.0
+    slant = dice.uniform(-0.2, 0.3) if on["slanted"] else dice.uniform(-0.03, 0.03)
+    matrix = (1.0, slant, -slant * height / 2, slope, 1.0, -slope * width / 2)
+    return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+
+
+def _tone(ink: np.ndarray, on: Mapping[str, bool], dice: Dice, strength: float) -> np.ndarray:
+    """Give ink and paper their greys."""
+    paper = dice.uniform(175, 250) if on["tinted"] else dice.uniform(246, 255)
+    dark = dice.uniform(0, 90) * strength
+    if on["faint"]:
+        dark = paper - dice.uniform(60, 130)
+    gamma = dice.uniform(0.7, 1.3) if strength else 1.0
+    levels = paper - (np.linspace(0, 1, 256) ** gamma) * (paper - dark)
+    grey = levels.astype(np.uint8)[ink]
+    if on["texture"]:
+        amount = dice.uniform(0.05, 0.25)
+        grey = _add(grey, _patch(_pools()["grain"], grey.shape, dice) * amount)
+    if on["shading"]:
+        slope = np.linspace(dice.uniform(0.7, 1), dice.uniform(0.7, 1), grey.shape[dice.below(2)], dtype=np.float32)
+        grey = (grey * (slope if slope.size == grey.shape[1] else slope[:, None])).astype(np.uint8)
+    return grey
+
+
+def _scan(grey: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
+    """Do what optics, sensors and fax machines do."""
+    if on["blur"]:
+        # coarse scans are blurred by their pixels already
+        radius = dice.uniform(0.3, 1.0) * min(1.0, grey.shape[0] / 28)
+        grey = np.asarray(Image.fromarray(grey).filter(ImageFilter.GaussianBlur(radius)))
+    if on["noise"]:
+        pool = _pools()["noise" if dice.chance(0.6) else "grain"]
+        grey = _add(grey, _patch(pool, grey.shape, dice) * dice.uniform(0.1, 0.6))
+    if on["threshold"]:
+        grey = _binarise(grey, dice)
+    if on["specks"]:
+        field = _patch(_pools()["noise"], grey.shape, dice)
+        limit = dice.uniform(70, 100)
+        grey = np.where(field > limit, np.uint8(dice.between(0, 90)), np.where(field < -limit, np.uint8(255), grey))
+    return grey
+
+
+def _binarise(grey: np.ndarray, dice: Dice) -> np.ndarray:
+    low, high = int(grey.min()), int(grey.max())
+    level = low + (high - low) * dice.uniform(0.42, 0.72)
+    rough = dice.uniform(0, 0.9) if dice.chance(0.6) else 0.0
+    edge = grey if not rough else _add(grey, _patch(_pools()["noise"], grey.shape, dice) * rough)
+    sharp = np.where(edge > level, np.uint8(255), np.uint8(0))
+    if dice.chance(0.3):
+        # some scanners only sharpen: grey remains at the edges
+        return ((sharp.astype(np.uint16) + grey) // 2).astype(np.uint8)
+    return sharp
+
+
+def _rescale(image: Image.Image, dice: Dice, heights: tuple[int, int]) -> Image.Image:
+    low, high = heights
+    wanted = dice.between(max(low, min(28, high)), max(low, min(48, high))) if dice.chance(0.6) else 32
+    wanted = min(max(wanted, low), high)
+    kernels = (Image.Resampling.BILINEAR, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.LANCZOS)
+    kernel = Image.Resampling.NEAREST if dice.chance(0.03) else dice.pick(kernels)
+    return image.resize((max(4, round(image.width * wanted / image.height)), wanted), kernel)
+
+
+def _colour(image: Image.Image, stamp: np.ndarray | None, inks: bool, dice: Dice) -> Image.Image:
+    ink = dice.pick(((20, 30, 120), (150, 20, 30), (30, 90, 40), (90, 60, 20), (70, 40, 110), (60, 60, 70)))
+    paper = dice.pick(
+        ((255, 250, 235), (235, 245, 255), (250, 235, 235), (240, 250, 235), (180, 235, 130), (255, 255, 255))
+    )
+    if not inks:
+        ink, paper = (0, 0, 0), (255, 255, 255)
+    ramp = np.linspace(0, 1, 256)[:, None]
+    table = (np.array(ink) * (1 - ramp) + np.array(paper) * ramp).astype(np.uint8)
+    colours = table[np.asarray(image)]
+    if stamp is not None:
+        wide = np.asarray(
+            Image.fromarray((stamp * 255).astype(np.uint8)).resize(image.size, Image.Resampling.BILINEAR), np.float32
+        )[..., None]
+        red = np.array((0.15, 0.85, 0.75), np.float32) * (dice.uniform(0.5, 0.9) / 255)
+        colours = (colours * (1 - wide * red)).astype(np.uint8)
+    return Image.fromarray(colours)
+
+
+def _jpeg(image: Image.Image, dice: Dice) -> Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=dice.between(22, 85))
+    result = Image.open(io.BytesIO(buffer.getvalue()))
+    result.load()
+    result.info[JPEG_BYTES] = buffer.getvalue()
+    return result
+
+
+def _add(grey: np.ndarray, field: np.ndarray) -> np.ndarray:
+    return np.clip(grey + field, 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _pools() -> dict[str, np.ndarray]:
+    """Make the fields that noise is cut from: fine noise and smoother grain, both about 24 strong."""
+    generator = np.random.Generator(np.random.PCG64(20200))
+    noise = generator.standard_normal(_POOL, dtype=np.float32) * 24
+    soft = np.asarray(Image.fromarray(noise).resize((_POOL[1] // 2, _POOL[0] // 2), Image.Resampling.BOX))
+    grain = np.asarray(Image.fromarray(soft * 2.2).resize((_POOL[1], _POOL[0]), Image.Resampling.BICUBIC))
+    return {"noise": noise.astype(np.float16), "grain": grain.astype(np.float16)}
+
+
+def _patch(pool: np.ndarray, shape: tuple[int, ...], dice: Dice) -> np.ndarray:
+    """Cut a piece out of a pool at a random place."""
+    height, width = shape
+    across, down = dice.random(), dice.random()
+    if width > pool.shape[1] or height > pool.shape[0]:
+        pool = np.tile(pool, (-(-height // pool.shape[0]), -(-width // pool.shape[1])))
+    y = int(down * (pool.shape[0] - height + 1))
+    x = int(across * (pool.shape[1] - width + 1))
+    return pool[y : y + height, x : x + width]

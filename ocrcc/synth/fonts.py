@@ -1,0 +1,187 @@
+"""Which fonts there are, and which characters each can really draw."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from fontTools.ttLib import TTFont, TTLibError
+
+from ocrcc.errors import DataError
+
+SUFFIXES = (".ttf", ".ttc", ".otf", ".otc")
+INSTALL_HINT = (
+    "install fonts, for instance the packages fonts-noto-cjk and fonts-wqy-zenhei, or give a folder with --fonts"
+)
+_BLANK_CHARSTRING = 4
+"""Bytes; a CFF glyph program this short can set its width and end, but draw nothing."""
+
+
+@dataclass(frozen=True, order=True)
+class Face:
+    """One face of one font file.
+
+    Attributes:
+        file: The file's name; faces are ordered by it, so that a seed means the same on every machine.
+        index: The face's number in a collection.
+        name: Family and style.
+        path: The file.
+    """
+
+    file: str
+    index: int
+    name: str
+    path: str
+
+    @property
+    def family(self) -> str:
+        """What the weights and styles of one design share: the file's name up to its first hyphen."""
+        return Path(self.file).stem.split("-")[0]
+
+    @property
+    def slanted(self) -> bool:
+        """Whether it is an italic."""
+        return any(word in f"{self.file} {self.name}".lower() for word in ("italic", "oblique"))
+
+
+def find_faces(folder: str = "", exclude: Sequence[str] = ()) -> list[Face]:
+    """List the faces of a folder, or of all that fontconfig knows, in an order that no path decides.
+
+    Args:
+        folder: A folder of font files, searched with its subfolders; empty for the system's fonts.
+        exclude: Patterns (``*`` and ``?``) of file names and of ``Family Style`` names that are left out.
+
+    Raises:
+        DataError: The folder is missing, or holds a font that does not load, or nothing is left.
+    """
+    faces = _folder_faces(Path(folder)) if folder else _system_faces()
+    unique = {(face.file, face.index): face for face in sorted(faces, reverse=True)}
+    kept = [face for face in sorted(unique.values()) if not _excluded(face, exclude)]
+    if not kept:
+        where = f"in {folder}" if folder else "known to fontconfig"
+        left_out = f" ({len(unique)} are left out by exclude)" if unique else ""
+        raise DataError(f"no font {where}{left_out}", INSTALL_HINT)
+    return kept
+
+
+def _excluded(face: Face, patterns: Iterable[str]) -> bool:
+    return any(fnmatch(face.file.lower(), p.lower()) or fnmatch(face.name.lower(), p.lower()) for p in patterns)
+
+
+def _folder_faces(folder: Path) -> list[Face]:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of fonts", "give a folder with .ttf, .otf or .ttc files")
+    faces = []
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        for index in range(_count_faces(path)):
+            with _open(str(path), index) as font:
+                try:
+                    name = f"{font['name'].getBestFamilyName() or ''} {font['name'].getBestSubFamilyName() or ''}"
+                except (KeyError, TTLibError):
+                    name = path.stem
+            faces.append(Face(path.name, index, name.strip(), str(path)))
+    return faces
+
+
+def _count_faces(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    return int.from_bytes(head[8:12], "big") if head[:4] == b"ttcf" else 1
+
+
+def _system_faces() -> list[Face]:
+    if shutil.which("fc-list") is None:
+        raise DataError(
+            "fontconfig's fc-list is not there to find fonts with", "install fontconfig, or give --fonts DIR"
+        )
+    query = "%{file}\t%{index}\t%{family[0]}\t%{style[0]}\t%{scalable}\n"
+    done = subprocess.run(["fc-list", "--format", query], capture_output=True, text=True, check=False)
+    faces = []
+    for row in done.stdout.splitlines():
+        path, index, family, style, scalable = row.split("\t")
+        # fontconfig numbers the instances of a variable font in the upper half
+        if scalable == "True" and path.lower().endswith(SUFFIXES) and int(index) < 1 << 16:
+            faces.append(Face(Path(path).name, int(index), f"{family} {style}".strip(), path))
+    return faces
+
+
+def _open(path: str, index: int) -> TTFont:
+    try:
+        return TTFont(path, fontNumber=index, lazy=True)
+    except (TTLibError, OSError, AssertionError, ValueError) as error:
+        raise DataError(f"{path}: not a font that loads: {error}", "remove it from the folder of fonts") from None
+
+
+def coverage(face: Face) -> np.ndarray:
+    """Return the code points that a face draws, sorted, as uint32; the answer is kept in the user's cache.
+
+    A code point is covered if the font maps it to a glyph that has an outline (a space needs none). Fonts
+    that map characters to empty or missing glyphs would put nothing where the label has a character.
+
+    Raises:
+        DataError: The font does not load.
+    """
+    stamp = Path(face.path).stat()
+    key = f"{Path(face.path).resolve()}|{face.index}|{stamp.st_size}|{stamp.st_mtime_ns}|1"
+    kept = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
+    try:
+        return np.load(kept, allow_pickle=False)
+    except (OSError, ValueError):
+        codes = _read_coverage(face)
+        _keep(kept, codes)
+        return codes
+
+
+def _cache_folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ocrcc" / "fonts"
+
+
+def _keep(path: Path, codes: np.ndarray) -> None:
+    """Write the cache entry; a cache that cannot be written costs time, not the run."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.save(buffer, codes)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            file.write(buffer.getvalue())
+        os.replace(file.name, path)
+    except OSError:
+        return
+
+
+def _read_coverage(face: Face) -> np.ndarray:
+    with _open(face.path, face.index) as font:
+        try:
+            cmap = font.getBestCmap() or {}
+            empty = _empty_glyphs(font)
+        except (TTLibError, KeyError, AssertionError, ValueError, IndexError) as error:
+            raise DataError(f"{face.path}: damaged font: {error}", "remove it from the folder of fonts") from None
+    codes = [code for code, glyph in cmap.items() if glyph != ".notdef" and (glyph not in empty or code == 0x20)]
+    return np.array(sorted(codes), dtype=np.uint32)
+
+
+def _empty_glyphs(font: TTFont) -> set[str]:
+    order = font.getGlyphOrder()
+    if "glyf" in font:
+        offsets = np.asarray(font["loca"].locations, dtype=np.int64)
+        return {order[index] for index in np.flatnonzero(np.diff(offsets) == 0) if index < len(order)}
+    if "CFF " in font:
+        top = font["CFF "].cff[0]
+        index = top.CharStrings.charStringsIndex
+        sizes = np.diff(np.asarray(index.offsets, dtype=np.int64))
+        return {name for name, number in top.CharStrings.charStrings.items() if sizes[number] <= _BLANK_CHARSTRING}
+    return set()

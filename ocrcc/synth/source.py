@@ -1,0 +1,194 @@
+"""Lines without end, each a pure function of the configuration, the seed and its number."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ocrcc import packaged
+from ocrcc.charset import Charset
+from ocrcc.config import SynthConfig
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.lookalikes import Lookalikes, load_lookalikes
+from ocrcc.synth.corpus import Texts
+from ocrcc.synth.degrade import Degrader
+from ocrcc.synth.dice import Dice
+from ocrcc.synth.render import FontSet, GlyphCache, Setting, typeset
+from ocrcc.synth.seals import make_seals
+from ocrcc.types import Line
+
+PREFIX = "synth:"
+_TRIES = 60
+
+
+@dataclass(frozen=True)
+class _Machinery:
+    """What a process needs to draw lines; made once in each."""
+
+    texts: Texts
+    fonts: FontSet
+    glyphs: GlyphCache
+    degrader: Degrader
+    siblings: dict[str, tuple[str, ...]]
+
+
+class SynthSource:
+    """A `ocrcc.types.LineSource` that never ends.
+
+    Args:
+        config: What lines say and look like.
+        charset: What labels can say.
+        seed: Lines of one seed are the same on any machine with the same fonts and corpora.
+        name: For messages.
+        lookalikes: Groups whose members are swapped; None for those that the configuration names.
+
+    Raises:
+        OcrccError: Fonts, corpora, templates or groups cannot be used.
+    """
+
+    size = None
+
+    def __init__(
+        self,
+        config: SynthConfig,
+        charset: Charset,
+        seed: int = 0,
+        name: str = "synth",
+        lookalikes: Lookalikes | None = None,
+    ) -> None:
+        if seed < 0:
+            raise ConfigError(f"seed is {seed}, not 0 or more")
+        self.config = config
+        self.charset = charset
+        self.seed = seed
+        self.name = name
+        self._lookalikes = lookalikes
+        self._machinery: _Machinery | None = self._build()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_machinery": None}
+
+    def _build(self) -> _Machinery:
+        config, charset = self.config, self.charset
+        fonts = FontSet(config, charset)
+        glyphs = GlyphCache(fonts.faces)
+        letters = [char for char in charset if "\u4e00" <= char <= "\u9fff"] or [c for c in charset if not c.isspace()]
+
+        def glyph(dice: Dice) -> np.ndarray:
+            for _ in range(_TRIES):
+                face, char = dice.pick(fonts.main), dice.pick(letters)
+                if char in fonts.covered[face] and glyphs.shows(face, char):
+                    return glyphs.glyph(face, char).mask
+            return np.full((8, 8), 255, np.uint8)
+
+        groups = self._lookalikes
+        if groups is None and config.lookalikes and (config.lookalike_fraction or config.minimal_pairs):
+            groups = load_lookalikes(config.lookalikes)
+        groups = groups.for_training().restrict(charset) if groups else Lookalikes(())
+        siblings = {char: groups.siblings(char) for char in groups.characters()}
+        return _Machinery(Texts(config, charset), fonts, glyphs, Degrader(config, make_seals(glyph)), siblings)
+
+    def line(self, index: int) -> Line:
+        """Render line ``index``; the same index always gives the same line."""
+        if self._machinery is None:
+            self._machinery = self._build()
+        tools = self._machinery
+        dice = Dice(self.seed, index)
+        for _ in range(_TRIES):
+            text = tools.texts.draw(dice)
+            if self.config.lookalike_fraction and dice.chance(self.config.lookalike_fraction):
+                text = swap(text, tools.siblings, dice)
+            choice, text = tools.fonts.choose(text, dice)
+            if not text:
+                continue
+            ink = typeset(text, choice, tools.fonts, tools.glyphs, _setting(dice), dice)
+            if ink is not None:
+                image = tools.degrader.appear(ink, frames_needed(text), dice)
+                return Line(image=image, label=text, source=f"{self.name}#{index}")
+        raise DataError(
+            f"{self.name}: no text could be drawn for line {index}",
+            "the fonts cover too little of the charset, or min_length is over what the texts have",
+        )
+
+
+def _setting(dice: Dice) -> Setting:
+    spacing = 0.0
+    if dice.chance(0.4):
+        spacing = dice.uniform(-0.05, 0.06) if dice.chance(0.6) else dice.uniform(0.0, 0.35)
+    gap = dice.uniform(0.05, 0.25) if dice.chance(0.3) else 0.0
+    jitter = dice.uniform(0.5, 1.6) if dice.chance(0.06) else 0.0
+    return Setting(spacing, gap, jitter)
+
+
+def swap(text: str, siblings: dict[str, tuple[str, ...]], dice: Dice) -> str:
+    """Swap about half of the characters that have look-alikes for one of them, so that language cannot help."""
+    return "".join(dice.pick(siblings[char]) if char in siblings and dice.chance(0.5) else char for char in text)
+
+
+def frames_needed(text: str) -> int:
+    """Return the frames that CTC needs for a text: one a character, one more between two that are the same."""
+    return len(text) + sum(one == other for one, other in zip(text, text[1:], strict=False))
+
+
+def load_config(spec: str, **overrides: Any) -> SynthConfig:
+    """Load a preset by name or from a TOML file.
+
+    Args:
+        spec: A shipped name, or a path.
+        overrides: Fields of `SynthConfig` that win over the preset; None leaves the preset's.
+
+    Raises:
+        ConfigError: There is no such preset, or it has an unknown field or an impossible value.
+    """
+    known = [name.removeprefix("synth-") for name in packaged.names("presets", ".toml") if name.startswith("synth-")]
+    path = packaged.ASSETS / "presets" / f"synth-{spec}.toml" if spec in known else Path(spec)
+    if not path.is_file():
+        close = difflib.get_close_matches(spec, known, n=1)
+        raise ConfigError(
+            f"no synth preset named {spec!r}, and no such file",
+            (f"did you mean {close[0]}? " if close else "") + f"presets: {', '.join(known)}",
+        )
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    allowed = {item.name for item in fields(SynthConfig)}
+    if unknown := set(values) - allowed:
+        raise ConfigError(f"{path}: unknown {', '.join(sorted(unknown))}", f"known: {', '.join(sorted(allowed))}")
+    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return replace(SynthConfig(), **{**frozen, **given})
+    except TypeError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def load_source(
+    spec: str,
+    charset: Charset,
+    *,
+    seed: int = 0,
+    corpus: Sequence[str | Path] = (),
+    lookalikes: Lookalikes | None = None,
+    **overrides: Any,
+) -> SynthSource:
+    """Make the source that ``--train synth:documents`` means.
+
+    Args:
+        spec: ``synth:`` and a preset's name or a TOML file; the prefix may be left out.
+        charset: What labels can say.
+        seed: Of all that is drawn.
+        corpus: Text files in place of the preset's.
+        lookalikes: Groups in place of the preset's.
+        overrides: Other fields of `SynthConfig`.
+    """
+    name = spec.removeprefix(PREFIX)
+    if corpus:
+        overrides["corpus"] = tuple(str(path) for path in corpus)
+    return SynthSource(load_config(name, **overrides), charset, seed, f"{PREFIX}{name}", lookalikes)
