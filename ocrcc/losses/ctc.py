@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -49,8 +50,55 @@ def ctc_terms(logits: Tensor, frames: Tensor, targets: Tensor, target_lengths: T
         target_lengths: (N,).
     """
     fits = frames_needed(targets, target_lengths) <= frames
-    log_probs = logits.float().log_softmax(dim=-1).transpose(0, 1)  # (T, N, C), as torch wants it
     with torch.autocast(logits.device.type, enabled=False):
-        losses = F.ctc_loss(log_probs, targets, frames, target_lengths, BLANK, "none", zero_infinity=True)
+        losses = _LabelColumnsCtc.apply(logits, frames, targets, target_lengths)
     per_character = losses / target_lengths.clamp(min=1)
     return CtcTerms(loss=(per_character * fits).sum() / fits.sum().clamp(min=1), fits=fits)
+
+
+class _LabelColumnsCtc(torch.autograd.Function):
+    """CTC over the columns that a line's label names, instead of all C of them.
+
+    A line's likelihood depends on the log probabilities of the blank and its own characters alone, and its
+    gradient in the logits is softmax minus occupancy (Graves et al. 2006, eq. 16), where occupancy is zero in
+    every other column. So torch's loss runs on (N, T, 1 + L) numbers, and the C columns are passed over once
+    forwards (for their logsumexp) and once backwards (for the softmax). With 7,000 classes that halves the
+    time of the loss; the result is the same.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, frames: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+        """Return (N,) negative log likelihoods in nats, 0 where there are none."""
+        columns = F.pad(targets, (1, 0), value=BLANK)  # (N, 1 + L): the blank, then the label
+        own = logits.gather(2, columns[:, None].expand(-1, logits.shape[1], -1)).float()
+        log_total = logits.float().logsumexp(dim=2, keepdim=True)
+        with torch.enable_grad():
+            log_probs = (own - log_total).transpose(0, 1).detach().requires_grad_()  # (T, N, 1 + L)
+            losses = F.ctc_loss(
+                log_probs, _first_places(targets), frames, target_lengths, BLANK, "none", zero_infinity=True
+            )
+            # torch gives exp(log_probs) - occupancy, as if a log_softmax came before.
+            (difference,) = torch.autograd.grad(losses.sum(), log_probs)
+        counts = torch.arange(logits.shape[1], device=logits.device) < frames[:, None]  # (N, T)
+        counts = counts & (difference.abs().amax(dim=(0, 2)) > 0)[:, None]  # a line that does not fit has no gradient
+        occupancy = (log_probs.detach().exp() - difference).transpose(0, 1) * counts[..., None]
+        ctx.save_for_backward(logits, log_total, columns, occupancy, counts)
+        return losses.detach()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        """Turn (N,) gradients of the losses into that of the logits (N, T, C)."""
+        logits, log_total, columns, occupancy, counts = ctx.saved_tensors
+        softmax = (logits.float() - log_total).exp_().mul_(counts[..., None])
+        softmax.scatter_add_(2, columns[:, None].expand_as(occupancy), -occupancy)
+        return softmax.mul_(gradients[0][:, None, None]).to(logits.dtype), None, None, None
+
+
+def _first_places(targets: Tensor) -> Tensor:
+    """Number each label's characters by the place, from 1, where the same character stands first.
+
+    >>> _first_places(torch.tensor([[7, 9, 7, 7]])).tolist()
+    [[1, 2, 1, 1]]
+    """
+    same = targets[:, :, None] == targets[:, None, :]  # (N, L, L)
+    return same.int().argmax(dim=2) + 1

@@ -54,7 +54,7 @@ class Transformer(nn.Module):
         heads: Of attention; must divide the width.
     """
 
-    def __init__(self, inputs: int, width: int, depth: int = 2, heads: int = 8) -> None:
+    def __init__(self, inputs: int, width: int, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
         self.feature_width = width
         self.project = nn.Linear(inputs, width)

@@ -69,3 +69,21 @@ def test_half_precision_logits_give_a_float32_loss():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         terms = ctc_terms(logits, torch.tensor([8]), torch.tensor([[1, 2]]), torch.tensor([2]))
     assert terms.loss.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_value_and_gradient_are_those_of_torchs_loss_over_all_classes(dtype):
+    torch.manual_seed(3)
+    logits = (3 * torch.randn(6, 12, 9, dtype=dtype)).requires_grad_()
+    frames = torch.tensor([12, 12, 9, 7, 12, 3])
+    targets = torch.tensor([[1, 2, 1, 1], [5, 5, 5, 0], [8, 7, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0], [4, 4, 4, 0]])
+    lengths = torch.tensor([4, 3, 2, 1, 0, 3])  # the fifth label is empty, the sixth does not fit
+    terms = ctc_terms(logits, frames, targets, lengths)
+    (gradient,) = torch.autograd.grad(terms.loss, logits)
+    log_probs = logits.log_softmax(-1).transpose(0, 1)
+    losses = torch.nn.functional.ctc_loss(log_probs, targets, frames, lengths, 0, "none", zero_infinity=True)
+    expected = (losses / lengths.clamp(min=1) * terms.fits).sum() / terms.fits.sum()
+    (expected_gradient,) = torch.autograd.grad(expected, logits)
+    assert terms.fits.tolist() == [True, True, True, True, True, False]
+    torch.testing.assert_close(terms.loss.to(dtype), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient, expected_gradient, rtol=1e-4, atol=1e-6)
