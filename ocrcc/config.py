@@ -310,12 +310,14 @@ class EvaluateConfig:
         workers: Processes that load; 0 loads in the main process.
         threads: CPU threads of the recogniser; 0 lets torch decide.
         worst: How many of the worst lines to list.
+        lookalikes: Groups of look-alike characters, by name or file, whose accuracy is wanted; empty for none.
     """
 
     batch_size: int = 32
     workers: int = 2
     threads: int = 0
     worst: int = 0
+    lookalikes: str = ""
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0:

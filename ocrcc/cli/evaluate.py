@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ocrcc.evaluation.report import EvaluationResult, Metrics
 
 _COLUMNS = ("dataset", "lines", "line acc", "CER", "1-NED", "folded acc", "folded CER", "folded 1-NED", "lines/s")
+_LOOKALIKE_COLUMNS = ("look-alikes", "look-alike acc")
 
 
 @with_config_options()
@@ -54,16 +55,16 @@ def command(
 
 def _show(result: EvaluationResult, confusions: int) -> None:
     metrics = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
-    render.out.print(render.table("", _COLUMNS, (_row(one) for one in metrics)))
     total = result.total
+    columns = [*_COLUMNS, *(_LOOKALIKE_COLUMNS if total.lookalike_chars is not None else ())]
+    render.out.print(render.table("", columns, (_row(one) for one in metrics)))
     if total.substitutions and confusions:
         rows = [
             (pair.truth, pair.predicted, pair.count, describe([pair.truth]), describe([pair.predicted]))
             for pair in total.substitutions[:confusions]
         ]
         title = f"most frequent of {sum(pair.count for pair in total.substitutions)} confusions"
-        columns = ("truth", "read", "count", "truth is", "read is")
-        render.out.print(render.table(title, columns, rows, left=2))
+        render.out.print(render.table(title, ("truth", "read", "count", "truth is", "read is"), rows, left=2))
     for what, pairs in (("inserted", total.insertions), ("left out", total.deletions)):
         if pairs:
             named = ", ".join(f"{pair.truth or pair.predicted!s} {pair.count}×" for pair in pairs[:confusions])
@@ -80,16 +81,21 @@ def _show(result: EvaluationResult, confusions: int) -> None:
         render.notice("  a model with a longer charset: ocrcc pretrain --init-from MODEL --charset FILE")
 
 
-def _row(metrics: Metrics) -> tuple[str, ...]:
+def _row(metrics: Metrics) -> tuple[object, ...]:
     return (
         metrics.name,
-        str(metrics.lines),
+        metrics.lines,
         *(
             _percent(value)
             for scores in (metrics.strict, metrics.folded)
             for value in (scores.line_accuracy, scores.cer, scores.one_minus_ned)
         ),
         f"{metrics.lines_per_second:.0f}" if math.isfinite(metrics.lines_per_second) else "-",
+        *(
+            ()
+            if metrics.lookalike_accuracy is None
+            else (metrics.lookalike_chars, _percent(metrics.lookalike_accuracy))
+        ),
     )
 
 

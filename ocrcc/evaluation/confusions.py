@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
@@ -54,6 +54,10 @@ class ConfusionCounter:
     def deletions(self) -> tuple[Confusion, ...]:
         """List the characters left out, the most frequent first."""
         return self._ranked(lambda _, predicted: not predicted)
+
+    def lost(self, characters: Container[str]) -> int:
+        """Return how many of these characters of the references were read as others or left out."""
+        return sum(count for (truth, _), count in self._pairs.items() if truth and truth in characters)
 
     def _ranked(self, wanted: Callable[[str, str], bool]) -> tuple[Confusion, ...]:
         found = [(-count, *pair) for pair, count in self._pairs.items() if wanted(*pair)]

@@ -14,6 +14,7 @@ from ocrcc.charset import Charset
 from ocrcc.errors import DataError
 from ocrcc.evaluation.confusions import Confusion, ConfusionCounter
 from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
+from ocrcc.lookalikes import Lookalikes
 
 _NAMED = 100
 """Unreadable lines that are kept by name; the others are only counted."""
@@ -54,6 +55,8 @@ class Metrics:
         deletions: Characters left out.
         missing: Characters of the labels that the charset lacks, with their counts, the most frequent first.
             They stay in the references, so each of them is an error.
+        lookalike_chars: Characters of the labels that have look-alikes; None where nobody said which do.
+        lookalike_accuracy: Share of them that was read as what it is; nan without any.
         unreadable: How many lines could not be opened; they are in no other figure.
         unreadable_named: A message for each of the first of them.
         worst: The worst lines, the worst first, as many as were asked for.
@@ -67,6 +70,8 @@ class Metrics:
     insertions: tuple[Confusion, ...] = ()
     deletions: tuple[Confusion, ...] = ()
     missing: tuple[tuple[str, int], ...] = ()
+    lookalike_chars: int | None = None
+    lookalike_accuracy: float | None = None
     unreadable: int = 0
     unreadable_named: tuple[str, ...] = ()
     worst: tuple[WrongLine, ...] = ()
@@ -105,8 +110,8 @@ class Metrics:
             "edits": self.strict.edits,
             **_rates(self.strict),
             "folded": {"characters": self.folded.characters, "edits": self.folded.edits, **_rates(self.folded)},
-            "lookalike_chars": None,
-            "lookalike_accuracy": None,
+            "lookalike_chars": self.lookalike_chars,
+            "lookalike_accuracy": None if self.lookalike_accuracy is None else _defined(self.lookalike_accuracy),
             "confusions": [
                 {"truth": pair.truth, "predicted": pair.predicted, "count": pair.count} for pair in self.substitutions
             ],
@@ -171,10 +176,13 @@ class Tally:
     Args:
         charset: What could be read at all.
         worst: How many of the worst lines to keep.
+        lookalikes: Who looks like whom, if their accuracy is wanted.
     """
 
-    def __init__(self, charset: Charset, *, worst: int = 0) -> None:
+    def __init__(self, charset: Charset, *, worst: int = 0, lookalikes: Lookalikes | None = None) -> None:
         self._charset = charset
+        self._lookalikes = lookalikes
+        self._lookalike_chars = 0
         self._keep = worst
         self._strict = ScoreCounter()
         self._folded = ScoreCounter()
@@ -190,6 +198,8 @@ class Tally:
         self._folded.update(fold(truth), fold(read))
         self._confusions.update(truth, read)
         self._missing.update(char for char in truth if char not in self._charset)
+        if self._lookalikes is not None:
+            self._lookalike_chars += sum(char in self._lookalikes for char in truth)
         if edits and self._keep:
             self._worst.append(WrongLine(truth=truth, read=read, source=source, edits=edits))
             if len(self._worst) >= 2 * self._keep + 100:
@@ -207,6 +217,7 @@ class Tally:
         self._folded.merge(other._folded)
         self._confusions.merge(other._confusions)
         self._missing.update(other._missing)
+        self._lookalike_chars += other._lookalike_chars
         self._worst += other._worst
         self._trim()
         self._unreadable += other._unreadable
@@ -219,6 +230,10 @@ class Tally:
     def summary(self, name: str, seconds: float) -> Metrics:
         """Return what was found so far, under a name, in so many seconds."""
         self._trim()
+        chars, right = None, None
+        if self._lookalikes is not None:
+            chars = self._lookalike_chars
+            right = 1 - self._confusions.lost(self._lookalikes) / chars if chars else math.nan
         return Metrics(
             name=name,
             strict=self._strict.summary(),
@@ -227,6 +242,8 @@ class Tally:
             insertions=self._confusions.insertions(),
             deletions=self._confusions.deletions(),
             missing=tuple(sorted(self._missing.items(), key=lambda item: (-item[1], item[0]))),
+            lookalike_chars=chars,
+            lookalike_accuracy=right,
             unreadable=self._unreadable,
             unreadable_named=tuple(self._unreadable_named),
             worst=tuple(self._worst),

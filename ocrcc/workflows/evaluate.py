@@ -18,6 +18,7 @@ from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.decoding import greedy
 from ocrcc.errors import DataError
 from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
+from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.types import SizedLineSource
 from ocrcc.workflows.reading import lines_at_once
@@ -44,7 +45,7 @@ def evaluate(
 
     Raises:
         ModelError: The model cannot be loaded, or gives no numbers.
-        DataError: A dataset cannot be opened, or there is not one line in all of them.
+        DataError: A dataset or the look-alikes cannot be opened, or there is not one line in all datasets.
     """
     config = config or EvaluateConfig()
     if config.threads:
@@ -62,6 +63,7 @@ def evaluate(
         device=loaded.device,
         workers=config.workers,
         worst=config.worst,
+        lookalikes=load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None,
         report=report,
     )
     return EvaluationResult(
@@ -83,6 +85,7 @@ def evaluate_datasets(
     device: str,
     workers: int = 0,
     worst: int = 0,
+    lookalikes: Lookalikes | None = None,
     report: Report = lambda _done, _total: None,
 ) -> tuple[tuple[Metrics, ...], Metrics]:
     """Measure a live recogniser on several datasets.
@@ -100,6 +103,7 @@ def evaluate_datasets(
         device: Where the recogniser is.
         workers: Processes that load; 0 loads in this one.
         worst: How many of the worst lines to keep.
+        lookalikes: Who looks like whom, if their accuracy is wanted.
         report: Told how many lines are done, of how many.
 
     Returns:
@@ -109,11 +113,11 @@ def evaluate_datasets(
         ModelError: The recogniser gives no numbers.
     """
     sizes = [dataset.size or 0 for dataset in datasets]
-    total = Tally(charset, worst=worst)
+    total = Tally(charset, worst=worst, lookalikes=lookalikes)
     found: list[Metrics] = []
     with _evaluation_mode(recognizer):
         for number, dataset in enumerate(datasets):
-            tally = Tally(charset, worst=worst)
+            tally = Tally(charset, worst=worst, lookalikes=lookalikes)
             started = time.perf_counter()
             batches = evaluation_batches(
                 dataset,

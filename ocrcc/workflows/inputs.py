@@ -32,7 +32,7 @@ def find_images(
         paths: Files, folders, globs, and ``-`` for one path a line on standard input.
         stdin: Those lines.
         on_missing: Told of a path that stands for nothing, and why.
-        on_passed_over: Told of a folder's files that no image suffix has.
+        on_passed_over: Told of a folder's files that do not end as images do.
     """
     for path in paths:
         named: Iterable[str] = (os.fsdecode(line.rstrip(b"\r\n")) for line in stdin) if path == STDIN else (path,)
@@ -72,7 +72,11 @@ def _images_in(folder: str, on_missing: Problem, on_passed_over: Problem) -> Ite
             else:
                 others.append(os.path.join(parent, name))
     if not count:
-        on_missing(folder, "no images in this folder" + (f", but {len(others)} other files" if others else ""))
+        on_missing(folder, "no images in this folder" + (f", but {_files(others)}" if others else ""))
     elif others:
         named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        on_passed_over(folder, f"{len(others)} files passed over, which no image suffix has: {named}")
+        on_passed_over(folder, f"{_files(others)} passed over for want of an image's suffix: {named}")
+
+
+def _files(others: list[str]) -> str:
+    return f"{len(others)} other file{'s' if len(others) > 1 else ''}"

@@ -7,6 +7,7 @@ import pytest
 from ocrcc.charset import Charset
 from ocrcc.errors import DataError
 from ocrcc.evaluation.report import EvaluationResult, Tally
+from ocrcc.lookalikes import Group, Lookalikes
 
 CHARSET = Charset("自己已巳abc, ")
 
@@ -114,3 +115,23 @@ def test_an_unwritable_json_file_is_an_error_and_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="cannot be written"):
         result_of(tally().summary("set", 0.0)).write_json(tmp_path / "folder.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder.json"]
+
+
+def test_lookalike_accuracy_is_the_recall_of_characters_that_have_siblings():
+    lookalikes = Lookalikes((Group("己已巳", 0.9, "list"), Group("0O", 0.8, "list")))
+    first, second = (Tally(Charset("自己已巳0O"), lookalikes=lookalikes) for _ in range(2))
+    first.update("自己巳", "自已巳", "1")  # one of two taken for its twin
+    second.update("00O", "0O", "2")  # one of three left out
+    second.update("自", "O自O", "3")  # insertions are nobody's loss
+    first.merge(second)
+    metrics = first.summary("set", 1.0)
+    assert metrics.lookalike_chars == 5
+    assert metrics.lookalike_accuracy == pytest.approx(3 / 5)
+    assert metrics.to_json()["lookalike_accuracy"] == pytest.approx(3 / 5)
+
+
+def test_lookalike_accuracy_of_no_lookalikes_is_undefined():
+    counter = Tally(CHARSET, lookalikes=Lookalikes((Group("0O", 0.8, "list"),)))
+    counter.update("自", "己", "1")
+    found = counter.summary("set", 1.0).to_json()
+    assert (found["lookalike_chars"], found["lookalike_accuracy"]) == (0, None)
