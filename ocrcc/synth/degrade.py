@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from ocrcc.config import SynthConfig
 from ocrcc.errors import ConfigError
@@ -24,16 +24,36 @@ EFFECTS: dict[str, float] = {
     # geometry
     "condensed": 0.22, "stretched": 0.08, "slanted": 0.05, "rotated": 0.15, "low_resolution": 0.3,
     # tone
-    "tinted": 0.3, "faint": 0.15, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.2,
+    "tinted": 0.25, "faint": 0.12, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.2,
     # scanner, fax and file
     "blur": 0.25, "threshold": 0.25, "noise": 0.3, "specks": 0.08, "rescaled": 0.5, "jpeg": 0.3,
 }  # fmt: skip
 """The probability of every effect where the configuration does not say otherwise."""
 JPEG_BYTES = "jpeg_bytes"
 """Key of `PIL.Image.Image.info` under which an image that ended as a JPEG keeps its file."""
-_POOL = (384, 4096)
+_POOL = (256, 4096)
+_STRENGTHS = 8
 _STRIDE = 4
 _HEIGHT_FOR_FRAMES = 32
+_NARROWEST = 8.5
+"""Pixels of the scan to an ideograph's width; below that nobody could read one."""
+_HURTING = (
+    "broken",
+    "dots",
+    "condensed",
+    "low_resolution",
+    "faint",
+    "blur",
+    "threshold",
+    "noise",
+    "texture",
+    "specks",
+    "thin",
+)
+_MOST_HURTING = 3
+_CURVES = [np.linspace(0, 1, 256) ** gamma for gamma in (1.0, 0.7, 0.85, 1.15, 1.3)]
+_INKS = ((20, 30, 120), (150, 20, 30), (30, 90, 40), (90, 60, 20), (70, 40, 110), (60, 60, 70), (60, 110, 190))
+_PAPERS = ((255, 250, 235), (235, 245, 255), (250, 235, 235), (240, 250, 235), (180, 235, 130), (255, 255, 255))
 
 
 class Degrader:
@@ -64,36 +84,41 @@ class Degrader:
                 narrower.
             dice: Draws everything.
         """
-        on = {name: dice.chance(chance) for name, chance in self._chances.items()}
-        ink = _strokes(ink, on, dice)
-        canvas = _frame(ink, on, dice)
-        small = _shrink(canvas, on, dice, frames, self._heights)
-        grey = _tone(small, on, dice, self._strength)
-        stamp = self._stamp(grey.shape, dice) if on["stamp"] and self._seals else None
+        on = self._choose(dice)
+        canvas = _frame(_strokes(ink, on, dice), on, dice)
+        image = _tone(_shrink(canvas, on, dice, frames, self._heights), on, dice, self._strength)
+        stamp = self._stamp(image.size, dice) if on["stamp"] and self._seals else None
         coloured = on["coloured"] or (stamp is not None and dice.chance(0.5))
         if stamp is not None and not coloured:
-            grey = (grey * (1 - stamp * dice.uniform(0.35, 0.6))).astype(np.uint8)
-            stamp = None
-        image = Image.fromarray(_scan(grey, on, dice))
+            faded = stamp.point([round(255 - level * 0.5) for level in range(256)])
+            image, stamp = ImageChops.multiply(image, faded), None
+        image = _scan(image, on, dice)
         if on["rescaled"] or not self._heights[0] <= image.height <= self._heights[1]:
             image = _rescale(image, dice, self._heights)
         if on["light_on_dark"]:
-            image = image.point(range(255, -1, -1))
+            image = ImageChops.invert(image)
         if coloured:
             image = _colour(image, stamp, on["coloured"], dice)
         return _jpeg(image, dice) if on["jpeg"] else image
 
-    def _stamp(self, shape: tuple[int, ...], dice: Dice) -> np.ndarray:
-        """Lay a part of a seal over the line; 0..1 of (h, w)."""
-        height, width = shape
-        side = round(height * dice.uniform(2.0, 6.0))
+    def _choose(self, dice: Dice) -> dict[str, bool]:
+        """Draw which effects a line gets; what hurts is limited, so that a person could still read it."""
+        on = {name: dice.chance(chance) for name, chance in self._chances.items()}
+        hurting = [name for name in _HURTING if on[name]]
+        while len(hurting) > _MOST_HURTING:
+            on[hurting.pop(dice.below(len(hurting)))] = False
+        return on
+
+    def _stamp(self, size: tuple[int, int], dice: Dice) -> Image.Image:
+        """Lay a part of a seal over the line; the amount of red."""
+        width, height = size
+        side = height * dice.uniform(2.0, 6.0)
         seal = dice.pick(self._seals)
         unit = SEAL_SIZE / side
         left = dice.uniform(-0.8 * side, max(width - 0.2 * side, 0))
         top = dice.uniform(-0.9 * side + height, -0.1 * side)
         box = (-left * unit, -top * unit, (width - left) * unit, (height - top) * unit)
-        part = Image.fromarray(seal).transform((width, height), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
-        return np.asarray(part, np.float32) / 255
+        return Image.fromarray(seal).transform(size, Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
 
 
 def _strokes(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
@@ -108,10 +133,9 @@ def _strokes(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
     elif on["thin"]:
         slim = ink.copy()
         np.minimum(slim[:, 1:], ink[:, :-1], out=slim[:, 1:])
-        share = dice.uniform(0.3, 0.7)
-        ink = (ink * (1 - share) + slim * share).astype(np.uint8)
+        ink = slim if dice.chance(0.3) else (slim >> 1) + (ink >> 1)
     if on["broken"]:
-        gaps = _patch(_pools()["grain"], ink.shape, dice) > dice.uniform(38, 70)
+        gaps = np.asarray(_patch("grain", _STRENGTHS - 1, (ink.shape[1], ink.shape[0]), dice)) > dice.between(165, 195)
         ink = np.where(gaps, ink // 4, ink)
     if on["dots"]:
         pitch = dice.between(3, 4)
@@ -129,10 +153,11 @@ def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
         first, last = min(first, ASCENT - int(0.86 * EM)), max(last, ASCENT + int(0.1 * EM))
     most = 0.08 if on["tight"] else 0.3
     top, bottom, left, right = (round(EM * dice.uniform(0.0, most)) for _ in range(4))
-    if dice.chance(0.15):
-        left += round(EM * dice.uniform(0, 0.8))
-    if dice.chance(0.15):
-        right += round(EM * dice.uniform(0, 0.8))
+    sides = [top, bottom, left, right]
+    for side, most in enumerate((0.5, 0.5, 0.8, 0.8)):
+        if dice.chance(0.08 if side < 2 else 0.15):
+            sides[side] += round(EM * dice.uniform(0, most))
+    top, bottom, left, right = sides
     if on["cut"]:
         deep = round(EM * dice.uniform(0.02, 0.09))
         if dice.chance(0.5):
@@ -206,16 +231,16 @@ def _rule(part: np.ndarray, dice: Dice) -> None:
 
 def _shrink(
     canvas: np.ndarray, on: Mapping[str, bool], dice: Dice, frames: int, heights: tuple[int, int]
-) -> np.ndarray:
+) -> Image.Image:
     """Bring the canvas to the resolution of the scan, squeezed, stretched or turned a little."""
     height, width = canvas.shape
     if on["low_resolution"]:
-        em = dice.uniform(9, 16)
+        em = dice.uniform(9.5, 16)
     else:
-        em = dice.uniform(15, 30) if dice.chance(0.9) else dice.uniform(30, 52)
+        em = dice.uniform(16, 30) if dice.chance(0.9) else dice.uniform(30, 52)
     aspect = dice.uniform(0.95, 1.06)
     if on["condensed"]:
-        aspect = dice.uniform(0.45, 0.92)
+        aspect = max(dice.uniform(0.45, 0.92), _NARROWEST / em)
     elif on["stretched"]:
         aspect = dice.uniform(1.08, 1.5)
     high = min(max(round(height * em / EM), 8), 2 * heights[1])
@@ -224,7 +249,7 @@ def _shrink(
     if on["rotated"] or on["slanted"]:
         image = _turn(image, on, dice)
     kernel = Image.Resampling.BOX if dice.chance(0.4) else Image.Resampling.BILINEAR
-    return np.asarray(image.resize((max(wide, 4), high), kernel))
+    return image.resize((max(wide, 4), high), kernel)
 
 
 def _turn(image: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
@@ -237,52 +262,53 @@ def _turn(image: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image
     return image.transform(image.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
-def _tone(ink: np.ndarray, on: Mapping[str, bool], dice: Dice, strength: float) -> np.ndarray:
+def _tone(ink: Image.Image, on: Mapping[str, bool], dice: Dice, strength: float) -> Image.Image:
     """Give ink and paper their greys."""
-    paper = dice.uniform(175, 250) if on["tinted"] else dice.uniform(246, 255)
+    paper = dice.uniform(190, 248) if on["tinted"] else dice.uniform(247, 255)
     dark = dice.uniform(0, 90) * strength
     if on["faint"]:
-        dark = paper - dice.uniform(60, 130)
-    gamma = dice.uniform(0.7, 1.3) if strength else 1.0
-    levels = paper - (np.linspace(0, 1, 256) ** gamma) * (paper - dark)
-    grey = levels.astype(np.uint8)[ink]
+        dark = paper - dice.uniform(70, 130)
+    curve = _CURVES[dice.below(len(_CURVES))] if strength else _CURVES[0]
+    grey = ink.point((paper - curve * (paper - dark)).astype(np.uint8).tolist())
     if on["texture"]:
-        amount = dice.uniform(0.05, 0.25)
-        grey = _add(grey, _patch(_pools()["grain"], grey.shape, dice) * amount)
+        grey = _add(grey, "grain", dice.uniform(0.1, 0.45), dice)
     if on["shading"]:
-        slope = np.linspace(dice.uniform(0.7, 1), dice.uniform(0.7, 1), grey.shape[dice.below(2)], dtype=np.float32)
-        grey = (grey * (slope if slope.size == grey.shape[1] else slope[:, None])).astype(np.uint8)
+        slope = Image.fromarray(np.array([[dice.between(178, 255), dice.between(178, 255)]], np.uint8))
+        if dice.chance(0.3):
+            slope = slope.transpose(Image.Transpose.ROTATE_90)
+        grey = ImageChops.multiply(grey, slope.resize(grey.size, Image.Resampling.BILINEAR))
     return grey
 
 
-def _scan(grey: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
+def _scan(grey: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
     """Do what optics, sensors and fax machines do."""
     if on["blur"]:
         # coarse scans are blurred by their pixels already
-        radius = dice.uniform(0.3, 1.0) * min(1.0, grey.shape[0] / 28)
-        grey = np.asarray(Image.fromarray(grey).filter(ImageFilter.GaussianBlur(radius)))
+        grey = grey.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 1.0) * min(1.0, grey.height / 30)))
     if on["noise"]:
-        pool = _pools()["noise" if dice.chance(0.6) else "grain"]
-        grey = _add(grey, _patch(pool, grey.shape, dice) * dice.uniform(0.1, 0.6))
+        grey = _add(grey, "noise" if dice.chance(0.6) else "grain", dice.uniform(0.1, 0.8), dice)
     if on["threshold"]:
         grey = _binarise(grey, dice)
     if on["specks"]:
-        field = _patch(_pools()["noise"], grey.shape, dice)
-        limit = dice.uniform(70, 100)
-        grey = np.where(field > limit, np.uint8(dice.between(0, 90)), np.where(field < -limit, np.uint8(255), grey))
+        field = _patch("noise", _STRENGTHS - 1, grey.size, dice)
+        limit = dice.between(72, 100)
+        dark = dice.between(0, 90)
+        spots = field.point([dark if level < 128 - limit else 255 for level in range(256)])
+        grey = ImageChops.darker(grey, spots)
+        if dice.chance(0.5):
+            grey = ImageChops.lighter(grey, field.point([255 if level > 128 + limit else 0 for level in range(256)]))
     return grey
 
 
-def _binarise(grey: np.ndarray, dice: Dice) -> np.ndarray:
-    low, high = int(grey.min()), int(grey.max())
-    level = low + (high - low) * dice.uniform(0.42, 0.72)
-    rough = dice.uniform(0, 0.9) if dice.chance(0.6) else 0.0
-    edge = grey if not rough else _add(grey, _patch(_pools()["noise"], grey.shape, dice) * rough)
-    sharp = np.where(edge > level, np.uint8(255), np.uint8(0))
-    if dice.chance(0.3):
-        # some scanners only sharpen: grey remains at the edges
-        return ((sharp.astype(np.uint16) + grey) // 2).astype(np.uint8)
-    return sharp
+def _binarise(grey: Image.Image, dice: Dice) -> Image.Image:
+    """Fax: black or white, with ragged edges where sensor noise decides."""
+    low, high = grey.getextrema()
+    level = low + (high - low) * dice.uniform(0.4, 0.7)
+    rough = dice.uniform(0, 0.8) if dice.chance(0.6) else 0.0
+    edge = _add(grey, "noise", rough, dice) if rough else grey
+    sharp = edge.point([255 if value > level else 0 for value in range(256)])
+    # some scanners only sharpen: grey remains at the edges
+    return Image.blend(sharp, grey, dice.uniform(0.2, 0.6)) if dice.chance(0.4) else sharp
 
 
 def _rescale(image: Image.Image, dice: Dice, heights: tuple[int, int]) -> Image.Image:
@@ -294,23 +320,21 @@ def _rescale(image: Image.Image, dice: Dice, heights: tuple[int, int]) -> Image.
     return image.resize((max(4, round(image.width * wanted / image.height)), wanted), kernel)
 
 
-def _colour(image: Image.Image, stamp: np.ndarray | None, inks: bool, dice: Dice) -> Image.Image:
-    ink = dice.pick(((20, 30, 120), (150, 20, 30), (30, 90, 40), (90, 60, 20), (70, 40, 110), (60, 60, 70)))
-    paper = dice.pick(
-        ((255, 250, 235), (235, 245, 255), (250, 235, 235), (240, 250, 235), (180, 235, 130), (255, 255, 255))
-    )
+def _colour(image: Image.Image, stamp: Image.Image | None, inks: bool, dice: Dice) -> Image.Image:
+    ink, paper = dice.pick(_INKS), dice.pick(_PAPERS)
     if not inks:
         ink, paper = (0, 0, 0), (255, 255, 255)
-    ramp = np.linspace(0, 1, 256)[:, None]
-    table = (np.array(ink) * (1 - ramp) + np.array(paper) * ramp).astype(np.uint8)
-    colours = table[np.asarray(image)]
+    bands = [image.point(_ramp(dark, light)) for dark, light in zip(ink, paper, strict=True)]
     if stamp is not None:
-        wide = np.asarray(
-            Image.fromarray((stamp * 255).astype(np.uint8)).resize(image.size, Image.Resampling.BILINEAR), np.float32
-        )[..., None]
-        red = np.array((0.15, 0.85, 0.75), np.float32) * (dice.uniform(0.5, 0.9) / 255)
-        colours = (colours * (1 - wide * red)).astype(np.uint8)
-    return Image.fromarray(colours)
+        stamp = stamp.resize(image.size, Image.Resampling.BILINEAR)
+        depth = dice.uniform(0.5, 0.9)
+        for band, share in enumerate((0.15, 0.85, 0.75)):
+            bands[band] = ImageChops.multiply(bands[band], stamp.point(_ramp(255, round(255 - 255 * share * depth))))
+    return Image.merge("RGB", bands)
+
+
+def _ramp(first: int, last: int) -> list[int]:
+    return [first + (last - first) * level // 255 for level in range(256)]
 
 
 def _jpeg(image: Image.Image, dice: Dice) -> Image.Image:
@@ -322,26 +346,34 @@ def _jpeg(image: Image.Image, dice: Dice) -> Image.Image:
     return result
 
 
-def _add(grey: np.ndarray, field: np.ndarray) -> np.ndarray:
-    return np.clip(grey + field, 0, 255).astype(np.uint8)
+def _add(grey: Image.Image, kind: str, strength: float, dice: Dice) -> Image.Image:
+    """Add a field of noise, as strong as 0..1 of a standard deviation of 24 grey levels."""
+    field = _patch(kind, min(int(strength * _STRENGTHS), _STRENGTHS - 1), grey.size, dice)
+    return ImageChops.add(grey, field, 1, -128)
 
 
 @lru_cache(maxsize=1)
-def _pools() -> dict[str, np.ndarray]:
-    """Make the fields that noise is cut from: fine noise and smoother grain, both about 24 strong."""
+def _pools() -> dict[str, list[Image.Image]]:
+    """Make the fields that noise is cut from, in rising strength, around 128: fine noise and smoother grain."""
     generator = np.random.Generator(np.random.PCG64(20200))
     noise = generator.standard_normal(_POOL, dtype=np.float32) * 24
-    soft = np.asarray(Image.fromarray(noise).resize((_POOL[1] // 2, _POOL[0] // 2), Image.Resampling.BOX))
-    grain = np.asarray(Image.fromarray(soft * 2.2).resize((_POOL[1], _POOL[0]), Image.Resampling.BICUBIC))
-    return {"noise": noise.astype(np.float16), "grain": grain.astype(np.float16)}
+    soft = Image.fromarray(noise * 2.2).resize((_POOL[1] // 2, _POOL[0] // 2), Image.Resampling.BOX)
+    grain = np.asarray(soft.resize((_POOL[1], _POOL[0]), Image.Resampling.BICUBIC))
+    return {
+        name: [
+            Image.fromarray(np.clip(field * ((step + 1) / _STRENGTHS) + 128, 0, 255).astype(np.uint8))
+            for step in range(_STRENGTHS)
+        ]
+        for name, field in (("noise", noise), ("grain", grain))
+    }
 
 
-def _patch(pool: np.ndarray, shape: tuple[int, ...], dice: Dice) -> np.ndarray:
-    """Cut a piece out of a pool at a random place."""
-    height, width = shape
-    across, down = dice.random(), dice.random()
-    if width > pool.shape[1] or height > pool.shape[0]:
-        pool = np.tile(pool, (-(-height // pool.shape[0]), -(-width // pool.shape[1])))
-    y = int(down * (pool.shape[0] - height + 1))
-    x = int(across * (pool.shape[1] - width + 1))
-    return pool[y : y + height, x : x + width]
+def _patch(kind: str, step: int, size: tuple[int, int], dice: Dice) -> Image.Image:
+    """Cut a piece out of a field at a random place; the field repeats beyond its edges."""
+    pool = _pools()[kind][step]
+    width, height = size
+    x, y = dice.below(max(pool.width - width, 1)), dice.below(max(pool.height - height, 1))
+    if width <= pool.width and height <= pool.height:
+        return pool.crop((x, y, x + width, y + height))
+    across, down = -(-width // pool.width), -(-height // pool.height)
+    return Image.fromarray(np.tile(np.asarray(pool), (down, across))[:height, :width])

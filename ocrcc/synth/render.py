@@ -23,6 +23,8 @@ ASCENT = int(1.15 * EM)
 HEIGHT = int(1.6 * EM)
 """Rows of that canvas; accents and descenders of any sane font fit."""
 _CACHE_BYTES = 96 << 20
+_OVERHEAD = 300
+"""Bytes of a glyph beside its pixels."""
 _MAIN_SHARE = 0.6
 """A font is a main one if it has this share of the charset's characters."""
 _UNMAPPED = "\U0010fffe"
@@ -57,26 +59,27 @@ class GlyphCache:
         self._fonts: dict[int, ImageFont.FreeTypeFont] = {}
         self._missing: dict[int, Glyph] = {}
         self._glyphs: dict[tuple[int, str], Glyph] = {}
+        self._unshown: set[tuple[int, str]] = set()
         self._bytes = 0
 
-    def glyph(self, face: int, char: str) -> Glyph:
-        """Return a glyph, drawn now or earlier."""
-        found = self._glyphs.get((face, char))
-        if found is None:
-            found = self._glyphs[face, char] = self._draw(face, char)
-            self._bytes += found.mask.size + 300
+    def glyph(self, face: int, char: str) -> Glyph | None:
+        """Return a glyph, drawn now or earlier; None if the face draws nothing, or its box for missing ones."""
+        key = (face, char)
+        found = self._glyphs.get(key)
+        if found is None and key not in self._unshown:
+            found = self._draw(face, char)
+            missing = self._missing.get(face)
+            if missing is None:
+                missing = self._missing[face] = self._draw(face, _UNMAPPED)
+            if not found.mask.size or np.array_equal(found.mask, missing.mask):
+                self._unshown.add(key)
+                return None
+            self._glyphs[key] = found
+            self._bytes += found.mask.size + _OVERHEAD
             while self._bytes > _CACHE_BYTES:
                 oldest = next(iter(self._glyphs))
-                self._bytes -= self._glyphs.pop(oldest).mask.size + 300
+                self._bytes -= self._glyphs.pop(oldest).mask.size + _OVERHEAD
         return found
-
-    def shows(self, face: int, char: str) -> bool:
-        """Whether the face draws ink for the character that is not its box for missing ones."""
-        mask = self.glyph(face, char).mask
-        if face not in self._missing:
-            self._missing[face] = self._draw(face, _UNMAPPED)
-        missing = self._missing[face].mask
-        return bool(mask.size) and (mask.shape != missing.shape or not np.array_equal(mask, missing))
 
     def _draw(self, face: int, char: str) -> Glyph:
         font = self._fonts.get(face)
@@ -233,9 +236,9 @@ def typeset(
             pen += EM * 0.5 + setting.spacing * EM
             continue
         face = fonts.face_of(choice, char)
-        if not glyphs.shows(face, char):
-            return None
         glyph = glyphs.glyph(face, char)
+        if glyph is None:
+            return None
         was_narrow, narrow = narrow, char.isascii()
         if at and setting.gap and was_narrow != narrow:
             pen += setting.gap * EM

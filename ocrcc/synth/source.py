@@ -83,8 +83,9 @@ class SynthSource:
         def glyph(dice: Dice) -> np.ndarray:
             for _ in range(_TRIES):
                 face, char = dice.pick(fonts.main), dice.pick(letters)
-                if char in fonts.covered[face] and glyphs.shows(face, char):
-                    return glyphs.glyph(face, char).mask
+                drawn = glyphs.glyph(face, char) if char in fonts.covered[face] else None
+                if drawn is not None:
+                    return drawn.mask
             return np.full((8, 8), 255, np.uint8)
 
         groups = self._lookalikes
