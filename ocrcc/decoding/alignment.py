@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Kind = Literal["peak", "mean", "soft"]
-_LINES_AT_ONCE = 8  # logsumexp copies what it reduces; a few lines at a time keep that copy in the cache
+_LINES_AT_ONCE = 4  # of all C log-probabilities only L + 1 are kept; so few lines' fit into the cache
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,6 @@ def align(
     targets: Tensor,
     target_lengths: Tensor,
     *,
-    normalized: bool = False,
     soft: bool = False,
 ) -> Alignment:
     """Find the best path of each label through its line's frames (Viterbi).
@@ -85,11 +85,10 @@ def align(
         frames: (N,) frames that lie on each line's own pixels.
         targets: (N, L) class ids, padded with anything.
         target_lengths: (N,).
-        normalized: Whether ``logits`` are log-probabilities already, which saves a pass over them.
         soft: Compute `Alignment.occupancy` too.
     """
     with torch.autocast(logits.device.type, enabled=False):
-        blank, chars = _emissions(logits, targets, normalized)
+        blank, chars = _emissions(logits, targets)
         frames = frames.clamp(max=logits.shape[1])
         aligned = (target_lengths > 0) & (frames >= required_frames(targets, target_lengths))
         mask = _within(targets, target_lengths) & aligned[:, None]
@@ -168,16 +167,16 @@ def _within(targets: Tensor, target_lengths: Tensor) -> Tensor:
     return torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
 
 
-def _emissions(logits: Tensor, targets: Tensor, normalized: bool) -> tuple[Tensor, Tensor]:
-    """Pick the log-probabilities of the blank (N, T, 1) and of the labels' characters (N, T, L)."""
+def _emissions(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the log-probabilities of the blank (N, T, 1) and of the labels' characters (N, T, L)."""
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    columns = targets.clamp(0, logits.shape[2] - 1)[:, None].expand(-1, logits.shape[1], -1)
-    blank, chars = logits[:, :, :1].to(dtype), logits.gather(2, columns).to(dtype)
-    if normalized:
-        return blank, chars
-    parts = [part.to(dtype).logsumexp(2, keepdim=True) for part in logits.split(_LINES_AT_ONCE)]
-    normalizer = torch.cat(parts) if parts else blank
-    return blank - normalizer, chars - normalizer
+    columns = F.pad(targets.clamp(0, logits.shape[2] - 1), (1, 0))[:, None].expand(-1, logits.shape[1], -1)
+    emissions = logits.new_empty(columns.shape, dtype=dtype)
+    for few, wanted, place in zip(
+        logits.split(_LINES_AT_ONCE), columns.split(_LINES_AT_ONCE), emissions.split(_LINES_AT_ONCE), strict=True
+    ):
+        torch.gather(few.to(dtype).log_softmax(2), 2, wanted, out=place)
+    return emissions[:, :, :1], emissions[:, :, 1:]
 
 
 @dataclass(frozen=True)
