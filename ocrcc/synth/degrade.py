@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from typing import cast
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
@@ -20,13 +21,13 @@ EFFECTS: dict[str, float] = {
     "bold": 0.2, "thin": 0.1, "broken": 0.1, "dots": 0.02,
     # what stands around and over the text
     "border": 0.2, "underline": 0.05, "crossing": 0.02, "neighbours": 0.14, "tight": 0.35, "cut": 0.06,
-    "stamp": 0.05,
+    "stamp": 0.04,
     # geometry
     "condensed": 0.22, "stretched": 0.08, "slanted": 0.05, "rotated": 0.15, "low_resolution": 0.3,
     # tone
-    "tinted": 0.25, "faint": 0.12, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.2,
+    "tinted": 0.2, "faint": 0.12, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.12,
     # scanner, fax and file
-    "blur": 0.25, "threshold": 0.25, "noise": 0.3, "specks": 0.08, "rescaled": 0.5, "jpeg": 0.3,
+    "blur": 0.22, "threshold": 0.25, "noise": 0.22, "specks": 0.08, "rescaled": 0.5, "jpeg": 0.3,
 }  # fmt: skip
 """The probability of every effect where the configuration does not say otherwise."""
 JPEG_BYTES = "jpeg_bytes"
@@ -135,7 +136,7 @@ def _strokes(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
         np.minimum(slim[:, 1:], ink[:, :-1], out=slim[:, 1:])
         ink = slim if dice.chance(0.3) else (slim >> 1) + (ink >> 1)
     if on["broken"]:
-        gaps = np.asarray(_patch("grain", _STRENGTHS - 1, (ink.shape[1], ink.shape[0]), dice)) > dice.between(165, 195)
+        gaps = np.asarray(_patch("grain", _STRENGTHS - 1, (ink.shape[1], ink.shape[0]), dice)) > dice.between(174, 200)
         ink = np.where(gaps, ink // 4, ink)
     if on["dots"]:
         pitch = dice.between(3, 4)
@@ -302,8 +303,8 @@ def _scan(grey: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
 
 def _binarise(grey: Image.Image, dice: Dice) -> Image.Image:
     """Fax: black or white, with ragged edges where sensor noise decides."""
-    low, high = grey.getextrema()
-    level = low + (high - low) * dice.uniform(0.4, 0.7)
+    low, high = cast(tuple[float, float], grey.getextrema())
+    level = low + (high - low) * dice.uniform(0.48, 0.76)
     rough = dice.uniform(0, 0.8) if dice.chance(0.6) else 0.0
     edge = _add(grey, "noise", rough, dice) if rough else grey
     sharp = edge.point([255 if value > level else 0 for value in range(256)])
@@ -321,9 +322,8 @@ def _rescale(image: Image.Image, dice: Dice, heights: tuple[int, int]) -> Image.
 
 
 def _colour(image: Image.Image, stamp: Image.Image | None, inks: bool, dice: Dice) -> Image.Image:
-    ink, paper = dice.pick(_INKS), dice.pick(_PAPERS)
-    if not inks:
-        ink, paper = (0, 0, 0), (255, 255, 255)
+    drawn = dice.pick(_INKS), dice.pick(_PAPERS)
+    ink, paper = drawn if inks else ((0, 0, 0), (255, 255, 255))
     bands = [image.point(_ramp(dark, light)) for dark, light in zip(ink, paper, strict=True)]
     if stamp is not None:
         stamp = stamp.resize(image.size, Image.Resampling.BILINEAR)
@@ -372,7 +372,9 @@ def _patch(kind: str, step: int, size: tuple[int, int], dice: Dice) -> Image.Ima
     """Cut a piece out of a field at a random place; the field repeats beyond its edges."""
     pool = _pools()[kind][step]
     width, height = size
-    x, y = dice.below(max(pool.width - width, 1)), dice.below(max(pool.height - height, 1))
+    # the place does not depend on the size, so that both lines of a minimal pair get the same noise
+    x, y = dice.below(pool.width // 2), dice.below(pool.height // 2)
+    x, y = min(x, max(pool.width - width, 0)), min(y, max(pool.height - height, 0))
     if width <= pool.width and height <= pool.height:
         return pool.crop((x, y, x + width, y + height))
     across, down = -(-width // pool.width), -(-height // pool.height)

@@ -19,7 +19,7 @@ from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.synth.corpus import Texts
 from ocrcc.synth.degrade import Degrader
 from ocrcc.synth.dice import Dice
-from ocrcc.synth.render import FontSet, GlyphCache, Setting, typeset
+from ocrcc.synth.render import FontChoice, FontSet, GlyphCache, Setting, typeset
 from ocrcc.synth.seals import make_seals
 from ocrcc.types import Line
 
@@ -36,6 +36,7 @@ class _Machinery:
     glyphs: GlyphCache
     degrader: Degrader
     siblings: dict[str, tuple[str, ...]]
+    pairs: list[tuple[str, str]]
 
 
 class SynthSource:
@@ -93,21 +94,47 @@ class SynthSource:
             groups = load_lookalikes(config.lookalikes)
         groups = groups.for_training().restrict(charset) if groups else Lookalikes(())
         siblings = {char: groups.siblings(char) for char in groups.characters()}
-        return _Machinery(Texts(config, charset), fonts, glyphs, Degrader(config, make_seals(glyph)), siblings)
+        degrader = Degrader(config, make_seals(glyph))
+        return _Machinery(Texts(config, charset), fonts, glyphs, degrader, siblings, self._pairs(groups, fonts, glyphs))
+
+    def _pairs(self, groups: Lookalikes, fonts: FontSet, glyphs: GlyphCache) -> list[tuple[str, str]]:
+        """List the twins of minimal pairs in an order of the seed's; those that no font tells apart are out."""
+        if not self.config.minimal_pairs:
+            return []
+        pairs = sorted(
+            (first, second)
+            for first, second, _ in groups.pairs()
+            if any(_tells_apart(face, first, second, fonts, glyphs) for face in fonts.main)
+        )
+        if not pairs:
+            raise ConfigError(
+                "minimal pairs need look-alike groups, and none has two characters of the charset",
+                "give groups with --lookalikes",
+            )
+        dice = Dice(self.seed, 1 << 62)
+        return [pair for _, pair in sorted((dice.random(), pair) for pair in pairs)]
 
     def line(self, index: int) -> Line:
-        """Render line ``index``; the same index always gives the same line."""
+        """Render line ``index``; the same index always gives the same line.
+
+        With `SynthConfig.minimal_pairs`, lines 2k and 2k + 1 are one text in one font with the same noise,
+        in which one character is swapped for its twin. Every pair of twins has its turn before any comes
+        again, so each twin is drawn as often as the other. The place of the twins is a random one of a random
+        text: what stands around them favours neither.
+        """
         if self._machinery is None:
             self._machinery = self._build()
         tools = self._machinery
-        dice = Dice(self.seed, index)
+        if self.config.minimal_pairs:
+            dice = Dice(self.seed, index // 2)
+            twins: tuple[str, str] | None = tools.pairs[index // 2 % len(tools.pairs)]
+        else:
+            dice, twins = Dice(self.seed, index), None
         for _ in range(_TRIES):
-            text = tools.texts.draw(dice)
-            if self.config.lookalike_fraction and dice.chance(self.config.lookalike_fraction):
-                text = swap(text, tools.siblings, dice)
-            choice, text = tools.fonts.choose(text, dice)
-            if not text:
+            drawn = self._draw_twins(twins, index % 2, tools, dice) if twins else self._draw_text(tools, dice)
+            if drawn is None:
                 continue
+            text, choice = drawn
             ink = typeset(text, choice, tools.fonts, tools.glyphs, _setting(dice), dice)
             if ink is not None:
                 image = tools.degrader.appear(ink, frames_needed(text), dice)
@@ -116,6 +143,43 @@ class SynthSource:
             f"{self.name}: no text could be drawn for line {index}",
             "the fonts cover too little of the charset, or min_length is over what the texts have",
         )
+
+    def _draw_text(self, tools: _Machinery, dice: Dice) -> tuple[str, FontChoice] | None:
+        text = tools.texts.draw(dice)
+        if self.config.lookalike_fraction and dice.chance(self.config.lookalike_fraction):
+            text = swap(text, tools.siblings, dice)
+        choice, text = tools.fonts.choose(text, dice)
+        return (text, choice) if text else None
+
+    def _draw_twins(
+        self, twins: tuple[str, str], member: int, tools: _Machinery, dice: Dice
+    ) -> tuple[str, FontChoice] | None:
+        """Put one of the twins at a place of a text that has neither, in a font that shows them apart."""
+        context = [char for char in tools.texts.draw(dice) if char not in twins]
+        places = [at for at, char in enumerate(context) if char != " "]
+        if not places:
+            return None
+        at = dice.pick(places)
+        before, after = "".join(context[:at]), "".join(context[at + 1 :])
+        choice, kept = tools.fonts.choose(before + twins[0] + twins[1] + after, dice)
+        if len(kept) != len(before) + 2 + len(after):
+            return None
+        faces = [tools.fonts.face_of(choice, twin) for twin in twins]
+        if faces[0] == faces[1] and not _tells_apart(faces[0], *twins, tools.fonts, tools.glyphs):
+            return None
+        if any(tools.glyphs.glyph(face, twin) is None for face, twin in zip(faces, twins, strict=True)):
+            return None
+        text = before + twins[member] + after
+        return (text, choice) if text == " ".join(text.split()) else None
+
+
+def _tells_apart(face: int, first: str, second: str, fonts: FontSet, glyphs: GlyphCache) -> bool:
+    if not {first, second} <= fonts.covered[face]:
+        return False
+    one, other = glyphs.glyph(face, first), glyphs.glyph(face, second)
+    if one is None or other is None:
+        return False
+    return one.top != other.top or one.left != other.left or not np.array_equal(one.mask, other.mask)
 
 
 def _setting(dice: Dice) -> Setting:
