@@ -131,7 +131,10 @@ def test_occupancy_is_what_the_gradient_of_ctc_holds():
 
 
 def test_agrees_with_torchaudio():
-    functional = pytest.importorskip("torchaudio.functional")
+    try:
+        from torchaudio import functional
+    except (ImportError, OSError, RuntimeError) as error:  # absent, or built for another torch
+        pytest.skip(f"no torchaudio: {error}")
     for seed in range(50):
         logits, frames, targets, lengths = random_batch(seed)
         found = align(logits, frames, targets, lengths)
