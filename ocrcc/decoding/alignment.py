@@ -63,12 +63,6 @@ class AlignedFeatures:
     positions: Tensor
 
 
-def required_frames(targets: Tensor, target_lengths: Tensor) -> Tensor:
-    """Count the frames (N,) that CTC needs at least: the characters, and a blank between repeated ones."""
-    repeats = (targets[:, 1:] == targets[:, :-1]) & _within(targets[:, 1:], target_lengths - 1)
-    return target_lengths + repeats.sum(1)
-
-
 @torch.no_grad()
 def align(
     logits: Tensor,
@@ -89,14 +83,14 @@ def align(
     """
     with torch.autocast(logits.device.type, enabled=False):
         blank, chars = _emissions(logits, targets)
-        frames = frames.clamp(max=logits.shape[1])
-        aligned = (target_lengths > 0) & (frames >= required_frames(targets, target_lengths))
-        mask = _within(targets, target_lengths) & aligned[:, None]
+        within = torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
         if not chars.numel():
-            return _nothing(chars, mask)
+            return _nothing(chars, within)
 
         lattice = _Lattice.build(blank, chars, frames, targets, target_lengths)
         path, score = lattice.best_path()
+        aligned = (target_lengths > 0) & (score > -torch.inf)
+        mask = within & aligned[:, None]
         states = torch.arange(1, 2 * targets.shape[1], 2, device=path.device).repeat(len(path), 1)
         start, end = torch.searchsorted(path, states), torch.searchsorted(path, states + 1)
         time = torch.arange(logits.shape[1], device=path.device)[:, None]
@@ -147,24 +141,20 @@ def _weights(alignment: Alignment, kind: Kind, num_frames: int) -> Tensor:
     return weights / weights.sum(2, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
-def _nothing(chars: Tensor, mask: Tensor) -> Alignment:
+def _nothing(chars: Tensor, within: Tensor) -> Alignment:
     """Return the alignment of a batch without lines, frames or characters."""
-    place = torch.zeros_like(mask, dtype=torch.int64)
+    place = torch.zeros_like(within, dtype=torch.int64)
+    score = chars.new_full(within.shape[:1], -torch.inf)
     return Alignment(
         start=place,
         end=place,
         peak=place,
-        posterior=torch.zeros_like(place, dtype=chars.dtype),
-        score=chars.new_full(mask.shape[:1], -torch.inf),
-        aligned=torch.zeros_like(mask[:, 0]) if mask.shape[1] else mask.any(1),
-        mask=torch.zeros_like(mask),
-        occupancy=chars.new_zeros(*mask.shape, chars.shape[1]),
+        posterior=place.to(chars.dtype),
+        score=score,
+        aligned=score > 0,
+        mask=place > 0,
+        occupancy=chars.new_zeros(*within.shape, chars.shape[1]),
     )
-
-
-def _within(targets: Tensor, target_lengths: Tensor) -> Tensor:
-    """Mark (N, L) the places of a padded label that are its own."""
-    return torch.arange(targets.shape[1], device=targets.device) < target_lengths[:, None]
 
 
 def _emissions(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

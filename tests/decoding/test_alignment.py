@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ocrcc.decoding.alignment import align, gather_features, required_frames
+from ocrcc.decoding.alignment import align, gather_features
 
 NEVER = -math.inf
 
@@ -204,7 +204,6 @@ def test_repeats_keep_a_blank_between_them_even_on_ties():
         assert found.aligned.all()
         assert found.end[0, 0] < found.start[0, 1]
     assert not one(torch.zeros(2, 3), [1, 1]).aligned.any()
-    assert required_frames(torch.tensor([[1, 1, 2, 2]]), torch.tensor([3])).tolist() == [4]
 
 
 @pytest.mark.parametrize(("num_lines", "num_frames", "length"), [(0, 5, 2), (2, 0, 2), (2, 5, 0), (1, 1, 1), (0, 0, 0)])
