@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,16 @@ from accelerate.utils import set_seed
 from torch import nn
 
 from ocrcc.charset import Charset, load_charset
-from ocrcc.config import PretrainConfig, Preprocessing, TrainConfig
+from ocrcc.config import Preprocessing, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import Transfer, transfer
-from ocrcc.workflows.evaluate import evaluate_dataset
+from ocrcc.workflows.evaluate import evaluate_datasets
 from ocrcc.workflows.objective import CtcObjective
 from ocrcc.workflows.sources import Sources, charset_of, check_paths, check_validation, open_datasets, open_sources
-from ocrcc.workflows.train import LogEntry, Trainee, TrainResult, train
+from ocrcc.workflows.train import LogEntry, Trainee, TrainResult, Validate, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +93,8 @@ def pretrain(
 def prepare(task: PretrainConfig, config: TrainConfig, resume_from: Path | None = None) -> Prepared:
     """Open everything that a run needs and make its recogniser."""
     set_seed(config.seed)
-    start = (
-        load_model(resume_from / "last.safetensors" if resume_from else task.init_from, device="cpu")
-        if (resume_from or task.init_from)
-        else None
-    )
+    origin = resume_from / "last.safetensors" if resume_from else task.init_from
+    start = load_model(origin, device="cpu") if origin else None
     charset = start.charset if resume_from and start else _charset(task, start)
     preprocessing = (
         start.preprocessing if start else Preprocessing(height=task.height, channels=1 if task.channels == 1 else 3)
@@ -135,13 +131,23 @@ def _charset(task: PretrainConfig, start: LoadedModel | None) -> Charset:
     return replace(start.charset, normalisation=normalisation)
 
 
-def validator(prepared: Prepared, config: TrainConfig) -> Callable[[nn.Module], Mapping[str, float]]:
+def validator(prepared: Prepared, config: TrainConfig) -> Validate:
     """Make the function that measures a recogniser on all validation sets together."""
-    return partial(_validate, prepared=prepared, config=config)
+    trainee = prepared.trainee
 
+    def validate(recognizer: nn.Module) -> Mapping[str, float]:
+        _, total = evaluate_datasets(
+            recognizer,
+            trainee.charset,
+            trainee.preprocessing,
+            prepared.validation,
+            batch_size=config.batch_size,
+            device=str(next(recognizer.parameters()).device),
+            workers=config.workers,
+        )
+        return {"cer": total.cer, "line_accuracy": total.line_accuracy, "folded_cer": total.folded.cer}
 
-def _validate(recognizer: nn.Module, *, prepared: Prepared, config: TrainConfig) -> Mapping[str, float]:
-    raise DataError("not wired")
+    return validate
 
 
 def make_run_folder(out: Path, settings: Mapping[str, Any]) -> None:
