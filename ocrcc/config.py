@@ -349,3 +349,38 @@ class PredictConfig:
             raise ConfigError("batch_size, window and workers must be positive")
         if min(self.threads, self.alternatives) < 0:
             raise ConfigError("threads and alternatives cannot be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookalikesConfig:
+    """Whom to ask which characters look alike.
+
+    Attributes:
+        charset: A name or a file.
+        glyphs: Compare the characters' glyphs in the fonts there are.
+        fonts: A folder of fonts; empty for all that fontconfig finds.
+        exclude: Patterns of file names or ``Family Style`` names of fonts that are left out.
+        neighbours: How many of the most alike characters each one may name.
+        threshold: Least score of a pair of glyphs, 0..1.
+        model: A model whose centers are compared; empty for none.
+        model_threshold: Least cosine of two centers, 0..1.
+        confusions: JSON files of ``ocrcc eval --json``.
+        lists: Groups by name or file, for instance ``well-known``.
+    """
+
+    charset: str = "gb2312"
+    glyphs: bool = True
+    fonts: str = ""
+    exclude: tuple[str, ...] = SynthConfig.exclude
+    neighbours: int = 5
+    threshold: float = 0.65
+    model: str = ""
+    model_threshold: float = 0.5
+    confusions: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ("well-known",)
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise ConfigError(f"neighbours is {self.neighbours}, not 1 or more")
+        if not (0 <= self.threshold <= 1 and 0 <= self.model_threshold <= 1):
+            raise ConfigError("thresholds are scores, 0..1")

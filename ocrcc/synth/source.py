@@ -146,10 +146,23 @@ class SynthSource:
 
     def _draw_text(self, tools: _Machinery, dice: Dice) -> tuple[str, FontChoice] | None:
         text = tools.texts.draw(dice)
+        original = text
         if self.config.lookalike_fraction and dice.chance(self.config.lookalike_fraction):
             text = swap(text, tools.siblings, dice)
-        choice, text = tools.fonts.choose(text, dice)
-        return (text, choice) if text else None
+        choice, kept = tools.fonts.choose(text, dice)
+        if kept == text and text != original:
+            kept = "".join(
+                new if new == old or self._differ(old, new, choice, tools) else old
+                for old, new in zip(original, text, strict=True)
+            )
+        return (kept, choice) if kept else None
+
+    @staticmethod
+    def _differ(old: str, new: str, choice: FontChoice, tools: _Machinery) -> bool:
+        """Whether a reader could tell a swapped character from the one it replaces, in the fonts of its line."""
+        faces = tools.fonts.face_of(choice, old), tools.fonts.face_of(choice, new)
+        known = old in tools.fonts.covered[faces[0]]
+        return not known or faces[0] != faces[1] or _tells_apart(faces[0], old, new, tools.fonts, tools.glyphs)
 
     def _draw_twins(
         self, twins: tuple[str, str], member: int, tools: _Machinery, dice: Dice
