@@ -69,10 +69,11 @@ def main() -> None:
 
 
 # commands: they import render and options from this package, so they come last
-from ocrcc.cli import evaluate, lookalikes, models, predict, pretrain
+from ocrcc.cli import evaluate, lookalikes, models, predict, pretrain, synth
 
 app.command("pretrain")(pretrain.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("models")(models.command)
 app.command("lookalikes")(lookalikes.command)
+app.command("synth")(synth.command)

@@ -72,6 +72,16 @@ class SynthSource:
         self._lookalikes = lookalikes
         self._machinery: _Machinery | None = self._build()
 
+    @property
+    def faces(self) -> int:
+        """How many faces of fonts lines are drawn with."""
+        return len(self._tools().fonts.faces)
+
+    def _tools(self) -> _Machinery:
+        if self._machinery is None:
+            self._machinery = self._build()
+        return self._machinery
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_machinery": None}
 
@@ -122,9 +132,7 @@ class SynthSource:
         again, so each twin is drawn as often as the other. The place of the twins is a random one of a random
         text: what stands around them favours neither.
         """
-        if self._machinery is None:
-            self._machinery = self._build()
-        tools = self._machinery
+        tools = self._tools()
         if self.config.minimal_pairs:
             dice = Dice(self.seed, index // 2)
             twins: tuple[str, str] | None = tools.pairs[index // 2 % len(tools.pairs)]
@@ -253,7 +261,7 @@ def load_source(
     *,
     seed: int = 0,
     corpus: Sequence[str | Path] = (),
-    lookalikes: Lookalikes | None = None,
+    lookalikes: Lookalikes | str | None = None,
     **overrides: Any,
 ) -> SynthSource:
     """Make the source that ``--train synth:documents`` means.
@@ -263,10 +271,12 @@ def load_source(
         charset: What labels can say.
         seed: Of all that is drawn.
         corpus: Text files in place of the preset's.
-        lookalikes: Groups in place of the preset's.
+        lookalikes: Groups in place of the preset's, or their name or file.
         overrides: Other fields of `SynthConfig`.
     """
     name = spec.removeprefix(PREFIX)
     if corpus:
         overrides["corpus"] = tuple(str(path) for path in corpus)
+    if isinstance(lookalikes, str):
+        overrides["lookalikes"], lookalikes = lookalikes, None
     return SynthSource(load_config(name, **overrides), charset, seed, f"{PREFIX}{name}", lookalikes)

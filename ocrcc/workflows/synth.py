@@ -1,0 +1,237 @@
+"""``ocrcc synth``: rendered lines straight into a dataset, by any number of processes and machines."""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.synth.degrade import JPEG_BYTES
+from ocrcc.synth.source import SynthSource
+
+_CHUNK = 64
+"""Lines that a worker renders at once."""
+_AHEAD = 3
+"""Chunks for each worker that may wait to be written; what bounds the memory."""
+_SHEET_WIDTH = 1600
+_SHEET_LINES = 150
+
+
+@dataclass(frozen=True)
+class Record:
+    """A rendered line as it is stored.
+
+    Attributes:
+        image: An encoded image: the very JPEG if the line ended as one, else a PNG.
+        label: Its text.
+        source: ``synth:documents#17``.
+        size: Width and height.
+    """
+
+    image: bytes
+    label: str
+    source: str
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthResult:
+    """What was made.
+
+    Attributes:
+        path: The dataset.
+        lines: How many lines it has.
+        first: Number of its first line in the whole set.
+        seconds: How long it took, without start-up.
+        fonts: How many faces were drawn with.
+        memory_start: Bytes that this process and its largest worker held after the first lines.
+        memory_end: The same at the end.
+    """
+
+    path: Path
+    lines: int
+    first: int
+    seconds: float
+    fonts: int
+    memory_start: int
+    memory_end: int
+
+    @property
+    def lines_per_second(self) -> float:
+        """Lines made a second."""
+        return self.lines / self.seconds if self.seconds else 0.0
+
+
+def shard_range(count: int, shard: int, shards: int, *, pairs: bool = False) -> range:
+    """Return the numbers of the lines that a shard has; all shards together have each line once.
+
+    Args:
+        count: Lines of the whole set.
+        shard: 1 to ``shards``.
+        shards: How many.
+        pairs: Keep lines 2k and 2k + 1 together.
+
+    >>> [list(shard_range(5, shard, 2)) for shard in (1, 2)]
+    [[0, 1], [2, 3, 4]]
+    """
+    if not 1 <= shard <= shards:
+        raise ConfigError(f"shard {shard}/{shards} is not one of 1/{shards} to {shards}/{shards}")
+    unit = 2 if pairs else 1
+    units = -(-count // unit)
+    first, last = (units * part // shards * unit for part in (shard - 1, shard))
+    return range(first, min(last, count))
+
+
+def synthesise(
+    source: SynthSource,
+    out: Path,
+    count: int,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    workers: int = 0,
+    overwrite: bool = False,
+    report: Callable[[int, int | None], None] | None = None,
+) -> SynthResult:
+    """Render lines into a dataset. The same seed gives the same records, whatever the workers and shards.
+
+    Args:
+        source: Renders the lines.
+        out: The dataset to be.
+        count: Lines of the whole set; a shard has its part of them.
+        shard: I and N: the I-th of N parts.
+        workers: Processes; 0 means one per core, 1 renders in this one.
+        overwrite: Replace a dataset that is there.
+        report: Told how many lines are written.
+
+    Raises:
+        ConfigError: The shard is impossible or empty, or ``out`` exists.
+        DataError: The dataset cannot be written, or a line cannot be drawn.
+    """
+    numbers = shard_range(count, *shard, pairs=source.config.minimal_pairs)
+    if not numbers:
+        raise ConfigError(f"shard {shard[0]}/{shard[1]} of {count} lines is empty", "make fewer shards")
+    workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // _CHUNK))
+    begun = time.perf_counter()
+    memory_start = memory_end = 0
+    with LmdbWriter(out, overwrite=overwrite) as writer:
+        for records, memory in _render_all(source, numbers, workers):
+            for record in records:
+                writer.add(record.image, record.label, source=record.source, size=record.size)
+            memory_end = memory_of_process() + memory
+            # the caches of glyphs fill first; growth is what comes after
+            memory_start = memory_start or memory_end
+            if report is not None:
+                report(len(writer), len(numbers))
+    return SynthResult(
+        path=out,
+        lines=len(numbers),
+        first=numbers[0],
+        seconds=time.perf_counter() - begun,
+        fonts=source.faces,
+        memory_start=memory_start,
+        memory_end=memory_end,
+    )
+
+
+def _render_all(source: SynthSource, numbers: range, workers: int) -> Iterator[tuple[list[Record], int]]:
+    """Yield the records of all lines in order, in chunks, each with the memory of the worker that made it."""
+    chunks = (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
+    if workers == 1:
+        for chunk in chunks:
+            yield [encode(source, number) for number in chunk], 0
+        return
+    # spawned, so that no lock of this process's threads is inherited
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _adopt, (source,)) as pool:
+        waiting: deque[Future[tuple[list[Record], int]]] = deque()
+        try:
+            for chunk in chunks:
+                waiting.append(pool.submit(_render_chunk, chunk))
+                if len(waiting) >= workers * _AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise DataError("a rendering process died", "was it out of memory? try fewer --workers") from None
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_source: SynthSource | None = None
+"""What a worker renders from."""
+
+
+def _adopt(source: SynthSource) -> None:
+    global _source
+    _source = source
+
+
+def _render_chunk(numbers: range) -> tuple[list[Record], int]:
+    assert _source is not None
+    return [encode(_source, number) for number in numbers], memory_of_process()
+
+
+def encode(source: SynthSource, number: int) -> Record:
+    """Render a line and encode it as it is stored."""
+    line = source.line(number)
+    data = line.image.info.get(JPEG_BYTES)
+    if data is None:
+        buffer = io.BytesIO()
+        line.image.save(buffer, "PNG", compress_level=3)
+        data = buffer.getvalue()
+    return Record(data, line.label, line.source, line.image.size)
+
+
+def memory_of_process() -> int:
+    """Return the bytes of memory that this process holds now; at its highest where the system does not say."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def write_preview(source: SynthSource, path: Path, first: int = 0, count: int = _SHEET_LINES) -> None:
+    """Draw a sheet of a set's first lines to look at.
+
+    Args:
+        source: Renders the lines.
+        path: The picture to be, PNG or JPEG by its suffix.
+        first: Number of the first line.
+        count: Lines.
+
+    Raises:
+        DataError: The picture cannot be written.
+    """
+    images = [source.line(number).image for number in range(first, first + count)]
+    gap, x, y, tallest = 6, 0, 0, 0
+    places = []
+    for image in images:
+        if x and x + image.width > _SHEET_WIDTH:
+            x, y, tallest = 0, y + tallest + gap, 0
+        places.append((x, y))
+        x, tallest = x + image.width + gap, max(tallest, image.height)
+    sheet = Image.new("RGB", (_SHEET_WIDTH, y + tallest), (110, 150, 210))
+    for image, place in zip(images, places, strict=True):
+        sheet.paste(image.convert("RGB"), place)
+    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        sheet.save(aside)
+        os.replace(aside, path)
+    except (OSError, ValueError) as error:
+        aside.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot be written: {error}", "give a name that ends in .png") from None
