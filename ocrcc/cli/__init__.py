@@ -69,7 +69,7 @@ def main() -> None:
 
 
 # commands: they import render and options from this package, so they come last
-from ocrcc.cli import evaluate, lookalikes, models, predict, pretrain, synth
+from ocrcc.cli import build_lmdb, charset, evaluate, inspect, lookalikes, models, predict, pretrain, synth
 
 app.command("pretrain")(pretrain.command)
 app.command("eval")(evaluate.command)
@@ -77,3 +77,6 @@ app.command("predict")(predict.command)
 app.command("models")(models.command)
 app.command("lookalikes")(lookalikes.command)
 app.command("synth")(synth.command)
+app.command("build-lmdb")(build_lmdb.command)
+app.command("inspect")(inspect.command)
+app.command("charset")(charset.command)

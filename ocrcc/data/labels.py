@@ -259,7 +259,7 @@ class _BadLineError(Exception):
 
 
 def _entry(folder: Path, name: str, text: str, where: str) -> Entry | Problem:
-    problem = _wrong_with(text)
+    problem = check_text(text)
     if not name.strip():
         problem = "the path is empty"
     if problem:
@@ -270,7 +270,8 @@ def _entry(folder: Path, name: str, text: str, where: str) -> Entry | Problem:
     return Entry(path, text, where)
 
 
-def _wrong_with(text: str) -> str:
+def check_text(text: str) -> str:
+    """Say why a text can be no line's label; empty if it can."""
     if not text.strip():
         return "the label is empty" if not text else "the label is only spaces"
     if "\n" in text or "\r" in text:

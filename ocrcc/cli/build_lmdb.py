@@ -1,0 +1,64 @@
+"""``ocrcc build-lmdb``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocrcc.cli import render
+from ocrcc.cli.options import ConfigFile, with_config_options
+from ocrcc.config import BuildConfig
+from ocrcc.errors import SomeInputsFailedError
+
+
+@with_config_options()
+def command(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(metavar="SOURCE...", help="Label files, folders with one, folders of x.png and x.gt.txt."),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write, such as train.lmdb.")],
+    settings: BuildConfig,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="What the paths in labels are relative to; else their own file's folder."),
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="The sources are datasets: put them together.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
+    charset: Annotated[
+        str, typer.Option(metavar="NAME|FILE", help="Charset to compare with; else the shipped one that has most.")
+    ] = "",
+    config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
+) -> None:
+    """Make a dataset of labelled line images, and report what it holds.
+
+    Label formats, told apart by content: path<TAB>text, path text, CSV or TSV with a header, JSON Lines
+    (file_name, text), path, "text" as in ICDAR, and pairs of x.png and x.gt.txt. Images are stored as they are;
+    those that cannot be opened are left out, counted and named, and the exit code is 1.
+
+    With --val-fraction 0.1 a tenth of the lines goes to a second dataset beside OUT: train-val.lmdb for
+    train.lmdb. Equal images never get into both.
+    """
+    from ocrcc.cli.datasets import show_dataset
+    from ocrcc.workflows.build_lmdb import build_lmdb
+
+    with render.show_progress("build-lmdb") as report:
+        result = build_lmdb(
+            sources, out, settings, images=images, merge=merge, force=force, charset=charset, report=report
+        )
+    for source in result.sources[:10]:
+        render.notice(source)
+    if len(result.sources) > 10:
+        render.notice(f"… and {len(result.sources) - 10} more")
+    reports = [result.train] + ([result.val] if result.val else [])
+    for made in reports:
+        show_dataset(made)
+    skipped, kept = sum(result.skipped.values()), sum(made.lines for made in reports)
+    if skipped:
+        reasons = ", ".join(f"{reason} ({count:,})" for reason, count in result.skipped.items())
+        render.warn_each(f"left out: {reasons}", result.skipped_lines, skipped)
+        raise SomeInputsFailedError(
+            f"{skipped:,} of {skipped + kept:,} lines were left out", "the dataset has all the others"
+        )

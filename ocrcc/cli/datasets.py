@@ -1,0 +1,83 @@
+"""How the commands show what a dataset holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ocrcc.charset import describe
+from ocrcc.cli import render
+
+if TYPE_CHECKING:
+    from ocrcc.workflows.dataset_report import DatasetReport, Histogram
+
+_BAR = 40
+
+
+def show_dataset(report: DatasetReport) -> None:
+    """Show the figures on stdout, and what is odd, with the first few examples, on stderr."""
+    used = report.preprocessing
+    rows = [
+        ("lines", f"{report.lines:,}"),
+        ("characters", f"{report.characters:,}, {len(report.counts):,} different"),
+        ("most frequent", " ".join(map(render.harmless, list(report.counts)[:20])) or "-"),
+        ("charset", _coverage(report)),
+        ("heights", "smallest {}, middle {}, largest {} px".format(*report.heights)),
+        ("label too long", f"{report.too_long.count:,} at {used.height} px height and 4 px a frame"),
+        ("wider than read", f"{report.squeezed.count:,} over {used.max_width} px at {used.height} px height"),
+        ("repeated images", f"{report.repeated.count:,} with the same label"),
+        ("conflicting images", f"{report.conflicting.count:,} with different labels"),
+        ("unreadable", f"{report.unreadable.count:,}"),
+    ]
+    render.out.print(render.table("", ("dataset", render.harmless(report.name)), rows, left=2))
+    if report.lines:
+        render.out.print(_histogram("characters a label", report.lengths))
+        render.out.print(_histogram(f"width in px at {used.height} px height", report.widths))
+    _warn(report)
+
+
+def _coverage(report: DatasetReport) -> str:
+    missing = report.missing
+    if not missing:
+        return f"{report.charset} has all of them"
+    return f"{report.charset} lacks {len(missing):,} of them, {sum(missing.values()):,} times"
+
+
+def _histogram(title: str, histogram: Histogram) -> object:
+    longest = max(histogram.counts)
+    rows = [
+        (name, "█" * -(-_BAR * count // longest), f"{count:,}")
+        for name, count in zip(histogram.ranges, histogram.counts, strict=True)
+    ]
+    return render.table("", (title, "", "lines"), rows, left=2)
+
+
+def _warn(report: DatasetReport) -> None:
+    findings = [
+        (report.unreadable, "line cannot be read", "lines cannot be read"),
+        (
+            report.conflicting,
+            "image is there several times with different labels",
+            "images are there several times with different labels",
+        ),
+        (report.repeated, "line repeats another's image and label", "lines repeat another's image and label"),
+        (
+            report.too_long,
+            "label is too long to be learned, with a frame for each character and for the blank between repeats",
+            "labels are too long to be learned, with a frame for each character and for the blank between repeats",
+        ),
+        (report.squeezed, "line is squeezed to the largest width", "lines are squeezed to the largest width"),
+        (report.edge_spaces, "label begins or ends with a space", "labels begin or end with a space"),
+    ]
+    for finding, one, several in findings:
+        render.warn_each(one if finding.count == 1 else several, finding.named, finding.count)
+    if report.missing:
+        render.warn(f"charset {report.charset} lacks {_with_counts(report.missing)}")
+        render.notice("  to have them read, train with --charset from-data, or add them to a charset file")
+    for oddity in report.odd_characters:
+        render.warn(f"labels have {oddity}")
+
+
+def _with_counts(missing: Mapping[str, int], limit: int = 12) -> str:
+    shown = ", ".join(f"{describe([char])} {count:,} times" for char, count in list(missing.items())[:limit])
+    return shown + (f" and {len(missing) - limit} more" if len(missing) > limit else "")
