@@ -20,7 +20,7 @@ def show_dataset(report: DatasetReport) -> None:
     rows = [
         ("lines", f"{report.lines:,}"),
         ("characters", f"{report.characters:,}, {len(report.counts):,} different"),
-        ("most frequent", " ".join(map(render.harmless, list(report.counts)[:20])) or "-"),
+        ("most frequent", " ".join("␣" if char == " " else char for char in list(report.counts)[:20])),
         ("charset", _coverage(report)),
         ("heights", "smallest {}, middle {}, largest {} px".format(*report.heights)),
         ("label too long", f"{report.too_long.count:,} at {used.height} px height and 4 px a frame"),
@@ -40,7 +40,7 @@ def _coverage(report: DatasetReport) -> str:
     missing = report.missing
     if not missing:
         return f"{report.charset} has all of them"
-    return f"{report.charset} lacks {len(missing):,} of them, {sum(missing.values()):,} times"
+    return f"{report.charset} lacks {len(missing):,} of the different ones, {sum(missing.values()):,} of all"
 
 
 def _histogram(title: str, histogram: Histogram) -> object:
@@ -79,5 +79,5 @@ def _warn(report: DatasetReport) -> None:
 
 
 def _with_counts(missing: Mapping[str, int], limit: int = 12) -> str:
-    shown = ", ".join(f"{describe([char])} {count:,} times" for char, count in list(missing.items())[:limit])
+    shown = ", ".join(f"{describe([char])} x {count:,}" for char, count in list(missing.items())[:limit])
     return shown + (f" and {len(missing) - limit} more" if len(missing) > limit else "")
