@@ -1,0 +1,207 @@
+"""Datasets: whole or not there, readable by anybody, and clear about what is broken in them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from conftest import draw_line, png
+
+from ocrcc.data import lmdb_store
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.errors import ConfigError, DataError
+
+
+def plain(path: Path, records: dict[str, bytes], *, subdir: bool = True) -> Path:
+    """Write a dataset as an independent script would."""
+    with (
+        lmdb.open(str(path), map_size=1 << 24, subdir=subdir) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for key, value in records.items():
+            transaction.put(key.encode(), value)
+    return path
+
+
+def two_lines() -> dict[str, bytes]:
+    return {
+        "num-samples": b"2",
+        "image-000000001": png(draw_line("12")),
+        "label-000000001": b"12",
+        "image-000000002": png(draw_line("己已巳")),
+        "label-000000002": "己已巳".encode(),
+    }
+
+
+def write(path: Path, count: int = 3, **options) -> Path:
+    with LmdbWriter(path, **options) as writer:
+        for number in range(count):
+            image = draw_line(str(number))
+            writer.add(png(image), f"{number}é", source=f"labels.txt:{number + 1}", size=image.size)
+    return path
+
+
+def test_what_is_written_is_read(tmp_path):
+    dataset = LmdbDataset(write(tmp_path / "a.lmdb"))
+    assert (len(dataset), dataset.size) == (3, 3)
+    assert [dataset.label(i) for i in range(3)] == ["0é", "1é", "2é"]
+    assert dataset.label_lengths.tolist() == [2, 2, 2]
+    assert dataset.characters == {"0": 1, "1": 1, "2": 1, "é": 3}
+    assert "a.lmdb#2" in dataset.source(1)
+    assert "labels.txt:2" in dataset.source(1)
+    line = dataset.line(2)
+    assert line.image.size == (int(dataset.widths[2]), int(dataset.heights[2])) == draw_line("2").size
+
+
+def test_ours_opens_with_plain_lmdb_code(tmp_path):
+    with (
+        lmdb.open(str(write(tmp_path / "a.lmdb")), readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
+        assert int(transaction.get(b"num-samples")) == 3
+        assert transaction.get(b"label-000000003").decode() == "2é"
+        assert transaction.get(b"image-000000003") == png(draw_line("2"))
+
+
+@pytest.mark.parametrize("subdir", [True, False])
+def test_a_foreign_dataset_is_measured_once(tmp_path, monkeypatch, subdir):
+    path = plain(tmp_path / "f.lmdb", two_lines(), subdir=subdir)
+    assert LmdbDataset(path).widths.tolist() == [draw_line("12").width, draw_line("己已巳").width]
+    monkeypatch.setattr(LmdbDataset, "_measure", lambda self: pytest.fail("measured again"))
+    again = LmdbDataset(path)
+    assert again.label_lengths.tolist() == [2, 3]
+    assert again.characters["已"] == 1
+
+
+def test_a_foreign_dataset_that_grew_is_measured_again(tmp_path):
+    path = plain(tmp_path / "f.lmdb", two_lines())
+    assert len(LmdbDataset(path).widths) == 2
+    for environment in [lmdb_store._open_environments.pop(key) for key in [*lmdb_store._open_environments]]:
+        environment.close()
+    third = {"num-samples": b"3", "image-000000003": png(draw_line("3")), "label-000000003": b"3"}
+    assert LmdbDataset(plain(path, third)).label_lengths.tolist() == [2, 3, 1]
+
+
+def test_an_existing_place_is_kept_unless_forced(tmp_path):
+    path = write(tmp_path / "a.lmdb")
+    with pytest.raises(ConfigError, match=r"a\.lmdb exists"):
+        LmdbWriter(path)
+    assert len(LmdbDataset(path)) == 3
+
+
+def test_forced_it_is_replaced_by_the_whole_new_one(tmp_path):
+    path = write(tmp_path / "a.lmdb", 3)
+    write(path, 5, overwrite=True)
+    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
+        assert transaction.get(b"num-samples") == b"5"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.lmdb"]
+
+
+def test_an_error_inside_leaves_nothing(tmp_path):
+    writer = LmdbWriter(tmp_path / "a.lmdb")
+    with pytest.raises(TypeError), writer:
+        writer.add(png(draw_line("1")), None, source="x", size=(8, 32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_map_grows_and_the_file_stays_small(tmp_path, monkeypatch):
+    monkeypatch.setattr(lmdb_store, "_FIRST_MAP", 1 << 16)
+    monkeypatch.setattr(lmdb_store, "_COMMIT_BYTES", 1 << 12)
+    noise = np.random.default_rng(0).bytes(20_000)
+    with LmdbWriter(tmp_path / "a.lmdb") as writer:
+        for number in range(40):
+            writer.add(noise, "x", source=str(number), size=(9, 9))
+    assert LmdbDataset(tmp_path / "a.lmdb").image_bytes(39) == noise
+    assert (tmp_path / "a.lmdb" / "data.mdb").stat().st_size < 40 * 20_000 * 1.5
+
+
+def run_writer(path: Path, before: str, after: str = "") -> subprocess.CompletedProcess[str]:
+    code = f"""
+        import os, resource, signal, sys
+        from ocrcc.data.lmdb_store import LmdbWriter
+        from ocrcc.errors import DataError
+        {before}
+        try:
+            with LmdbWriter({str(path)!r}) as writer:
+                for number in range(3000):
+                    writer.add(os.urandom(20_000), "x", source="s", size=(9, 9))
+                    {after or "pass"}
+        except DataError as error:
+            sys.stderr.write(f"{{error.message}} / {{error.hint}}")
+            sys.exit(3)
+    """
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
+    limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20,) * 2)"
+    result = run_writer(tmp_path / "a.lmdb", limit)
+    assert result.returncode == 3, result.stderr
+    assert "cannot be written" in result.stderr
+    assert "disk full" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_build_has_no_name_and_is_cleared_away_later(tmp_path):
+    result = run_writer(tmp_path / "a.lmdb", "", "number == 1500 and os.kill(os.getpid(), signal.SIGKILL)")
+    assert result.returncode == -signal.SIGKILL
+    left = [entry.name for entry in tmp_path.iterdir()]
+    assert left
+    assert "a.lmdb" not in left
+    write(tmp_path / "a.lmdb")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.lmdb"]
+
+
+def test_paths_that_are_no_datasets_are_named(tmp_path):
+    (tmp_path / "text.lmdb").write_text("hello")
+    (tmp_path / "folder").mkdir()
+    for name, message in [("text.lmdb", "not an LMDB"), ("folder", "no LMDB in it"), ("none", "no such dataset")]:
+        with pytest.raises(DataError, match=f"{name}: .*{message}"):
+            LmdbDataset(tmp_path / name)
+    with pytest.raises(DataError, match="without a num-samples"):
+        LmdbDataset(plain(tmp_path / "other", {"key": b"value"}))
+    with pytest.raises(DataError, match="says it has 9 lines"):
+        LmdbDataset(plain(tmp_path / "short", two_lines() | {"num-samples": b"9"}))
+
+
+def test_broken_records_are_named(tmp_path):
+    records = two_lines() | {"image-000000001": two_lines()["image-000000001"][:60], "label-000000002": b"\xff\xfe"}
+    dataset = LmdbDataset(plain(tmp_path / "b.lmdb", records))
+    with pytest.raises(DataError, match=r"b\.lmdb#1"):
+        dataset.line(0)
+    with pytest.raises(DataError, match=r"b\.lmdb#2: its label is not UTF-8"):
+        dataset.label(1)
+    del records["image-000000001"]
+    gap = LmdbDataset(plain(tmp_path / "g.lmdb", records | {"unrelated": b"x"}))
+    with pytest.raises(DataError, match=r"g\.lmdb#1: no image"):
+        gap.line(0)
+
+
+def test_two_of_one_path_work_in_one_process(tmp_path):
+    path = write(tmp_path / "a.lmdb")
+    first, second = LmdbDataset(path), LmdbDataset(str(path))
+    assert first.label(0) == second.label(0)
+
+
+def first_label(dataset: LmdbDataset) -> str:
+    return f"{os.getpid()} {dataset.label(0)}"
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes_open_their_own(tmp_path, method):
+    dataset = LmdbDataset(write(tmp_path / "a.lmdb"))
+    assert dataset.label(0) == "0é"
+    assert pickle.loads(pickle.dumps(dataset)).label(0) == "0é"
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        process, label = pool.apply(first_label, (dataset,)).split()
+    assert (label, process == str(os.getpid())) == ("0é", False)
+    assert dataset.label(1) == "1é"

@@ -1,0 +1,199 @@
+"""Decoding of every kind of image, the polarity rule on drawn and on real lines, scaling and padding."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageOps
+
+from ocrcc.config import Preprocessing
+from ocrcc.data.transforms import is_light_on_dark, open_image, pad, prepare
+from ocrcc.errors import DataError
+
+DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def drawn(text: str = "0O1lI", size=(90, 20), paper: int = 255, ink: int = 0) -> Image.Image:
+    image = Image.new("L", size, paper)
+    ImageDraw.Draw(image).text((4, 3), text, fill=ink)
+    return image
+
+
+def _light(image: Image.Image) -> bool:
+    return is_light_on_dark(np.asarray(image, dtype=np.float32))
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_grey_and_colour_stay_what_they_are():
+    assert open_image(encoded(drawn())).mode == "L"
+    assert open_image(encoded(drawn().convert("RGB"), "JPEG")).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("LA", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("CMYK", "TIFF"),
+     ("YCbCr", "TIFF"), ("RGBA", "WEBP"), ("1", "TIFF"), ("1", "PPM")],
+)  # fmt: skip
+def test_unusual_modes_show_the_same_line(mode, kind):
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind == "JPEG" else {}
+    source = drawn().convert("RGB").convert(mode) if mode in ("CMYK", "YCbCr") else drawn().convert(mode)
+    image = open_image(encoded(source, kind, **options))
+    assert image.mode in ("L", "RGB")
+    difference = np.abs(np.asarray(image.convert("L"), int) - np.asarray(drawn(), int))
+    assert np.median(difference) == 0
+    assert (difference > 128).mean() < (0.05 if mode == "1" else 0.01)
+
+
+def test_transparent_pixels_are_white_paper():
+    image = Image.new("RGBA", (30, 10), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (10, 2, 20, 8))
+    pixels = np.asarray(open_image(encoded(image)).convert("L"))
+    assert pixels[0, 0] == 255
+    assert pixels[5, 15] == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled(kind):
+    deep = Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16))
+    assert np.asarray(open_image(encoded(deep, kind))).tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_undone_once(orientation, kind):
+    upright = Image.new("L", (40, 16), 255)
+    upright.paste(0, (0, 0, 10, 8))  # a dark corner tells all eight apart
+    inverse = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
+    stored = upright if inverse is None else upright.transpose(Image.Transpose(inverse))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, kind, exif=exif)
+    image = open_image(data)
+    again = open_image(image)
+    assert image.size == again.size == (40, 16)
+    for turned in (image, again):
+        assert np.abs(np.asarray(turned.convert("L"), int) - np.asarray(upright, int)).max() < 30
+
+
+def test_a_page_of_many_pixels_is_refused_undecoded():
+    data = encoded(Image.new("1", (10000, 10000)))
+    with pytest.raises(DataError, match=r"big.png: 10000 x 10000 pixels"):
+        open_image(data, name="big.png")
+    assert open_image(data, max_pixels=200_000_000).size == (10000, 10000)
+
+
+def test_a_bomb_is_refused():
+    with pytest.raises(DataError, match="pixels"):
+        open_image(bomb(100_000, 100_000))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 20, 40, 100])
+def test_truncated_images_are_refused(keep, tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 64), dtype=np.uint8))
+    data = encoded(noise)[:keep]
+    path = tmp_path / "cut.png"
+    path.write_bytes(data)
+    for source in (data, path):
+        with pytest.raises(DataError, match="cut.png"):
+            open_image(source, name="cut.png")
+
+
+def test_truncated_jpeg_is_refused():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 64), dtype=np.uint8))
+    data = encoded(noise, "JPEG")
+    with pytest.raises(DataError, match="damaged image"):
+        open_image(data[: len(data) // 2])
+
+
+def test_missing_folder_and_text_files_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"none.png: no such file"):
+        open_image(tmp_path / "none.png")
+    with pytest.raises(DataError, match="Is a directory"):
+        open_image(tmp_path)
+    (tmp_path / "a.png").write_text("hello")
+    with pytest.raises(DataError, match="a.png: not an image"):
+        open_image(str(tmp_path / "a.png"))
+    with pytest.raises(DataError, match="null"):
+        open_image("a\0b")
+
+
+def test_images_without_pixels_are_refused():
+    with pytest.raises(DataError, match="empty"):
+        open_image(Image.new("L", (0, 5)))
+
+
+def test_prepare_scales_to_the_height_and_normalises():
+    line = prepare(Image.new("RGB", (200, 64), "white"), Preprocessing())
+    assert line.shape == (1, 32, 100)
+    assert line.dtype == np.float32
+    assert line == pytest.approx((1 - 0.5) / 0.25)
+    dark = prepare(Image.new("L", (200, 64), 0), Preprocessing(channels=3, height=48, mean=0.25, std=0.5))
+    assert dark.shape == (3, 48, 150)
+    assert dark == pytest.approx(-0.5)
+
+
+def test_prepare_takes_one_pixel_and_very_long_lines():
+    assert prepare(Image.new("L", (1, 1), 255), Preprocessing()).shape == (1, 32, 32)
+    assert prepare(Image.new("L", (9000, 3), 255), Preprocessing()).shape == (1, 32, 3200)
+
+
+def test_prepare_keeps_thin_strokes():
+    image = Image.new("L", (320, 320), 255)
+    image.paste(0, (160, 0, 163, 320))
+    assert prepare(image, Preprocessing()).min() < prepare(image, Preprocessing()).max() - 0.5
+
+
+def test_prepare_inverts_light_text_only():
+    dark, light = drawn(), ImageOps.invert(drawn())
+    assert np.allclose(prepare(light, Preprocessing()), prepare(dark, Preprocessing()), atol=1e-6)
+    keep = Preprocessing(polarity="keep")
+    assert np.allclose(prepare(light, keep), -prepare(dark, keep), atol=1e-6)
+
+
+def test_polarity_of_blank_and_noisy_paper_is_kept():
+    assert not _light(Image.new("L", (50, 32), 0))
+    assert not _light(Image.new("L", (50, 32), 255))
+    faint = np.random.default_rng(0).integers(100, 110, (32, 50), dtype=np.uint8)
+    assert not _light(Image.fromarray(faint))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"), [([0.0, 0.5, 1.0], [0, 128, 255]), ([0.0, 100.0, 255.0], [0, 100, 255])]
+)
+def test_float_pixels_are_scaled(values, expected):
+    image = Image.fromarray(np.array([values], dtype=np.float32))
+    assert np.asarray(open_image(encoded(image, "TIFF"))).tolist() == [expected]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_no_real_document_line_is_inverted(name, real_data):
+    folder = real_data / "real" / name
+    rows = (folder / "labels.tsv").read_text("utf-8").splitlines()
+    assert len(rows) > 5
+    assert [row for row in rows if _light(open_image(folder / row.split("\t")[0]).convert("L"))] == []
+
+
+def test_pad_puts_zeros_on_the_right():
+    batch = pad([np.ones((1, 2, 3), np.float32), np.full((1, 2, 5), 2, np.float32)], 6)
+    assert batch.shape == (2, 1, 2, 6)
+    assert batch[0, 0, 0].tolist() == [1, 1, 1, 0, 0, 0]
+    assert batch[1, 0, 1].tolist() == [2, 2, 2, 2, 2, 0]
