@@ -16,7 +16,7 @@ from ocrcc.charset import BLANK, Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.augment import augment
 from ocrcc.data.transforms import pad, prepare
-from ocrcc.errors import DataError
+from ocrcc.errors import DataError, OcrccError
 from ocrcc.types import Batch, LineSource, SizedLineSource
 
 BATCHES_PER_CHUNK = 16
@@ -129,8 +129,13 @@ class TrainingChunks(Dataset):
         self.shares = _shares([source.weight for source in self.sources], batch_size * BATCHES_PER_CHUNK)
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
-    def __getitem__(self, number: int) -> list[TrainingBatch]:
-        number = number * self.world + self.rank
+    def __getitem__(self, number: int) -> list[TrainingBatch] | OcrccError:
+        try:
+            return self._chunk(number * self.world + self.rank)
+        except OcrccError as error:  # handed over as it is: a loader would bury it in its own traceback
+            return error
+
+    def _chunk(self, number: int) -> list[TrainingBatch]:
         lines: list[_Encoded] = []
         problems: list[str] = []
         for which, share in enumerate(self.shares):
@@ -202,6 +207,8 @@ def training_batches(chunks: TrainingChunks, *, start: int = 0, workers: int = 0
         pin_memory=torch.cuda.is_available(),
     )
     for batches in loader:
+        if isinstance(batches, OcrccError):
+            raise batches
         yield from batches[skipped:]
         skipped = 0
 

@@ -170,6 +170,9 @@ class LmdbWriter:
         if not self.path.exists():
             self._aside.rename(self.path)
             return
+        known = _open_environments.pop((os.getpid(), str(self.path.resolve())), None)
+        if known is not None:  # of the old dataset, which it would go on showing
+            known.close()
         old = self.path.with_name(f".{self.path.name}.{os.getpid()}.old.tmp")
         self.path.rename(old)
         self._aside.rename(self.path)
@@ -300,6 +303,8 @@ class LmdbDataset:
             raise DataError(f"{self.path}: no such dataset", "make one with ocrcc build-lmdb")
         key = os.getpid(), str(self.path.resolve())
         if key not in _open_environments:
+            for inherited in [other for other in _open_environments if other[0] != key[0]]:
+                _open_environments.pop(inherited).close()
             if self.path.is_dir() and not (self.path / "data.mdb").is_file():
                 raise DataError(f"{self.path}: a folder, but no LMDB in it", "make one with ocrcc build-lmdb")
             try:

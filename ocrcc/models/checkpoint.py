@@ -254,6 +254,7 @@ def save_model(
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file(plain, str(aside), metadata={"ocrcc": json.dumps(metadata, ensure_ascii=False)})
+        aside.chmod(0o644)  # safetensors makes files that only their owner may read
         with open(aside, "rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)

@@ -21,8 +21,9 @@ from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import Transfer, transfer
 from ocrcc.workflows.evaluate import evaluate_datasets
 from ocrcc.workflows.objective import CtcObjective
+from ocrcc.workflows.run import Trainee, Validate
 from ocrcc.workflows.sources import Sources, charset_of, check_paths, check_validation, open_datasets, open_sources
-from ocrcc.workflows.train import LogEntry, Trainee, TrainResult, Validate, train
+from ocrcc.workflows.train import LogEntry, TrainResult, train
 
 
 @dataclass(frozen=True, kw_only=True)

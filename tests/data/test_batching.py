@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_line, png
+
+from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing
+from ocrcc.data.batching import BATCHES_PER_CHUNK, MixedSource, TrainingChunks, evaluation_batches, training_batches
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.errors import DataError
+from ocrcc.types import Line
+
+DIGITS = Charset("0123456789")
+
+
+class Endless:
+    """A rendered source: every index gives its own number."""
+
+    name = "endless"
+    size = None
+
+    def line(self, index: int) -> Line:
+        return Line(image=draw_line(str(index)), label=str(index), source=f"endless#{index}")
+
+
+def chunks(*sources: MixedSource, **changed) -> TrainingChunks:
+    options = {"width_stride": 4, "batch_size": 4, "seed": 1, "strength": 0.5, **changed}
+    return TrainingChunks(sources, DIGITS, Preprocessing(), **options)
+
+
+def take(stream: TrainingChunks, count: int, start: int = 0, workers: int = 0):
+    batches = training_batches(stream, start=start, workers=workers)
+    return [next(batches).batch for _ in range(count)]
+
+
+def same(ours, theirs) -> bool:
+    return ours.labels == theirs.labels and torch.equal(ours.images, theirs.images)
+
+
+def test_batches_carry_what_training_needs(digits_lmdb):
+    batch = take(chunks(MixedSource(source=LmdbDataset(digits_lmdb), weight=1)), 1)[0]
+    n, k, h, w = batch.images.shape
+    assert (n, k, h) == (4, 1, 32)
+    assert w % 32 == 0
+    assert (batch.frames <= w // 4).all()
+    for row, label, length in zip(batch.targets, batch.labels, batch.target_lengths, strict=True):
+        assert DIGITS.decode(row.tolist()) == label
+        assert len(label) == length
+
+
+def test_the_number_of_workers_changes_nothing(digits_lmdb):
+    sources = [MixedSource(source=LmdbDataset(digits_lmdb), weight=1), MixedSource(source=Endless(), weight=1)]
+    alone = take(chunks(*sources), 40)
+    assert all(same(a, b) for a, b in zip(alone, take(chunks(*sources), 40, workers=2), strict=True))
+
+
+@pytest.mark.parametrize("start", [1, BATCHES_PER_CHUNK, 21])
+def test_a_resumed_stream_goes_on_where_it_was(digits_lmdb, start):
+    source = MixedSource(source=LmdbDataset(digits_lmdb), weight=1)
+    whole = take(chunks(source), start + 5)
+    assert all(same(a, b) for a, b in zip(whole[start:], take(chunks(source), 5, start=start), strict=True))
+
+
+def test_an_epoch_has_every_line_once(digits_lmdb):
+    dataset = LmdbDataset(digits_lmdb)
+    stream = chunks(MixedSource(source=dataset, weight=1), batch_size=5)  # 80 lines a chunk: two epochs of 40
+    seen = [source for batch in take(stream, BATCHES_PER_CHUNK) for source in batch.sources]
+    assert sorted(seen) == sorted(2 * [dataset.source(index) for index in range(40)])
+
+
+def test_processes_share_the_lines_out(digits_lmdb):
+    source = MixedSource(source=Endless(), weight=1)
+    both = [take(chunks(source, rank=rank, world=2), BATCHES_PER_CHUNK) for rank in (0, 1)]
+    labels = [label for part in both for batch in part for label in batch.labels]
+    assert sorted(map(int, labels)) == list(range(2 * 4 * BATCHES_PER_CHUNK))
+
+
+def test_weights_are_shares(digits_lmdb):
+    sources = [MixedSource(source=LmdbDataset(digits_lmdb), weight=3), MixedSource(source=Endless(), weight=1)]
+    names = [name for batch in take(chunks(*sources), BATCHES_PER_CHUNK) for name in batch.sources]
+    assert sum(name.startswith("endless") for name in names) == len(names) // 4
+
+
+def test_kept_lines_only(digits_lmdb):
+    dataset = LmdbDataset(digits_lmdb)
+    batches = take(chunks(MixedSource(source=dataset, weight=1, kept=np.array([3, 7]))), 4)
+    assert {source for batch in batches for source in batch.sources} == {dataset.source(3), dataset.source(7)}
+
+
+def test_augmentation_is_for_real_lines_only(digits_lmdb):
+    real = MixedSource(source=LmdbDataset(digits_lmdb), weight=1)
+    plain, strong = (take(chunks(real, strength=strength), 1)[0] for strength in (0.0, 1.0))
+    assert plain.images.shape != strong.images.shape or not torch.equal(plain.images, strong.images)
+    rendered = MixedSource(source=Endless(), weight=1)
+    plain, strong = (take(chunks(rendered, strength=strength), 1)[0] for strength in (0.0, 1.0))
+    assert torch.equal(plain.images, strong.images)
+
+
+@pytest.fixture
+def broken_lmdb(tmp_path, digit_lines):
+    """Forty lines, three of which are no images."""
+    path = tmp_path / "broken.lmdb"
+    with LmdbWriter(path) as writer:
+        for number, (image, text) in enumerate(digit_lines):
+            raw = b"no image" if number in (0, 17, 39) else png(image)
+            writer.add(raw, text, source=f"line {number}", size=image.size)
+    return path
+
+
+def test_broken_lines_are_named_and_replaced(broken_lmdb):
+    batches = training_batches(chunks(MixedSource(source=LmdbDataset(broken_lmdb), weight=1)))
+    received = [next(batches) for _ in range(BATCHES_PER_CHUNK)]
+    assert all(len(item.batch.labels) == 4 for item in received)
+    problems = " ".join(problem for item in received for problem in item.problems)
+    assert "line 17" in problems
+    assert "not an image" in problems
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_source_of_broken_lines_is_an_error(tmp_path, workers):
+    with LmdbWriter(tmp_path / "all.lmdb") as writer:
+        for number in range(8):
+            writer.add(b"no image", "1", source=f"line {number}", size=(32, 32))
+    batches = training_batches(
+        chunks(MixedSource(source=LmdbDataset(tmp_path / "all.lmdb"), weight=1)), workers=workers
+    )
+    with pytest.raises(DataError, match="cannot be read") as error:
+        next(batches)
+    assert "Traceback" not in error.value.message
+
+
+def test_evaluation_sees_every_line_once_in_batches_of_one_width(broken_lmdb):
+    dataset, problems, seen = LmdbDataset(broken_lmdb), [], []
+    preprocessing = Preprocessing()
+    for indices, batch in evaluation_batches(
+        dataset, DIGITS, preprocessing, batch_size=8, width_stride=4, on_problem=problems.append
+    ):
+        assert len(indices) == len(batch.labels) <= 8
+        for index, label in zip(indices, batch.labels, strict=True):
+            width = preprocessing.scaled_width(int(dataset.widths[index]), int(dataset.heights[index]))
+            assert preprocessing.padded_width(width) == batch.images.shape[3]
+            assert dataset.label(index) == label
+        seen += indices
+    assert sorted(seen) == [index for index in range(40) if index not in (0, 17, 39)]
+    assert len(problems) == 3
+
+
+def test_evaluation_keeps_labels_that_the_charset_cannot_write(digits_lmdb):
+    few = Charset("01234")
+    batches = list(evaluation_batches(LmdbDataset(digits_lmdb), few, Preprocessing(), batch_size=64, width_stride=4))
+    lines = [(label, int(length)) for _, b in batches for label, length in zip(b.labels, b.target_lengths, strict=True)]
+    assert any(set(label) - set("01234") for label, _ in lines)
+    assert all(length == (0 if set(label) - set("01234") else len(label)) for label, length in lines)
