@@ -20,12 +20,12 @@ EFFECTS: dict[str, float] = {
     # strokes
     "bold": 0.2, "thin": 0.1, "broken": 0.1, "dots": 0.02,
     # what stands around and over the text
-    "border": 0.2, "underline": 0.05, "crossing": 0.02, "neighbours": 0.14, "tight": 0.35, "cut": 0.06,
+    "border": 0.2, "underline": 0.05, "crossing": 0.02, "neighbours": 0.14, "tight": 0.35, "cut": 0.08,
     "stamp": 0.04,
     # geometry
     "condensed": 0.22, "stretched": 0.08, "slanted": 0.05, "rotated": 0.15, "low_resolution": 0.3,
     # tone
-    "tinted": 0.2, "faint": 0.12, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.12,
+    "tinted": 0.13, "faint": 0.12, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.12,
     # scanner, fax and file
     "blur": 0.22, "threshold": 0.25, "noise": 0.22, "specks": 0.08, "rescaled": 0.5, "jpeg": 0.3,
 }  # fmt: skip
@@ -161,10 +161,15 @@ def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
     top, bottom, left, right = sides
     if on["cut"]:
         deep = round(EM * dice.uniform(0.02, 0.09))
-        if dice.chance(0.5):
-            top = -deep
-        else:
-            bottom = -deep
+        match dice.below(4):
+            case 0:
+                top = -deep
+            case 1:
+                bottom = -deep
+            case 2 if ink.shape[1] > EM:
+                ink = ink[:, deep:]
+            case _ if ink.shape[1] > EM:
+                ink = ink[:, :-deep]
     height = last - first + top + bottom
     width = ink.shape[1] + left + right
     canvas = np.zeros((height, width), np.uint8)
