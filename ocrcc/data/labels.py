@@ -12,56 +12,34 @@ They are told apart by content, not by suffix.
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 from ocrcc.data.encodings import TextFile, open_text
+from ocrcc.data.label_lines import (
+    IMAGE_NAME,
+    PATH_COLUMNS,
+    TEXT_COLUMNS,
+    BadLineError,
+    Format,
+    Table,
+    looks_like,
+    parse_header,
+    parse_line,
+    shorten,
+)
 from ocrcc.errors import ConfigError, DataError
 
-Format = Literal["tab", "space", "csv", "jsonl", "icdar", "pairs"]
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
 
-_PATH_COLUMNS = (
-    *("file_name", "filename", "path", "file", "image_path", "img_path", "image_file", "image", "img"),
-    *("image_name", "img_name", "filepath", "file_path", "图片", "文件名", "文件", "路径"),
-)
-_TEXT_COLUMNS = (
-    *("text", "label", "transcription", "transcript", "ground_truth", "gt", "words", "word", "labels"),
-    *("sentence", "content", "value", "文本", "标签", "内容"),
-)
 _LABEL_FILES = (
     *("labels.tsv", "labels.txt", "labels.csv", "labels.jsonl", "label.txt", "label.tsv", "label.csv"),
     *("metadata.jsonl", "metadata.csv", "gt.txt", "rec_gt.txt", "rec_gt_train.txt", "rec_gt_test.txt"),
 )
-_SUFFIXES = (
-    "png",
-    "jpg",
-    "jpeg",
-    "jpe",
-    "bmp",
-    "tif",
-    "tiff",
-    "webp",
-    "gif",
-    "jp2",
-    "pbm",
-    "pgm",
-    "pnm",
-    "ppm",
-    "avif",
-)
-_SUFFIX = rf"\.(?:{'|'.join(_SUFFIXES)})"
-_SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) (.*)", re.IGNORECASE | re.DOTALL)
-_SPACE_SURE = re.compile(rf".+?{_SUFFIX} .*", re.IGNORECASE | re.DOTALL)
-_ICDAR = re.compile(r'(.+?), ?"(.*)"\s*', re.DOTALL)
-_IMAGE_NAME = re.compile(rf".+{_SUFFIX}", re.IGNORECASE)
 _SAMPLE = 200  # lines that tell the format
 
 
@@ -157,7 +135,7 @@ def find_labels(
         return [Labels(source, "pairs", source.parent, encoding)]
     if format == "pairs":
         raise DataError(f"{source}: pairs are x.png beside x.gt.txt", "give their folder")
-    if _IMAGE_NAME.fullmatch(source.name):
+    if IMAGE_NAME.fullmatch(source.name):
         raise DataError(f"{source}: an image, not labels", "give a label file or a folder")
     return [_label_file(source, images, format, encoding)]
 
@@ -195,18 +173,16 @@ def _tell_format(text: TextFile) -> Format:
     lines = [line for _, line in sample]
     if lines[0].lstrip().startswith("{"):
         return "jsonl"
-    if _header(lines[0]):
+    if parse_header(lines[0]):
         return "csv"
     votes: dict[Format, int] = {
-        "tab": sum("\t" in line for line in lines),
-        "icdar": sum(bool(_ICDAR.fullmatch(line)) for line in lines),
-        "space": sum(bool(_SPACE_SURE.fullmatch(line)) for line in lines),
+        name: sum(looks_like(name, line) for line in lines) for name in ("tab", "icdar", "space")
     }
-    if 2 * votes["tab"] < len(lines) and not max(votes.values()):  # paths without a suffix
-        votes["space"] = sum(bool(_SPACE.fullmatch(line)) for line in lines) if _all_files(text.path, lines) else 0
+    if not max(votes.values()) and _all_files(text.path, lines):  # paths without an image's suffix
+        votes["space"] = len(lines)
     best = max(votes, key=lambda name: votes[name])  # of equals the first, which is the surer sign
     if not votes[best]:
-        raise DataError(f"{text.path}:{sample[0][0]}: no known label format: {_short(lines[0])}", _advice(lines[0]))
+        raise DataError(f"{text.path}:{sample[0][0]}: no known label format: {shorten(lines[0])}", _advice(lines[0]))
     return best
 
 
@@ -223,13 +199,9 @@ def _advice(line: str) -> str:
     return f'lines are path<TAB>text, path text, or path, "text"; or name one: --format {"|".join(FORMATS[1:])}'
 
 
-def _short(line: str) -> str:
-    return repr(line if len(line) <= 60 else line[:59] + "…")
-
-
 def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
     text = TextFile(labels.path, labels.encoding)
-    table: _Table | None = None
+    table: Table | None = None
     for number, line in text.lines():
         where = f"{labels.path}:{number}"
         if line is None:
@@ -237,25 +209,19 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
         elif not line.strip(" \r"):
             continue
         elif labels.format == "csv" and table is None:
-            table = _header(line)
+            table = parse_header(line)
             if table is None:
                 raise DataError(
-                    f"{where}: this header names no path and text columns: {_short(line)}",
-                    f"names for paths: {', '.join(_PATH_COLUMNS[:9])}; for texts: {', '.join(_TEXT_COLUMNS[:8])}",
+                    f"{where}: this header names no path and text columns: {shorten(line)}",
+                    f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
                 )
         else:
             try:
-                rows = _parse(labels.format, line, table)
-            except _BadLineError as error:
+                rows = parse_line(labels.format, line, table)
+            except BadLineError as error:
                 yield Problem(where, str(error), error.reason)
             else:
                 yield from (_entry(labels.images, path, label, where) for path, label in rows)
-
-
-class _BadLineError(Exception):
-    def __init__(self, reason: str, particulars: str = "") -> None:
-        super().__init__(reason + particulars)
-        self.reason = reason
 
 
 def _entry(folder: Path, name: str, text: str, where: str) -> Entry | Problem:
@@ -283,119 +249,10 @@ def check_text(text: str) -> str:
     return ""
 
 
-def _parse(format: Format, line: str, table: _Table | None) -> list[tuple[str, str]]:
-    """Return the paths and texts of a line; more than one only for PaddleOCR's lists of images."""
-    match format:
-        case "tab":
-            return _parse_tab(line)
-        case "space":
-            found = _SPACE.fullmatch(line)
-            if not found:
-                raise _BadLineError("no space between path and text", f": {_short(line)}")
-            return [(found[1], found[2])]
-        case "icdar":
-            found = _ICDAR.fullmatch(line)
-            if not found:
-                raise _BadLineError('not path, "text"', f": {_short(line)}")
-            return [(found[1], re.sub(r'\\(["\\])', r"\1", found[2]))]
-        case "jsonl":
-            return [_parse_json(line)]
-        case _:
-            assert table is not None
-            return [table.row(line)]
-
-
-def _parse_tab(line: str) -> list[tuple[str, str]]:
-    path, tab, text = line.partition("\t")
-    if not tab:
-        raise _BadLineError("no tab between path and text", f": {_short(line)}")
-    if text.startswith("[{") and '"transcription"' in text and '"points"' in text:
-        raise _BadLineError("boxes of a page, not the text of a line")
-    if path.startswith("["):
-        try:
-            paths = json.loads(path)
-        except ValueError:
-            paths = None
-        if isinstance(paths, list) and all(isinstance(one, str) for one in paths):
-            return [(one, text) for one in paths]
-    return [(path, text)]
-
-
-def _parse_json(line: str) -> tuple[str, str]:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise _BadLineError("not JSON", f": {error}") from None
-    if not isinstance(values, dict):
-        raise _BadLineError("not a JSON object", f": {_short(line)}")
-    names = [_pick(values, columns) for columns in (_PATH_COLUMNS, _TEXT_COLUMNS)]
-    for name, kind, columns in zip(names, ("path", "text"), (_PATH_COLUMNS, _TEXT_COLUMNS), strict=True):
-        if name is None:
-            raise _BadLineError(f"no {kind} in it", f"; it may be named {', '.join(columns[:6])}")
-        if not isinstance(values[name], str):
-            raise _BadLineError(f"its {kind} is no string", f": {_short(json.dumps(values[name]))}")
-    return values[names[0]], values[names[1]]
-
-
-def _pick(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
-    """Return the column of the best-known name."""
-    by_name = {column.strip().casefold(): column for column in columns}
-    return next((by_name[name] for name in wanted if name in by_name), None)
-
-
-@dataclass(frozen=True)
-class _Table:
-    """Where path and text stand in the rows of a table."""
-
-    delimiter: str
-    width: int
-    path: int
-    text: int
-
-    def row(self, line: str) -> tuple[str, str]:
-        cells = _cells(line, self.delimiter)
-        if len(cells) != self.width:
-            more = f"; a text with {self.delimiter!r} needs quotes" if len(cells) > self.width else ""
-            raise _BadLineError("another number of columns than the header", f": {len(cells)}, not {self.width}{more}")
-        return cells[self.path], cells[self.text]
-
-
-def _header(line: str) -> _Table | None:
-    for delimiter in ("\t", ",", ";"):
-        if delimiter in line:
-            try:
-                cells = _cells(line, delimiter)
-            except _BadLineError:
-                continue
-            path, text = _pick(cells, _PATH_COLUMNS), _pick(cells, _TEXT_COLUMNS)
-            if path is not None and text is not None:
-                return _Table(delimiter, len(cells), cells.index(path), cells.index(text))
-    return None
-
-
-def _cells(line: str, delimiter: str) -> list[str]:
-    if delimiter == "\t":
-        return [_unquote(cell) for cell in line.split("\t")]
-    try:
-        # Line by line: an unclosed quote spoils its own line, not the rest of the file.
-        return next(csv.reader([line], delimiter=delimiter, strict=True))
-    except csv.Error as error:
-        raise _BadLineError("quotes that do not match", f": {error}") from None
-
-
-def _unquote(cell: str) -> str:
-    """Undo the quotes that a table of tabs has only around texts with quotes; others are the text's own."""
-    inner = cell[1:-1]
-    if len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
-        return inner.replace('""', '"')
-    return cell
-
-
 def _has_pairs(files: Sequence[str]) -> bool:
     names = set(files)
     return any(
-        name.endswith(".gt.txt") or (_IMAGE_NAME.fullmatch(name) and f"{Path(name).stem}.txt" in names)
-        for name in files
+        name.endswith(".gt.txt") or (IMAGE_NAME.fullmatch(name) and f"{Path(name).stem}.txt" in names) for name in files
     )
 
 
@@ -406,7 +263,7 @@ def _read_pairs(path: Path, encoding: str) -> Iterator[Entry | Problem]:
     present = set(files)
     images: dict[str, list[str]] = {}  # by the name of the label file
     for name in files:
-        if _IMAGE_NAME.fullmatch(name):
+        if IMAGE_NAME.fullmatch(name):
             stem = Path(name).stem
             # Calamari's and kraken's x.nrm.png and x.bin.png belong to x.gt.txt, if there is no x.nrm.gt.txt
             stems = (stem, stem.removesuffix(".nrm"), stem.removesuffix(".bin"))

@@ -277,8 +277,13 @@ def _conflicting(dataset: LmdbDataset, reader: _Reader) -> Finding:
     images = np.array(reader.images, dtype=np.uint64)[readable]
     labels = np.array(reader.labels, dtype=np.uint64)[readable]
     order = np.argsort(images, kind="stable")
-    starts = np.flatnonzero(np.r_[True, images[order][1:] != images[order][:-1]]) if len(order) else order
-    groups = [group for group in np.split(order, starts[1:]) if len(group) > 1 and len(set(labels[group])) > 1]
+    _, starts, sizes = np.unique(images[order], return_index=True, return_counts=True)
+    several = sizes > 1
+    groups = [
+        order[start : start + size]
+        for start, size in zip(starts[several].tolist(), sizes[several].tolist(), strict=True)
+        if len(set(labels[order[start : start + size]].tolist())) > 1
+    ]
     groups.sort(key=lambda group: group[0])
     named = []
     for group in groups[:NAMED]:

@@ -1,0 +1,184 @@
+"""One line of a label file: its paths and its text, in each of the formats that have lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Format = Literal["tab", "space", "csv", "jsonl", "icdar", "pairs"]
+
+PATH_COLUMNS = (
+    *("file_name", "filename", "path", "file", "image_path", "img_path", "image_file", "image", "img"),
+    *("image_name", "img_name", "filepath", "file_path", "图片", "文件名", "文件", "路径"),
+)
+TEXT_COLUMNS = (
+    *("text", "label", "transcription", "transcript", "ground_truth", "gt", "words", "word", "labels"),
+    *("sentence", "content", "value", "文本", "标签", "内容"),
+)
+_SUFFIX = r"\.(?:avif|bmp|gif|jp2|jpe|jpeg|jpg|pbm|pgm|png|pnm|ppm|tif|tiff|webp)"
+_SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) (.*)", re.IGNORECASE | re.DOTALL)
+_SPACE_SURE = re.compile(rf".+?{_SUFFIX} .*", re.IGNORECASE | re.DOTALL)
+_ICDAR = re.compile(r'(.+?), ?"(.*)"\s*', re.DOTALL)
+IMAGE_NAME = re.compile(rf".+{_SUFFIX}", re.IGNORECASE)
+
+
+class BadLineError(Exception):
+    """A line that cannot be parsed.
+
+    Args:
+        reason: Why; the same for all lines of this kind.
+        particulars: What follows in the message.
+    """
+
+    def __init__(self, reason: str, particulars: str = "") -> None:
+        super().__init__(reason + particulars)
+        self.reason = reason
+
+
+def shorten(line: str) -> str:
+    """Quote a line for a message."""
+    return repr(line if len(line) <= 60 else line[:59] + "…")
+
+
+def looks_like(format: Format, line: str) -> bool:
+    """Tell whether a line bears the sign of a format without a header."""
+    match format:
+        case "tab":
+            return "\t" in line
+        case "icdar":
+            return _ICDAR.fullmatch(line) is not None
+        case _:
+            return _SPACE_SURE.fullmatch(line) is not None
+
+
+def parse_line(format: Format, line: str, table: Table | None) -> list[tuple[str, str]]:
+    """Parse a line.
+
+    Args:
+        format: Of its file.
+        line: Without its ending.
+        table: What the header says, for ``csv``.
+
+    Returns:
+        Paths and texts; more than one only for PaddleOCR's lists of images.
+
+    Raises:
+        BadLineError: The line is malformed.
+    """
+    match format:
+        case "tab":
+            return _parse_tab(line)
+        case "space":
+            found = _SPACE.fullmatch(line)
+            if not found:
+                raise BadLineError("no space between path and text", f": {shorten(line)}")
+            return [(found[1], found[2])]
+        case "icdar":
+            found = _ICDAR.fullmatch(line)
+            if not found:
+                raise BadLineError('not path, "text"', f": {shorten(line)}")
+            return [(found[1], re.sub(r'\\(["\\])', r"\1", found[2]))]
+        case "jsonl":
+            return [_parse_json(line)]
+        case _:
+            assert table is not None
+            return [table.row(line)]
+
+
+def _parse_tab(line: str) -> list[tuple[str, str]]:
+    path, tab, text = line.partition("\t")
+    if not tab:
+        raise BadLineError("no tab between path and text", f": {shorten(line)}")
+    if text.startswith("[{") and '"transcription"' in text and '"points"' in text:
+        raise BadLineError("boxes of a page, not the text of a line")
+    if path.startswith("["):
+        try:
+            paths = json.loads(path)
+        except ValueError:
+            paths = None
+        if isinstance(paths, list) and all(isinstance(one, str) for one in paths):
+            return [(one, text) for one in paths]
+    return [(path, text)]
+
+
+def _parse_json(line: str) -> tuple[str, str]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadLineError("not JSON", f": {error}") from None
+    if not isinstance(values, dict):
+        raise BadLineError("not a JSON object", f": {shorten(line)}")
+    names = [_pick(values, columns) for columns in (PATH_COLUMNS, TEXT_COLUMNS)]
+    for name, kind, columns in zip(names, ("path", "text"), (PATH_COLUMNS, TEXT_COLUMNS), strict=True):
+        if name is None:
+            raise BadLineError(f"no {kind} in it", f"; it may be named {', '.join(columns[:6])}")
+        if not isinstance(values[name], str):
+            raise BadLineError(f"its {kind} is no string", f": {shorten(json.dumps(values[name]))}")
+    return values[names[0]], values[names[1]]
+
+
+def _pick(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
+    """Return the column of the best-known name."""
+    by_name = {column.strip().casefold(): column for column in columns}
+    return next((by_name[name] for name in wanted if name in by_name), None)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where path and text stand in the rows of a table.
+
+    Attributes:
+        delimiter: Between columns.
+        width: How many columns there are.
+        path: Column, from 0.
+        text: Column, from 0.
+    """
+
+    delimiter: str
+    width: int
+    path: int
+    text: int
+
+    def row(self, line: str) -> tuple[str, str]:
+        """Return a row's path and text."""
+        cells = _cells(line, self.delimiter)
+        if len(cells) != self.width:
+            more = f"; a text with {self.delimiter!r} needs quotes" if len(cells) > self.width else ""
+            raise BadLineError("another number of columns than the header", f": {len(cells)}, not {self.width}{more}")
+        return cells[self.path], cells[self.text]
+
+
+def parse_header(line: str) -> Table | None:
+    """Understand a line as a table's header; None if it names no columns of paths and texts."""
+    for delimiter in ("\t", ",", ";"):
+        if delimiter in line:
+            try:
+                cells = _cells(line, delimiter)
+            except BadLineError:
+                continue
+            path, text = _pick(cells, PATH_COLUMNS), _pick(cells, TEXT_COLUMNS)
+            if path is not None and text is not None:
+                return Table(delimiter, len(cells), cells.index(path), cells.index(text))
+    return None
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    if delimiter == "\t":
+        return [_unquote(cell) for cell in line.split("\t")]
+    try:
+        # Line by line: an unclosed quote spoils its own line, not the rest of the file.
+        return next(csv.reader([line], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise BadLineError("quotes that do not match", f": {error}") from None
+
+
+def _unquote(cell: str) -> str:
+    """Undo the quotes that a table of tabs has only around texts with quotes; others are the text's own."""
+    inner = cell[1:-1]
+    if len(cell) > 3 and cell[0] == cell[-1] == '"' and '""' in inner and '"' not in inner.replace('""', ""):
+        return inner.replace('""', '"')
+    return cell
