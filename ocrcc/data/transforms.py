@@ -49,8 +49,10 @@ def open_image(
             )
         if not width * height:
             raise DataError(f"{name}: the image is empty")
+        if (pages := getattr(image, "n_frames", 1)) > 1:
+            raise DataError(f"{name}: has {pages} pages or frames, and a line has one", "save each as its own image")
         image.load()
-        return _plain(ImageOps.exif_transpose(image))
+        return _plain(ImageOps.exif_transpose(image), name)
     except FileNotFoundError:
         raise DataError(f"{name}: no such file") from None
     except UnidentifiedImageError:
@@ -62,32 +64,40 @@ def open_image(
         raise DataError(f"{name}: damaged image: {error}") from None
 
 
+# Every kind of file that Pillow itself decodes; EPS and its like would start another program.
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "ICO", "TGA", "PCX", "DIB", "SGI")
+
+
 def _open(source: bytes | str | Path | Image.Image) -> Image.Image:
     if isinstance(source, Image.Image):
         return source
-    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+    Image.init()  # a plugin that this Pillow lacks would be an error in the list
+    known = [name for name in _FORMATS if name in Image.OPEN]
+    return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=known)
 
 
-def _plain(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "RGB"):
-        return image
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_bytes(np.asarray(image, dtype=np.float64), image.mode))
-    if image.mode == "1":
-        return image.convert("L")
+def _plain(image: Image.Image, name: str) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
-    return image.convert("RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_to_bytes(np.asarray(image, dtype=np.float64), image.mode, name))
+    return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _to_bytes(values: np.ndarray, mode: str) -> np.ndarray:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    highest = float(values.max())
-    # Pillow holds 16-bit greys in 32 bits too; floats are 0..1 or 0..255.
-    full = 1.0 if mode.startswith("F") and highest <= 1 else 65535.0 if highest > 255 else 255.0
-    return np.clip(values * (255 / full), 0, 255).round().astype(np.uint8)
+def _to_bytes(values: np.ndarray, mode: str, name: str) -> np.ndarray:
+    """Scale wide pixels to 0..255: integers by their range, floats outside 0..255 from their lowest to highest."""
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise DataError(f"{name}: some pixels are not numbers")
+    if low >= 0 and high <= 255 and not (mode.startswith("F") and high <= 1):
+        low, high = 0.0, 255.0
+    elif low >= 0:
+        low, high = 0.0, 1.0 if high <= 1 else 65535.0  # Pillow holds 16-bit greys in 32 bits too
+    return np.clip((values - low) * (255 / max(high - low, 1e-9)), 0, 255).round().astype(np.uint8)
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
@@ -113,18 +123,17 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
 def is_light_on_dark(pixels: np.ndarray) -> bool:
     """Tell whether a line's background is darker than its text.
 
-    Most pixels of a line are background, and so is most of its border; both must be on the dark side of the
-    line's own middle grey. A page full of black strokes, or a black rule along an edge, passes only one.
+    Most of a line is background, and so is most of its border. Each alone can be wrong: dense strokes fill a
+    line, a rule runs along its edge. So both medians are weighed together against the darkest and lightest.
 
     Args:
         pixels: (H, W) or (H, W, 3), 0..255.
     """
     grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
-    low, high = np.percentile(grey[::2, ::2], (2, 98))
-    middle = (low + high) / 2
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    # 0.6, not one half: a wrong inversion costs more than a missed one, which training has seen.
-    return bool((grey < middle).mean() > 0.6 and (border < middle).mean() > 0.6)
+    low, middle, high = np.percentile(grey[::2, ::2], (2, 50, 98))
+    # Not a bare comparison with 0: a wrong inversion costs more than a missed one, which training has seen.
+    return bool(high - low > 16 and (middle + np.median(border) - low - high) / (high - low) < -0.1)
 
 
 def pad(lines: Sequence[np.ndarray], width: int) -> np.ndarray:
@@ -136,7 +145,12 @@ def pad(lines: Sequence[np.ndarray], width: int) -> np.ndarray:
 
     Returns:
         (N, K, H, width) float32.
+
+    Raises:
+        ValueError: A line is wider.
     """
+    if (widest := max(line.shape[2] for line in lines)) > width:
+        raise ValueError(f"a line of {widest} pixels does not go into {width}")
     batch = np.zeros((len(lines), *lines[0].shape[:2], width), dtype=np.float32)
     for row, line in zip(batch, lines, strict=True):
         row[:, :, : line.shape[2]] = line

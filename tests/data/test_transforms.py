@@ -176,7 +176,8 @@ def test_polarity_of_blank_and_noisy_paper_is_kept():
 
 
 @pytest.mark.parametrize(
-    ("values", "expected"), [([0.0, 0.5, 1.0], [0, 128, 255]), ([0.0, 100.0, 255.0], [0, 100, 255])]
+    ("values", "expected"),
+    [([0.0, 0.5, 1.0], [0, 128, 255]), ([0.0, 100.0, 255.0], [0, 100, 255]), ([-10.0, 0.0, 10.0], [0, 128, 255])],
 )
 def test_float_pixels_are_scaled(values, expected):
     image = Image.fromarray(np.array([values], dtype=np.float32))
@@ -197,3 +198,50 @@ def test_pad_puts_zeros_on_the_right():
     assert batch.shape == (2, 1, 2, 6)
     assert batch[0, 0, 0].tolist() == [1, 1, 1, 0, 0, 0]
     assert batch[1, 0, 1].tolist() == [2, 2, 2, 2, 2, 0]
+    with pytest.raises(ValueError, match="line of 7 pixels"):
+        pad([np.ones((1, 2, 7), np.float32)], 6)
+
+
+def test_palette_and_colour_key_transparency_are_white_paper():
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    assert np.asarray(open_image(encoded(palette, "PNG", transparency=0)).convert("L")).min() == 255
+    keyed = Image.new("L", (8, 8), 7)
+    assert np.asarray(open_image(encoded(keyed, "PNG", transparency=7)).convert("L")).min() == 255
+
+
+def test_float_pixels_that_are_no_numbers_are_refused():
+    image = Image.fromarray(np.array([[0.0, np.nan]], dtype=np.float32))
+    with pytest.raises(DataError, match=r"row 3: some pixels are not numbers"):
+        open_image(encoded(image, "TIFF"), name="row 3")
+
+
+def test_postscript_never_runs():
+    with pytest.raises(DataError, match="not an image"):
+        open_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+
+
+def test_several_pages_are_refused():
+    data = encoded(drawn(), "TIFF", save_all=True, append_images=[drawn(), drawn()])
+    with pytest.raises(DataError, match="has 3 pages"):
+        open_image(data)
+
+
+def test_polarity_survives_dense_text():
+    dense = Image.new("L", (200, 32), 255)
+    for left in range(6, 190, 10):  # 60 % of the inside is ink
+        dense.paste(0, (left, 3, left + 7, 29))
+    assert not _light(dense)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_polarity_of_real_documents(name, real_data):
+    folder = real_data / "real" / name
+    if not folder.is_dir():
+        pytest.skip("no real lines here")
+    rows = (folder / "labels.tsv").read_text("utf-8").splitlines()
+    images = [open_image(folder / row.split("\t")[0]).convert("L") for row in rows]
+    assert len(images) > 5
+    assert [row for row, image in zip(rows, images, strict=True) if _light(image)] == []
+    assert [r for r, image in zip(rows, images, strict=True) if not _light(ImageOps.invert(image))] == []
