@@ -24,7 +24,7 @@ from ocrcc.workflows.dataset_report import DatasetReport, Report, describe_datas
 
 _CHUNK = 32  # lines that a worker verifies at once
 _NAMED = 1000  # skipped lines that the result names
-_FEW = 8 * _CHUNK  # lines for which no processes are started
+_FEW = 1000  # lines for which starting processes takes longer than verifying
 
 
 @dataclass(frozen=True, kw_only=True)
