@@ -68,15 +68,29 @@ def main() -> None:
     app()
 
 
-# commands: they import render and options from this package, so they come last
-from ocrcc.cli import build_lmdb, charset, evaluate, inspect, lookalikes, models, predict, pretrain, synth
+# commands, in the order of the work; they import render and options from this package, so they come last
+from ocrcc.cli import (
+    build_lmdb,
+    charset,
+    demo,
+    evaluate,
+    inspect,
+    lookalikes,
+    models,
+    predict,
+    pretrain,
+    synth,
+    unpack,
+)
 
+app.command("demo")(demo.command)
+app.command("build-lmdb")(build_lmdb.command)
+app.command("inspect")(inspect.command)
+app.command("unpack")(unpack.command)
+app.command("charset")(charset.command)
+app.command("lookalikes")(lookalikes.command)
+app.command("synth")(synth.command)
+app.command("models")(models.command)
 app.command("pretrain")(pretrain.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(predict.command)
-app.command("models")(models.command)
-app.command("lookalikes")(lookalikes.command)
-app.command("synth")(synth.command)
-app.command("build-lmdb")(build_lmdb.command)
-app.command("inspect")(inspect.command)
-app.command("charset")(charset.command)

@@ -1,0 +1,55 @@
+"""``ocrcc demo``: the main job, one printed command after the other."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocrcc import packaged
+from ocrcc.cli import render
+from ocrcc.errors import ConfigError
+
+
+def command(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")] = Path("ocrcc-demo"),
+    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 2.0,
+) -> None:
+    """Show the main job on lines that ship with the package: dataset, training, measuring, reading.
+
+    Each command is printed before it runs, so that it can be run by hand afterwards.
+    """
+    if out.exists():
+        raise ConfigError(f"{out} exists", "choose another --out")
+    out.mkdir(parents=True)
+    samples = packaged.ASSETS / "samples"
+    steps = [
+        ["build-lmdb", f"{samples / 'labels.txt'}", f"{out / 'train.lmdb'}", "--val-fraction", "0.1"],
+        ["inspect", f"{out / 'train-val.lmdb'}"],
+        [
+            *("pretrain", "--train", f"{out / 'train.lmdb'}", "--val", f"{out / 'train-val.lmdb'}"),
+            *("--arch", "lcnet_050", "--minutes", f"{minutes:g}", "--batch-size", "16", "--learning-rate", "3e-3"),
+            *("--augment", "0.2", "--ema-decay", "0.99", "--eval-every", "200", "--out", f"{out / 'run'}"),
+        ],
+        ["eval", f"{out / 'run'}", "--data", f"{out / 'train-val.lmdb'}"],
+        ["predict", *_first_images(samples, 3), "--model", f"{out / 'run'}"],
+    ]
+    started = time.monotonic()
+    for arguments in steps:
+        _run(arguments)
+    render.notice(f"\n{time.monotonic() - started:.0f} s; all of it is in {out}")
+
+
+def _first_images(samples: Path, count: int) -> list[str]:
+    return [str(path) for path in sorted((samples / "images").iterdir())[:count]]
+
+
+def _run(arguments: Sequence[str]) -> None:
+    from ocrcc.cli import app
+
+    render.notice("\n$ ocrcc " + " ".join(arguments))
+    run: Callable[..., object] = typer.main.get_command(app).main
+    run(list(arguments), prog_name="ocrcc", standalone_mode=False)
