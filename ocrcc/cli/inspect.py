@@ -51,6 +51,13 @@ def _show_model(model: ModelDescription) -> None:
     render.out.print(render.table("", ("model", render.harmless(str(model.path))), rows, left=2))
 
 
-def _short(value: object, limit: int = 600) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _short(value: object, limit: int = 1000) -> str:
+    if isinstance(value, dict):  # settings that are not set say nothing
+        text = ", ".join(f"{key}={_plain(one)}" for key, one in value.items() if one not in ("", [], {}, None))
+    else:
+        text = _plain(value)
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _plain(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
