@@ -47,6 +47,21 @@ class Record:
     size: tuple[int, int]
 
 
+@dataclass(frozen=True)
+class Memory:
+    """What is held in memory at a moment.
+
+    Attributes:
+        resident: Bytes, with the pages of font files, which all processes share.
+        own: Bytes without these.
+        lines: How many lines were written by then.
+    """
+
+    resident: int
+    own: int
+    lines: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class SynthResult:
     """What was made.
@@ -57,8 +72,8 @@ class SynthResult:
         first: Number of its first line in the whole set.
         seconds: How long it took, without start-up.
         fonts: How many faces were drawn with.
-        memory_start: Bytes that this process and its largest worker held after the first lines.
-        memory_end: The same at the end.
+        memory: What this process and the worker that came last held after the first chunk, after a tenth of
+            the lines, when the caches of glyphs are filling, and at the end.
     """
 
     path: Path
@@ -66,8 +81,7 @@ class SynthResult:
     first: int
     seconds: float
     fonts: int
-    memory_start: int
-    memory_end: int
+    memory: tuple[Memory, ...]
 
     @property
     def lines_per_second(self) -> float:
@@ -125,14 +139,14 @@ def synthesise(
         raise ConfigError(f"shard {shard[0]}/{shard[1]} of {count} lines is empty", "make fewer shards")
     workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // _CHUNK))
     begun = time.perf_counter()
-    memory_start = memory_end = 0
+    memory: list[Memory] = []
     with LmdbWriter(out, overwrite=overwrite) as writer:
-        for records, memory in _render_all(source, numbers, workers):
+        for records, theirs in _render_all(source, numbers, workers):
             for record in records:
                 writer.add(record.image, record.label, source=record.source, size=record.size)
-            memory_end = memory_of_process() + memory
-            # the caches of glyphs fill first; growth is what comes after
-            memory_start = memory_start or memory_end
+            if len(writer) >= len(numbers) * (0.0, 0.1, 1.0)[len(memory)]:
+                ours = memory_of_process()
+                memory.append(Memory(ours.resident + theirs.resident, ours.own + theirs.own, len(writer)))
             if report is not None:
                 report(len(writer), len(numbers))
     return SynthResult(
@@ -141,22 +155,21 @@ def synthesise(
         first=numbers[0],
         seconds=time.perf_counter() - begun,
         fonts=source.faces,
-        memory_start=memory_start,
-        memory_end=memory_end,
+        memory=tuple(memory),
     )
 
 
-def _render_all(source: SynthSource, numbers: range, workers: int) -> Iterator[tuple[list[Record], int]]:
+def _render_all(source: SynthSource, numbers: range, workers: int) -> Iterator[tuple[list[Record], Memory]]:
     """Yield the records of all lines in order, in chunks, each with the memory of the worker that made it."""
     chunks = (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
     if workers == 1:
         for chunk in chunks:
-            yield [encode(source, number) for number in chunk], 0
+            yield [encode(source, number) for number in chunk], Memory(0, 0)
         return
     # spawned, so that no lock of this process's threads is inherited
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, _adopt, (source,)) as pool:
-        waiting: deque[Future[tuple[list[Record], int]]] = deque()
+        waiting: deque[Future[tuple[list[Record], Memory]]] = deque()
         try:
             for chunk in chunks:
                 waiting.append(pool.submit(_render_chunk, chunk))
@@ -179,7 +192,7 @@ def _adopt(source: SynthSource) -> None:
     _source = source
 
 
-def _render_chunk(numbers: range) -> tuple[list[Record], int]:
+def _render_chunk(numbers: range) -> tuple[list[Record], Memory]:
     assert _source is not None
     return [encode(_source, number) for number in numbers], memory_of_process()
 
@@ -195,14 +208,16 @@ def encode(source: SynthSource, number: int) -> Record:
     return Record(data, line.label, line.source, line.image.size)
 
 
-def memory_of_process() -> int:
-    """Return the bytes of memory that this process holds now; at its highest where the system does not say."""
+def memory_of_process() -> Memory:
+    """Return what this process holds now; at its highest where the system does not say."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            resident, shared = (int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in file.read().split()[1:3])
+            return Memory(resident, resident - shared)
     except OSError:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        peak = peak if sys.platform == "darwin" else peak * 1024
+        return Memory(peak, peak)
 
 
 def write_preview(source: SynthSource, path: Path, first: int = 0, count: int = _SHEET_LINES) -> None:
