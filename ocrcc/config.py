@@ -187,6 +187,68 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinetuneConfig:
+    """What is fine-tuned, on what, and what separates look-alikes. All weights at 0 are the control: CTC alone.
+
+    Attributes:
+        pretrained: The model to start from: a file, a run folder, a shipped model's name, or hf://owner/name.
+        train: Datasets, or synth:PRESET for lines rendered on the fly; repeat it to mix several. A set of
+            general lines beside the hard ones keeps the model from forgetting.
+        mix: Weights of the training sources, in their order; without it, datasets count by their lines and
+            rendered lines as much as all datasets together.
+        val: Datasets to validate on.
+        corpus: Text files for rendered lines.
+        charset: A name, a file, or from-data; by default the pretrained model's.
+        charset_policy: When the two charsets differ: fail, extend the pretrained one, or replace it.
+            Characters of both keep their classifier rows and centers.
+        lookalikes: The groups whose members are told apart: a shipped name or a TSV file.
+        alignment: Which feature stands for a character: that of the frame with the highest posterior (peak),
+            or the mean over its frames.
+        center_weight: Of the center loss, the half squared distance to the own center.
+        center_alpha: Update rate of the centers, 0..1.
+        sibling_weight: Of the hinge on the margin to the nearest look-alike's center.
+        sibling_margin: What that hinge wants, as a share of the distance between the two centers, 0..1.
+        twin_weight: Of the cross-entropy among a character and its look-alikes alone.
+        term_warmup: Steps in which these weights rise from 0.
+        init_lines: Lines read at the start to place the first centers.
+    """
+
+    pretrained: str = ""
+    train: tuple[str, ...] = ()
+    mix: tuple[float, ...] = ()
+    val: tuple[str, ...] = ()
+    corpus: tuple[str, ...] = ()
+    charset: str = ""
+    charset_policy: Literal["fail", "extend", "replace"] = "fail"
+    lookalikes: str = "gb2312"
+    alignment: Literal["peak", "mean"] = "peak"
+    center_weight: float = 0.01
+    center_alpha: float = 0.5
+    sibling_weight: float = 0.0
+    sibling_margin: float = 0.5
+    twin_weight: float = 0.1
+    term_warmup: int = 200
+    init_lines: int = 4000
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not self.pretrained:
+            problems.append("no model to start from: give --pretrained")
+        if not self.train:
+            problems.append("nothing to train on: give --train LMDB, or --train synth:lookalikes")
+        if self.mix and (len(self.mix) != len(self.train) or min(self.mix) <= 0):
+            problems.append("mix must give each training source a positive weight")
+        for name in ("center_weight", "sibling_weight", "twin_weight", "term_warmup", "init_lines"):
+            if getattr(self, name) < 0:
+                problems.append(f"{name} is negative")
+        for name in ("center_alpha", "sibling_margin"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is not in 0..1")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
 class BuildConfig:
     """How labelled images become a dataset.
 
@@ -282,6 +344,9 @@ class SynthConfig:
 
     def __post_init__(self) -> None:
         problems = []
+        for name in ("corpus", "words", "exclude"):
+            if isinstance(getattr(self, name), str):
+                problems.append(f"{name} is one text, not a list")
         if unknown := set(self.texts) - {"corpus", "words", "lexicon", "templates", "balanced", "mixed"}:
             problems.append(f"texts has unknown kinds {', '.join(sorted(unknown))}")
         if any(weight < 0 for weight in self.texts.values()) or not sum(self.texts.values()) > 0:

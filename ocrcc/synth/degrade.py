@@ -105,6 +105,8 @@ class Degrader:
     def _choose(self, dice: Dice) -> dict[str, bool]:
         """Draw which effects a line gets; what hurts is limited, so that a person could still read it."""
         on = {name: dice.chance(chance) for name, chance in self._chances.items()}
+        # together these would leave nothing of hairlines
+        on["thin"] &= not on["threshold"]
         hurting = [name for name in _HURTING if on[name]]
         while len(hurting) > _MOST_HURTING:
             on[hurting.pop(dice.below(len(hurting)))] = False
@@ -290,7 +292,7 @@ def _scan(grey: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
     """Do what optics, sensors and fax machines do."""
     if on["blur"]:
         # coarse scans are blurred by their pixels already
-        grey = grey.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 1.0) * min(1.0, grey.height / 30)))
+        grey = grey.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 1.0) * min(1.0, (grey.height / 30) ** 1.5)))
     if on["noise"]:
         grey = _add(grey, "noise" if dice.chance(0.6) else "grain", dice.uniform(0.1, 0.8), dice)
     if on["threshold"]:

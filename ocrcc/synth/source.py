@@ -129,8 +129,8 @@ class SynthSource:
 
         With `SynthConfig.minimal_pairs`, lines 2k and 2k + 1 are one text in one font with the same noise,
         in which one character is swapped for its twin. Every pair of twins has its turn before any comes
-        again, so each twin is drawn as often as the other. The place of the twins is a random one of a random
-        text: what stands around them favours neither.
+        again, so each twin is drawn as often as the other. The twins take the place of a random character
+        of a random text, a letter or mark of ASCII where they are such: what stands around favours neither.
         """
         tools = self._tools()
         if self.config.minimal_pairs:
@@ -177,7 +177,8 @@ class SynthSource:
     ) -> tuple[str, FontChoice] | None:
         """Put one of the twins at a place of a text that has neither, in a font that shows them apart."""
         context = [char for char in tools.texts.draw(dice) if char not in twins]
-        places = [at for at, char in enumerate(context) if char != " "]
+        ascii_twins = all(twin.isascii() for twin in twins)
+        places = [at for at, char in enumerate(context) if char != " " and char.isascii() == ascii_twins]
         if not places:
             return None
         at = dice.pick(places)

@@ -274,7 +274,8 @@ def test_a_preset_file_and_overrides(fonts, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [("glyphs = 3", "unknown glyphs"), ("a = [", "not TOML"), ("appearance = 3.0", "appearance is 3.0"),
-     ('texts = {poems = 1.0}', "unknown kinds poems"), ('latin = "much"', "mine.toml")],
+     ('texts = {poems = 1.0}', "unknown kinds poems"), ('latin = "much"', "mine.toml"),
+     ('corpus = "a.txt"', "corpus is one text")],
 )  # fmt: skip
 def test_a_malformed_preset_is_named(tmp_path, content, message):
     (tmp_path / "mine.toml").write_text(content)
