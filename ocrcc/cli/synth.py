@@ -40,7 +40,10 @@ def command(
         str | None, typer.Option(metavar="DIR", help="Folder of fonts; else those that fontconfig finds.")
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(metavar="PATTERN", help="Fonts to leave out, in place of the preset's patterns.")
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN", help="Fonts to leave out, in place of the preset's patterns; none lets test fonts in."
+        ),
     ] = None,
     lookalikes: Annotated[
         str | None, typer.Option(metavar="GROUPS", help="Look-alike groups: a name or a TSV file.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import logging
 import os
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ from fontTools.ttLib import TTFont, TTLibError
 
 from ocrcc.errors import DataError
 
+# it warns of small faults in fonts that draw well; what matters is raised
+logging.getLogger("fontTools").setLevel(logging.ERROR)
 SUFFIXES = (".ttf", ".ttc", ".otf", ".otc")
 INSTALL_HINT = (
     "install fonts, for instance the packages fonts-noto-cjk and fonts-wqy-zenhei, or give a folder with --fonts"
@@ -68,8 +71,12 @@ def find_faces(folder: str = "", exclude: Sequence[str] = ()) -> list[Face]:
     kept = [face for face in sorted(unique.values()) if not _excluded(face, exclude)]
     if not kept:
         where = f"in {folder}" if folder else "known to fontconfig"
-        left_out = f" ({len(unique)} are left out by exclude)" if unique else ""
-        raise DataError(f"no font {where}{left_out}", INSTALL_HINT)
+        if unique:
+            raise DataError(
+                f"no font {where}: all {len(unique)} are left out by exclude",
+                "test fonts are left out by default; --exclude none lets them in",
+            )
+        raise DataError(f"no font {where}", INSTALL_HINT)
     return kept
 
 

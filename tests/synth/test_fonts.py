@@ -36,8 +36,13 @@ def test_excluded_fonts_are_left_out_by_file_name_and_by_family(tmp_path):
 )
 def test_no_default_lets_a_font_that_is_kept_for_tests_in(tmp_path, name):
     build_font(tmp_path / name)
-    with pytest.raises(DataError, match="1 are left out by exclude"):
+    with pytest.raises(DataError, match="all 1 are left out by exclude"):
         find_faces(str(tmp_path), SynthConfig().exclude)
+
+
+def test_any_pattern_in_place_of_the_defaults_lets_test_fonts_in(tmp_path):
+    build_font(tmp_path / "gbsn00lp.ttf")
+    assert len(find_faces(str(tmp_path), ("none",))) == 1
 
 
 def test_coverage_leaves_out_empty_glyphs_but_not_the_space(tmp_path):
