@@ -74,6 +74,7 @@ from ocrcc.cli import (
     charset,
     demo,
     evaluate,
+    finetune,
     inspect,
     lookalikes,
     models,
@@ -92,5 +93,6 @@ app.command("lookalikes")(lookalikes.command)
 app.command("synth")(synth.command)
 app.command("models")(models.command)
 app.command("pretrain")(pretrain.command)
+app.command("finetune")(finetune.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(predict.command)

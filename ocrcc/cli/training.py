@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ocrcc.charset import describe
 from ocrcc.cli import render
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ocrcc.workflows.pretrain import Prepared
     from ocrcc.workflows.train import LogEntry, TrainResult
 
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal to draw a bar on
@@ -58,6 +62,27 @@ class TrainingDisplay:
         elif self._bar.disable and time.monotonic() - self._shown > _LINE_EVERY:
             render.notice(f"{entry.progress:4.0%} {figures}")
             self._shown = time.monotonic()
+
+
+def show_start(prepared: Prepared, out: Path) -> None:
+    """Show what a run will do."""
+    trainee, sources = prepared.trainee, prepared.sources
+    weights = sum(parameter.numel() for parameter in trainee.recognizer.parameters())
+    render.notice(f"{trainee.arch}: {weights / 1e6:.2f} M weights, {len(trainee.charset)} characters, run {out}")
+    for mixed in sources.mixed:
+        size = "endless" if mixed.size is None else f"{mixed.size} lines"
+        render.notice(f"  train on {mixed.source.name}: {size}, weight {mixed.weight:g}")
+    for dataset in prepared.validation:
+        render.notice(f"  validate on {dataset.name}: {len(dataset)} lines")
+    if prepared.transfer is not None:
+        moved = prepared.transfer
+        render.notice(f"  classifier rows: {len(moved.kept)} kept, {len(moved.new)} new, {len(moved.dropped)} dropped")
+    for path, skipped in sources.skipped.items():
+        render.warn(f"{path}: {skipped} lines left out, whose characters the charset lacks")
+    if sources.missing:
+        render.notice(f"  it lacks {describe(sources.missing)}")
+    for name, characters in prepared.unreadable_characters.items():
+        render.warn(f"{name}: the charset lacks {describe(characters)}; they count as errors")
 
 
 def _minutes(seconds: float) -> str:

@@ -74,8 +74,7 @@ def pretrain(
         StoppedError: The run was asked to stop; it can be resumed.
     """
     check_paths([*task.train, *task.val])
-    if not resume and (out / "last.safetensors").exists():
-        raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
+    check_run_folder(out, resume)
     prepared = prepare(task, config, resume_from=out if resume else None)
     make_run_folder(out, {**asdict(task), **asdict(config)})
     on_start(prepared)
@@ -149,6 +148,16 @@ def validator(prepared: Prepared, config: TrainConfig) -> Validate:
         return {"cer": total.cer, "line_accuracy": total.line_accuracy, "folded_cer": total.folded.cer}
 
     return validate
+
+
+def check_run_folder(out: Path, resume: bool) -> None:
+    """Refuse to write over another run.
+
+    Raises:
+        ConfigError: ``out`` holds one already.
+    """
+    if not resume and (out / "last.safetensors").exists():
+        raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
 
 
 def make_run_folder(out: Path, settings: Mapping[str, Any]) -> None:

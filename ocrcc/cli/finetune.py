@@ -1,0 +1,44 @@
+"""``ocrcc finetune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocrcc.cli.options import ConfigFile, Device, ResumeRun, with_config_options
+from ocrcc.cli.training import TrainingDisplay, show_result, show_start
+from ocrcc.config import FinetuneConfig, TrainConfig
+
+
+@with_config_options()
+def command(
+    task: FinetuneConfig,
+    training: TrainConfig,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder; must not hold a run yet.")] = Path(
+        "runs/finetune"
+    ),
+    resume: ResumeRun = None,
+    device: Device = "auto",
+    config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
+) -> None:
+    """Fine-tune a model with CTC and center loss, so that it tells look-alikes apart.
+
+    Each character of a label is aligned to its frames; its feature is held near the moving center of its
+    class and away from those of its look-alikes. Weights of 0 give the control: --center-weight 0
+    --twin-weight 0 is CTC alone, on the same lines in the same order.
+    """
+    from ocrcc.workflows.finetune import finetune
+
+    with TrainingDisplay("finetune") as display:
+        result = finetune(
+            task,
+            training,
+            resume or out,
+            resume=resume is not None,
+            device=device,
+            on_start=lambda prepared: show_start(prepared, resume or out),
+            on_log=display.log,
+        )
+    show_result(result)

@@ -1,0 +1,176 @@
+"""``ocrcc finetune``: a model that reads already learns to tell look-alikes apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from accelerate.utils import set_seed
+
+from ocrcc.charset import Charset, describe, load_charset
+from ocrcc.config import FinetuneConfig, TrainConfig
+from ocrcc.data.batching import BATCHES_PER_CHUNK, TrainingChunks, training_batches
+from ocrcc.errors import CharsetError, DataError
+from ocrcc.lookalikes import load_lookalikes
+from ocrcc.losses.center import Centers
+from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
+from ocrcc.models.registry import create_model
+from ocrcc.models.transfer import transfer
+from ocrcc.workflows.objective import CenterObjective, sibling_table
+from ocrcc.workflows.pretrain import Prepared, check_run_folder, make_run_folder, validator
+from ocrcc.workflows.run import Trainee
+from ocrcc.workflows.sources import charset_of, check_paths, check_validation, open_datasets, open_sources
+from ocrcc.workflows.train import LogEntry, TrainResult, train
+
+
+def finetune(
+    task: FinetuneConfig,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    on_start: Callable[[Prepared], None] = lambda _: None,
+    on_log: Callable[[LogEntry], None] = lambda _: None,
+) -> TrainResult:
+    """Fine-tune a model into a run folder, with the same loop as pretraining.
+
+    Args:
+        task: What to fine-tune, on what, with which terms.
+        config: How.
+        out: The run folder; made here.
+        resume: Go on with the run in ``out``.
+        device: ``auto``, or ``cpu``.
+        on_start: Told what will happen, before the first step.
+        on_log: Told of the run's course.
+
+    Raises:
+        ConfigError: ``out`` holds another run already.
+        CharsetError: The charsets differ and the policy is ``fail``, or labels have other characters.
+        DataError: A dataset cannot be read, or not one of its lines can be aligned.
+        ModelError: The pretrained model cannot be loaded.
+        StoppedError: The run was asked to stop; it can be resumed.
+    """
+    check_paths([*task.train, *task.val])
+    check_run_folder(out, resume)
+    prepared = prepare(task, config, resume_from=out if resume else None)
+    make_run_folder(out, {**asdict(task), **asdict(config)})
+    on_start(prepared)
+    if not resume:
+        place_centers(prepared, task, config, "cpu" if device == "cpu" else pick_device(device))
+    return train(
+        prepared.trainee,
+        prepared.sources.mixed,
+        config,
+        out,
+        validate=validator(prepared, config) if prepared.validation else None,
+        resume=resume,
+        device=device,
+        on_log=on_log,
+    )
+
+
+def prepare(task: FinetuneConfig, config: TrainConfig, resume_from: Path | None = None) -> Prepared:
+    """Open everything that a run needs; the model's rows and centers are kept by character."""
+    set_seed(config.seed)
+    start = load_model(resume_from / "last.safetensors" if resume_from else task.pretrained, device="cpu")
+    charset = start.charset if resume_from else choose_charset(task, start)
+    sources = open_sources(
+        task.train, charset, mix=task.mix, corpus=task.corpus, unknown=config.unknown, seed=config.seed
+    )
+    recognizer = create_model(start.arch, charset.num_classes, start.preprocessing)
+    moved = transfer(start, recognizer, charset)
+    centers = Centers(charset.num_classes, recognizer.feature_width, task.center_alpha)
+    if moved.centers is not None and moved.center_counts is not None:
+        centers.centers.copy_(moved.centers)
+        centers.center_counts.copy_(moved.center_counts)
+    siblings = sibling_table(load_lookalikes(task.lookalikes).for_training(), charset)
+    validation = tuple(open_datasets(task.val))
+    return Prepared(
+        trainee=Trainee(
+            recognizer=recognizer,
+            arch=start.arch,
+            charset=charset,
+            preprocessing=start.preprocessing,
+            objective=CenterObjective(task, recognizer.head, siblings, centers),
+            settings={**asdict(task), **asdict(config)},
+        ),
+        sources=sources,
+        validation=validation,
+        unreadable_characters=check_validation(validation, charset),
+        transfer=moved,
+    )
+
+
+def choose_charset(task: FinetuneConfig, start: LoadedModel) -> Charset:
+    """Bring the wanted charset and the pretrained model's together, as the policy says.
+
+    Raises:
+        CharsetError: They differ, and the policy is ``fail``.
+    """
+    if not task.charset:
+        return start.charset
+    normalisation = start.charset.normalisation
+    wanted = (
+        charset_of(task.train, normalisation)
+        if task.charset == "from-data"
+        else load_charset(task.charset, normalisation)
+    )
+    new = [char for char in wanted if char not in start.charset]
+    gone = [char for char in start.charset if char not in wanted]
+    match task.charset_policy:
+        case "extend":
+            return start.charset.merge(wanted)
+        case "replace":
+            return wanted
+    if not new and not gone:
+        return start.charset
+    differences = [f"lacks {describe(new)}"] if new else []
+    differences += [f"has {len(gone)} that it lacks: {describe(gone, 5)}"] if gone else []
+    raise CharsetError(
+        f"{start.path}: beside charset {wanted.name!r}, the model {' and '.join(differences)}",
+        "--charset-policy extend keeps its characters and adds the new; replace drops the others",
+    )
+
+
+def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig, device: str) -> None:
+    """Place the centers of classes that have none at the mean of their aligned features, in one pass.
+
+    Args:
+        prepared: The run; its centers are placed.
+        task: Says how many lines are read.
+        config: Of the training stream whose first lines are read.
+        device: Where to.
+
+    Raises:
+        DataError: Not one character could be aligned.
+    """
+    trainee = prepared.trainee
+    objective, recognizer = trainee.objective, trainee.recognizer
+    assert isinstance(objective, CenterObjective)
+    if bool((objective.center_counts > 0).any()):
+        return
+    chunks = TrainingChunks(
+        prepared.sources.mixed,
+        trainee.charset,
+        trainee.preprocessing,
+        width_stride=recognizer.width_stride,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        strength=config.augment,
+    )
+    chunk = config.batch_size * BATCHES_PER_CHUNK
+    count = -(-task.init_lines // chunk) * BATCHES_PER_CHUNK
+    batches = training_batches(chunks, workers=config.workers)
+    recognizer.to(device).eval()
+    objective.to(device)
+    placed = 0
+    with torch.no_grad():
+        for _ in range(count):
+            batch = next(batches).batch.to(device)
+            placed += objective.place(batch, recognizer(batch.images))
+    recognizer.train()
+    if count and not placed:
+        raise DataError("not one line could be aligned", "are the labels longer than the lines, or all empty?")

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import draw_line, png
+from safetensors.torch import load_file
+from torch import nn
+
+from ocrcc.charset import Charset
+from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
+from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.errors import CharsetError, DataError
+from ocrcc.lookalikes import Group, Lookalikes
+from ocrcc.losses.center import Centers
+from ocrcc.models.checkpoint import load_model
+from ocrcc.types import Batch, RecognizerOutput
+from ocrcc.workflows.finetune import finetune
+from ocrcc.workflows.objective import CenterObjective, CtcObjective, sibling_table
+from ocrcc.workflows.pretrain import pretrain
+
+QUICK = TrainConfig(
+    steps=4, batch_size=4, workers=0, threads=1, eval_every=0, save_every=2, log_every=1, augment=0, seed=5
+)
+
+
+@pytest.fixture
+def pretrained(digits_lmdb: Path, tmp_path: Path) -> Path:
+    task = PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050")
+    pretrain(task, QUICK, tmp_path / "base", device="cpu")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    path = tmp_path / "groups.tsv"
+    path.write_text("group\tcharacters\tscore\tsource\n1\t017\t0.9\tlist\n2\t38\t0.8\tlist\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def task(digits_lmdb, pretrained, groups) -> FinetuneConfig:
+    return FinetuneConfig(
+        pretrained=str(pretrained), train=(str(digits_lmdb),), lookalikes=str(groups), init_lines=64, term_warmup=1
+    )
+
+
+def rows(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_tracks_the_space_and_saves_its_centers(task, tmp_path):
+    finetune(task, QUICK, tmp_path / "run", device="cpu")
+    for row in rows(tmp_path / "run"):
+        assert row["aligned_lines"] == 1
+        assert row["distance_own"] > 0
+        assert row["distance_between"] > 0
+        assert row["distance_ratio"] == pytest.approx(row["distance_own"] / row["distance_sibling"], rel=0.5)
+    loaded = load_model(tmp_path / "run", device="cpu")
+    assert loaded.centers.shape == (11, 192)
+    assert (loaded.center_counts[1:] > 0).all()
+    assert loaded.center_counts[0] == 0  # the blank has none
+
+
+def test_weights_of_zero_are_the_ctc_control(task, digits_lmdb, tmp_path):
+    """The very weights that plain CTC gives, from the same start, on the same lines."""
+    none = replace(task, center_weight=0, sibling_weight=0, twin_weight=0)
+    finetune(none, QUICK, tmp_path / "control", device="cpu")
+    again = PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050", init_from=task.pretrained)
+    pretrain(again, QUICK, tmp_path / "plain", device="cpu")
+    control, plain = (load_file(tmp_path / name / "last.safetensors") for name in ("control", "plain"))
+    assert all(torch.equal(control[key], value) for key, value in plain.items())
+    finetune(task, QUICK, tmp_path / "center", device="cpu")
+    center = load_file(tmp_path / "center" / "last.safetensors")
+    assert any(not torch.equal(center[key], value) for key, value in plain.items())
+
+
+def test_a_resumed_run_ends_with_the_very_weights_and_centers(task, tmp_path):
+    finetune(task, QUICK, tmp_path / "whole", device="cpu")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(entry):
+        if entry.step == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune(task, QUICK, tmp_path / "cut", device="cpu", on_log=kill)
+    finetune(task, QUICK, tmp_path / "cut", resume=True, device="cpu")
+    whole, cut = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "cut"))
+    assert "centers" in whole
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+def test_each_term_adds_to_the_loss_and_gives_gradients():
+    torch.manual_seed(0)
+    charset = Charset("0O1l")
+    table = sibling_table(Lookalikes((Group("0O", 1.0, "list"), Group("1l", 1.0, "list"))), charset)
+    assert table.tolist() == [[0], [2], [1], [4], [3]]
+    head = nn.Linear(6, 5)
+    batch = Batch(
+        images=torch.zeros(3, 1, 32, 40),
+        frames=torch.tensor([10, 10, 10]),
+        targets=torch.tensor([[1, 3], [2, 4], [1, 4]]),
+        target_lengths=torch.tensor([2, 2, 2]),
+        labels=("01", "Ol", "0l"),
+        sources=("a", "b", "c"),
+    )
+    features = torch.randn(3, 10, 6, requires_grad=True)
+
+    def loss(**weights) -> torch.Tensor:
+        off = {"center_weight": 0.0, "sibling_weight": 0.0, "twin_weight": 0.0, "term_warmup": 0}
+        config = FinetuneConfig(pretrained="x", train=("y",), **{**off, **weights})
+        objective = CenterObjective(config, head, table, Centers(5, 6))
+        output = RecognizerOutput(features=features, logits=head(features))
+        objective.place(batch, output)
+        objective.steps += 1
+        return objective(batch, output).total
+
+    plain = CtcObjective()(batch, RecognizerOutput(features=features, logits=head(features))).total
+    assert torch.equal(loss(), plain)
+    for name in ("center_weight", "sibling_weight", "twin_weight"):
+        once, twice = loss(**{name: 1.0}), loss(**{name: 2.0})
+        assert (once - plain).item() > 0
+        assert (twice - plain).item() == pytest.approx(2 * (once - plain).item(), rel=1e-3)
+        (gradient,) = torch.autograd.grad(once, features)
+        (without,) = torch.autograd.grad(loss(), features)
+        assert not torch.equal(gradient, without)
+
+
+@pytest.fixture
+def letters_lmdb(tmp_path):
+    path = tmp_path / "letters.lmdb"
+    with LmdbWriter(path) as writer:
+        for text in ("12", "34", "5x"):
+            image = draw_line(text)
+            writer.add(png(image), text, source=f"letters:{text}", size=image.size)
+    return path
+
+
+def test_charset_policies(task, letters_lmdb, tmp_path):
+    task = replace(task, train=(str(letters_lmdb),), charset="from-data")
+    with pytest.raises(CharsetError, match=r"lacks 'x' .*has 5 that it lacks"):
+        finetune(task, QUICK, tmp_path / "fail", device="cpu")
+    for policy, symbols in (("extend", "0123456789x"), ("replace", "12345x")):
+        prepared = []
+        changed = replace(task, charset_policy=policy, init_lines=0)
+        finetune(changed, replace(QUICK, steps=1), tmp_path / policy, device="cpu", on_start=prepared.append)
+        assert load_model(tmp_path / policy, device="cpu").charset.symbols == symbols
+        assert prepared[0].transfer.new == "x"
+
+
+def test_a_dataset_without_an_alignable_line(task, tmp_path):
+    path = tmp_path / "long.lmdb"
+    with LmdbWriter(path) as writer:
+        image = draw_line("1")
+        writer.add(png(image), "1" * 50, source="long", size=image.size)
+    with pytest.raises(DataError, match="not one line could be aligned"):
+        finetune(replace(task, train=(str(path),)), QUICK, tmp_path / "run", device="cpu")
