@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.console import Console
 
 from ocrcc.charset import describe
 from ocrcc.cli import render
@@ -14,6 +16,8 @@ from ocrcc.config import EvaluateConfig
 from ocrcc.errors import ConfigError, SomeInputsFailedError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from ocrcc.evaluation.report import EvaluationResult, Metrics
 
 _COLUMNS = ("dataset", "lines", "line acc", "CER", "1-NED", "folded acc", "folded CER", "folded 1-NED", "lines/s")
@@ -57,21 +61,22 @@ def _show(result: EvaluationResult, confusions: int) -> None:
     metrics = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
     total = result.total
     columns = [*_COLUMNS, *(_LOOKALIKE_COLUMNS if total.lookalike_chars is not None else ())]
-    render.out.print(render.table("", columns, (_row(one) for one in metrics)))
+    names = _short([one.name for one in metrics])
+    _print(render.table("", columns, ((name, *_figures(one)) for name, one in zip(names, metrics, strict=True))))
     if total.substitutions and confusions:
         rows = [
             (pair.truth, pair.predicted, pair.count, describe([pair.truth]), describe([pair.predicted]))
             for pair in total.substitutions[:confusions]
         ]
         title = f"most frequent of {sum(pair.count for pair in total.substitutions)} confusions"
-        render.out.print(render.table(title, ("truth", "read", "count", "truth is", "read is"), rows, left=2))
+        _print(render.table(title, ("truth", "read", "count", "truth is", "read is"), rows, left=2))
     for what, pairs in (("inserted", total.insertions), ("left out", total.deletions)):
         if pairs:
             named = ", ".join(f"{pair.truth or pair.predicted!s} {pair.count}×" for pair in pairs[:confusions])
             render.out.print(f"{what}: {sum(pair.count for pair in pairs)} characters: {render.harmless(named)}")
     if total.worst:
         lines = [(line.truth, line.read, line.edits, line.source) for line in total.worst]
-        render.out.print(render.table("worst lines", ("truth", "read", "edits", "source"), lines, left=2))
+        _print(render.table("worst lines", ("truth", "read", "edits", "source"), lines, left=2))
     if total.missing:
         count = sum(count for _, count in total.missing)
         render.warn(
@@ -81,9 +86,20 @@ def _show(result: EvaluationResult, confusions: int) -> None:
         render.notice("  a model with a longer charset: ocrcc pretrain --init-from MODEL --charset FILE")
 
 
-def _row(metrics: Metrics) -> tuple[object, ...]:
+def _print(table: Table) -> None:
+    # Where there is no terminal there is no width to fit into, and a folded table cannot be searched.
+    console = render.out if render.out.is_terminal else Console(width=10_000, highlight=False)
+    console.print(table)
+
+
+def _short(names: list[str]) -> list[str]:
+    """Cut paths to their last part, if that still tells them apart."""
+    short = [Path(name).name for name in names]
+    return short if len(set(short)) == len(names) else names
+
+
+def _figures(metrics: Metrics) -> tuple[object, ...]:
     return (
-        metrics.name,
         metrics.lines,
         *(
             _percent(value)

@@ -70,7 +70,7 @@ def command(
     from ocrcc.workflows.predict import LineReader, Unreadable, default_model
 
     reader = LineReader.load(model or default_model(), device=device, config=settings)
-    table: list[Recognition] | None = [] if format is None and sys.stdout.isatty() else None
+    table: list[Recognition] | None = [] if format is None and _on_terminal() else None
     images: Iterable[str] = itertools.chain([first], found)
     total = None
     if sys.stderr.isatty() and STDIN not in paths:
@@ -78,7 +78,7 @@ def command(
         total = len(images)
     write = _writer(format, single=len(paths) == 1 and Path(paths[0]).is_file())
     # On a terminal a moving bar and lines of results would overwrite one another.
-    bar = render.show_progress("predict") if table is not None or not sys.stdout.isatty() else nullcontext(_no_report)
+    bar = render.show_progress("predict") if table is not None or not _on_terminal() else nullcontext(_no_report)
     with bar as report, closing(reader.stream(images)) as results:
         for done, result in enumerate(results, start=1):
             if isinstance(result, Unreadable):
@@ -92,6 +92,10 @@ def command(
         rows = [(result.path, result.text, f"{result.confidence:.3f}") for result in table]
         render.out.print(render.table("", ("image", "text", "confidence"), rows, left=2))
     failures.finish()
+
+
+def _on_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _no_report(_done: int, _total: int | None) -> None:
@@ -120,7 +124,7 @@ def _writer(format_name: str | None, *, single: bool) -> Callable[[Recognition],
     if format_name == "json":
         return _write_json
     if format_name == "tsv":
-        sys.stdout.write("path\ttext\tconfidence\n")
+        _write_line("path\ttext\tconfidence")
         return lambda result: _write_columns(result.path, result.text, f"{result.confidence:.4f}")
     if single:
         return lambda result: _write_columns(result.text)
@@ -129,12 +133,18 @@ def _writer(format_name: str | None, *, single: bool) -> Callable[[Recognition],
 
 def _write_json(result: Recognition) -> None:
     # The dataclasses' fields are the format's keys, in its order.
-    sys.stdout.write(json.dumps(result, default=vars, ensure_ascii=False) + "\n")
+    _write_line(json.dumps(result, default=vars, ensure_ascii=False))
 
 
 def _write_columns(*columns: str) -> None:
-    escape = render.harmless if sys.stdout.isatty() else _one_line
-    sys.stdout.write("\t".join(map(escape, columns)) + "\n")
+    escape = render.harmless if _on_terminal() else _one_line
+    _write_line("\t".join(map(escape, columns)))
+
+
+def _write_line(line: str) -> None:
+    # Flushed, so that whoever reads at the other end of a pipe need not wait for more.
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _one_line(text: str) -> str:

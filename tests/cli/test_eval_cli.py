@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import draw_line, png
+from typer.testing import CliRunner
+from wild import save_wild_model
+
+from ocrcc.charset import Charset
+from ocrcc.cli import app
+from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.workflows.predict import LineReader
+
+CHARSET = Charset("0123456789abcdefghij，")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "wild.safetensors"
+    save_wild_model(path, charset=CHARSET)
+    return path
+
+
+@pytest.fixture(scope="module")
+def reader(model):
+    return LineReader.load(model, device="cpu")
+
+
+def write_lmdb(path, *lines):
+    with LmdbWriter(path) as writer:
+        for number, (image, label) in enumerate(lines, start=1):
+            writer.add(png(image), label, source=f"{path.name}:{number}", size=image.size)
+    return path
+
+
+@pytest.fixture
+def halves(tmp_path, reader):
+    """Two datasets whose labels are what the model reads, but for one known error in each line of the second."""
+    images = [draw_line(str(number) * (1 + number % 7)) for number in range(3, 23)]
+    texts = [reading.text for reading in reader.recognize(images)]
+    assert all(texts)
+    right = write_lmdb(tmp_path / "right.lmdb", *zip(images, texts, strict=True))
+    wrong = write_lmdb(
+        tmp_path / "wrong.lmdb", *((image, "己" + text) for image, text in zip(images, texts, strict=True))
+    )
+    return right, wrong, sum(map(len, texts))
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["eval", *map(str, arguments), "--workers", "0", "--threads", "1"])
+
+
+def test_figures_by_dataset_and_in_total(model, halves, tmp_path):
+    right, wrong, characters = halves
+    result = run(model, "--data", right, "--data", wrong, "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if "right" in line or "wrong" in line or "total" in line]
+    assert len(rows) == 3
+    assert "100.00%" in rows[0]
+    assert "50.00%" in rows[2]
+    written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert [dataset["line_accuracy"] for dataset in written["datasets"]] == [1.0, 0.0]
+    assert (written["lines"], written["line_accuracy"]) == (40, 0.5)
+    assert written["cer"] == pytest.approx(20 / (2 * characters + 20))
+    assert written["deletions"] == [{"truth": "己", "count": 20}]
+    assert written["confusions"] == []
+    assert "left out: 20 characters: 己 20×" in result.stdout
+    assert "lacks 1 characters of the labels, which makes 20 errors: '己' (U+5DF1)" in result.stderr
+    assert "ocrcc pretrain --init-from" in result.stderr
+
+
+def test_what_eval_reads_is_what_predict_reads(model, halves, reader):
+    right, _, _ = halves
+    for batch_size in ("1", "5"):
+        result = run(model, "--data", right, "--batch-size", batch_size)
+        assert "100.00%" in result.stdout
+
+
+def test_one_dataset_has_no_total(model, halves):
+    assert "total" not in run(model, "--data", halves[0]).stdout
+
+
+def test_confusions_are_shown_with_counts_and_code_points(model, tmp_path, reader):
+    images = [draw_line(str(number) * 4) for number in range(12)]
+    texts = [reading.text for reading in reader.recognize(images)]
+    twins = write_lmdb(
+        tmp_path / "twins.lmdb", *((image, "己" + text[1:]) for image, text in zip(images, texts, strict=True) if text)
+    )
+    result = run(model, "--data", twins, "--confusions", "2")
+    assert "most frequent of 12 confusions" in result.stdout
+    assert "'己' (U+5DF1)" in result.stdout
+    assert result.stdout.count("'己' (U+5DF1)") <= 2
+    assert "most frequent" not in run(model, "--data", twins, "--confusions", "0").stdout
+
+
+def test_the_worst_lines_are_listed_harmlessly(model, tmp_path):
+    hostile = "[red]\x1b[31m己\u202e"
+    data = write_lmdb(tmp_path / "[bold].lmdb", (draw_line("123"), hostile), (draw_line("45"), "己" * 300))
+    result = run(model, "--data", data, "--worst", "5")
+    assert result.exit_code == 0, result.stderr
+    assert "worst lines" in result.stdout
+    assert "[red]\\x1b[31m" in result.stdout
+    assert "[bold].lmdb" in result.stdout
+    assert not set("\x1b\u202e") & set(result.stdout + result.stderr)
+
+
+def test_folded_figures_forgive_width_and_spaces(model, tmp_path, reader):
+    image = draw_line("123456")
+    text = reader.recognize([image])[0].text
+    wide = "".join(chr(ord(char) + 0xFEE0) if char.isascii() else char for char in text)
+    data = write_lmdb(tmp_path / "wide.lmdb", (image, " " + wide + "\u3000"))
+    run(model, "--data", data, "--json", tmp_path / "r.json")
+    written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert (written["line_accuracy"], written["folded"]["line_accuracy"]) == (0.0, 1.0)
+
+
+def test_unreadable_images_make_exit_code_1_and_leave_the_figures(model, tmp_path, reader):
+    image = draw_line("77")
+    text = reader.recognize([image])[0].text
+    path = tmp_path / "some.lmdb"
+    with LmdbWriter(path) as writer:
+        writer.add(png(image), text, source="good", size=image.size)
+        writer.add(png(image)[:70], "12", source="cut short", size=image.size)
+    result = run(model, "--data", path, "--json", tmp_path / "r.json")
+    assert result.exit_code == 1
+    assert "1 of 2 lines could not be read" in result.stderr
+    assert "100.00%" in result.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["unreadable"] == 1
+
+
+def test_lookalike_columns_come_with_groups(model, halves, tmp_path):
+    groups = tmp_path / "groups.tsv"
+    groups.write_text("group\tcharacters\tscore\tsource\n1\t己已巳\t0.9\tlist\n", encoding="utf-8")
+    result = run(model, "--data", halves[1], "--lookalikes", groups, "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.stderr
+    written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert (written["lookalike_chars"], written["lookalike_accuracy"]) == (20, 0.0)
+    assert "look-alike acc" in result.stdout
+    assert "look-alike acc" not in run(model, "--data", halves[1]).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["{model}", "--data", "no-such.lmdb"], 3, "no-such.lmdb"),
+        (["{model}", "--data", "{model}"], 3, "wild.safetensors"),
+        (["no-model", "--data", "{right}"], 4, "no-model"),
+        (["{right}", "--data", "{right}"], 4, "right.lmdb"),
+        (["{model}", "--data", "{right}", "--json", "no/such/r.json"], 2, "no/such"),
+        (["{model}", "--data", "{right}", "--lookalikes", "no-such-groups"], 3, "no-such-groups"),
+        (["{model}", "--data", "{right}", "--batch-size", "0"], 2, "batch_size"),
+        (["{model}"], 2, "--data"),
+        (["{model}", "--data", "{right}", "--device", "abacus"], 4, "abacus"),
+    ],
+)
+def test_bad_input_is_told_in_one_line(model, halves, arguments, code, words):
+    result = run(*(word.format(model=model, right=halves[0]) for word in arguments))
+    assert result.exit_code == code, result.stderr
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
