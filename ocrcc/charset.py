@@ -130,8 +130,10 @@ def normalise(text: str, policy: Normalisation) -> str:
             return text
         case "halfwidth":
             return text.translate(_HALFWIDTH)
-        case _:
-            return unicodedata.normalize(policy.upper(), text)
+        case "nfc":
+            return unicodedata.normalize("NFC", text)
+        case "nfkc":
+            return unicodedata.normalize("NFKC", text)
 
 
 def describe(characters: Iterable[str], limit: int = 20) -> str:

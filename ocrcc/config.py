@@ -151,33 +151,22 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """What is trained, on what.
+class DataConfig:
+    """What training draws lines from, and is measured on.
 
     Attributes:
-        train: Datasets, or synth:PRESET for lines rendered on the fly; repeat it to mix several.
+        train: Datasets, or synth:PRESET for lines rendered on the fly; repeat it to mix several. When hard
+            lines are learned, general ones beside them keep the model from forgetting.
         mix: Weights of the training sources, in their order; without it, datasets count by their lines and
             rendered lines as much as all datasets together.
         val: Datasets to validate on.
         corpus: Text files for rendered lines.
-        arch: A name of ocrcc models, or timm/NAME.
-        charset: A name, a file, or from-data; by default that of the model to start from, else from-data.
-        normalisation: Of labels; by default that of the model to start from, else none.
-        init_from: A model whose weights to start from; known characters keep their classifier rows.
-        height: Pixels that lines are scaled to.
-        channels: 1 for grey, 3 for colour.
     """
 
     train: tuple[str, ...] = ()
     mix: tuple[float, ...] = ()
     val: tuple[str, ...] = ()
     corpus: tuple[str, ...] = ()
-    arch: str = "hgnetv2_b0"
-    charset: str = ""
-    normalisation: Literal["", "none", "nfc", "nfkc", "halfwidth"] = ""
-    init_from: str = ""
-    height: int = Preprocessing.height
-    channels: int = Preprocessing.channels
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -187,24 +176,39 @@ class PretrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FinetuneConfig:
-    """What is fine-tuned, on what, and what separates look-alikes. All weights at 0 are the control: CTC alone.
+class PretrainConfig(DataConfig):
+    """What is trained.
+
+    Attributes:
+        arch: A name of ocrcc models, or timm/NAME.
+        charset: A name, a file, or from-data; by default that of the model to start from, else from-data.
+        normalisation: Of labels; by default that of the model to start from, else none.
+        init_from: A model whose weights to start from; known characters keep their classifier rows.
+        height: Pixels that lines are scaled to.
+        channels: 1 for grey, 3 for colour.
+    """
+
+    arch: str = "hgnetv2_b0"
+    charset: str = ""
+    normalisation: Literal["", "none", "nfc", "nfkc", "halfwidth"] = ""
+    init_from: str = ""
+    height: int = Preprocessing.height
+    channels: int = Preprocessing.channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(DataConfig):
+    """What is fine-tuned, and what separates look-alikes. All weights at 0 are the control: CTC alone.
 
     Attributes:
         pretrained: The model to start from: a file, a run folder, a shipped model's name, or hf://owner/name.
-        train: Datasets, or synth:PRESET for lines rendered on the fly; repeat it to mix several. A set of
-            general lines beside the hard ones keeps the model from forgetting.
-        mix: Weights of the training sources, in their order; without it, datasets count by their lines and
-            rendered lines as much as all datasets together.
-        val: Datasets to validate on.
-        corpus: Text files for rendered lines.
         charset: A name, a file, or from-data; by default the pretrained model's.
         charset_policy: When the two charsets differ: fail, extend the pretrained one, or replace it.
             Characters of both keep their classifier rows and centers.
         lookalikes: The groups whose members are told apart: a shipped name or a TSV file.
         alignment: Which feature stands for a character: that of the frame with the highest posterior (peak),
             or the mean over its frames.
-        center_weight: Of the center loss, the half squared distance to the own center.
+        center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
         center_alpha: Update rate of the centers, 0..1.
         sibling_weight: Of the hinge on the margin to the nearest look-alike's center.
         sibling_margin: What that hinge wants, as a share of the distance between the two centers, 0..1.
@@ -214,10 +218,6 @@ class FinetuneConfig:
     """
 
     pretrained: str = ""
-    train: tuple[str, ...] = ()
-    mix: tuple[float, ...] = ()
-    val: tuple[str, ...] = ()
-    corpus: tuple[str, ...] = ()
     charset: str = ""
     charset_policy: Literal["fail", "extend", "replace"] = "fail"
     lookalikes: str = "gb2312"
@@ -231,13 +231,10 @@ class FinetuneConfig:
     init_lines: int = 4000
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         problems = []
         if not self.pretrained:
             problems.append("no model to start from: give --pretrained")
-        if not self.train:
-            problems.append("nothing to train on: give --train LMDB, or --train synth:lookalikes")
-        if self.mix and (len(self.mix) != len(self.train) or min(self.mix) <= 0):
-            problems.append("mix must give each training source a positive weight")
         for name in ("center_weight", "sibling_weight", "twin_weight", "term_warmup", "init_lines"):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is negative")

@@ -119,7 +119,9 @@ def _options(config: type, hidden: tuple[str, ...]) -> list[inspect.Parameter]:
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=... if default is MISSING else default,
-                annotation=Annotated[kind, typer.Option(*flags, metavar=_METAVARS.get(kind), help=help_texts[field.name])],
+                annotation=Annotated[
+                    kind, typer.Option(*flags, metavar=_METAVARS.get(kind), help=help_texts[field.name])
+                ],
             )
         )
     return parameters
@@ -136,7 +138,10 @@ _METAVARS: dict[object, str] = {
 
 
 def _attribute_docs(config: type) -> dict[str, str]:
-    """Read the Google-style ``Attributes`` of a class."""
-    text = inspect.cleandoc(config.__doc__ or "").split("Attributes:", 1)[1]
-    entries = re.findall(r"^    (\w+): (.+(?:\n        .+)*)", text, flags=re.MULTILINE)
-    return {name: " ".join(words.split()).replace("``", "") for name, words in entries}
+    """Read the Google-style ``Attributes`` of a class and of those it inherits from."""
+    found: dict[str, str] = {}
+    for each in reversed(config.__mro__):
+        text = inspect.cleandoc(each.__doc__ or "").partition("Attributes:")[2]
+        entries = re.findall(r"^    (\w+): (.+(?:\n        .+)*)", text, flags=re.MULTILINE)
+        found |= {name: " ".join(words.split()).replace("``", "") for name, words in entries}
+    return found

@@ -19,10 +19,10 @@ from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import transfer
 from ocrcc.workflows.objective import CenterObjective, sibling_table
-from ocrcc.workflows.pretrain import Prepared, check_run_folder, make_run_folder, validator
+from ocrcc.workflows.pretrain import Prepared, launch
 from ocrcc.workflows.run import Trainee
-from ocrcc.workflows.sources import charset_of, check_paths, check_validation, open_datasets, open_sources
-from ocrcc.workflows.train import LogEntry, TrainResult, train
+from ocrcc.workflows.sources import charset_of, check_validation, open_datasets, open_sources
+from ocrcc.workflows.train import LogEntry, TrainResult
 
 
 def finetune(
@@ -53,26 +53,20 @@ def finetune(
         ModelError: The pretrained model cannot be loaded.
         StoppedError: The run was asked to stop; it can be resumed.
     """
-    check_paths([*task.train, *task.val])
-    check_run_folder(out, resume)
-    prepared = prepare(task, config, resume_from=out if resume else None)
-    make_run_folder(out, {**asdict(task), **asdict(config)})
-    on_start(prepared)
-    if not resume:
-        place_centers(prepared, task, config, "cpu" if device == "cpu" else pick_device(device))
-    return train(
-        prepared.trainee,
-        prepared.sources.mixed,
+    return launch(
+        prepare,
+        task,
         config,
         out,
-        validate=validator(prepared, config) if prepared.validation else None,
         resume=resume,
         device=device,
+        on_start=on_start,
         on_log=on_log,
+        before_first_step=lambda prepared: place_centers(prepared, task, config, pick_device(device)),
     )
 
 
-def prepare(task: FinetuneConfig, config: TrainConfig, resume_from: Path | None = None) -> Prepared:
+def prepare(task: FinetuneConfig, config: TrainConfig, resume_from: Path | None) -> Prepared:
     """Open everything that a run needs; the model's rows and centers are kept by character."""
     set_seed(config.seed)
     start = load_model(resume_from / "last.safetensors" if resume_from else task.pretrained, device="cpu")

@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from accelerate.utils import set_seed
 from torch import nn
 
 from ocrcc.charset import Charset, load_charset
-from ocrcc.config import Preprocessing, PretrainConfig, TrainConfig
+from ocrcc.config import DataConfig, Preprocessing, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.checkpoint import LoadedModel, load_model
@@ -24,6 +24,8 @@ from ocrcc.workflows.objective import CtcObjective
 from ocrcc.workflows.run import Trainee, Validate
 from ocrcc.workflows.sources import Sources, charset_of, check_paths, check_validation, open_datasets, open_sources
 from ocrcc.workflows.train import LogEntry, TrainResult, train
+
+Task = TypeVar("Task", bound=DataConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,11 +75,42 @@ def pretrain(
         ModelError: The model to start from does not fit.
         StoppedError: The run was asked to stop; it can be resumed.
     """
+    return launch(prepare, task, config, out, resume=resume, device=device, on_start=on_start, on_log=on_log)
+
+
+def launch(
+    prepare: Callable[[Task, TrainConfig, Path | None], Prepared],
+    task: Task,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool,
+    device: str,
+    on_start: Callable[[Prepared], None],
+    on_log: Callable[[LogEntry], None],
+    before_first_step: Callable[[Prepared], None] = lambda _: None,
+) -> TrainResult:
+    """Check, prepare, make the run folder, train: what pretraining and fine-tuning have in common.
+
+    Args:
+        prepare: Opens what the task names, or what the run in a folder left.
+        task: What to train, on what.
+        config: How.
+        out: The run folder.
+        resume: Go on with the run in ``out``.
+        device: ``auto``, or ``cpu``.
+        on_start: Told what will happen, before the first step.
+        on_log: Told of the run's course.
+        before_first_step: Not called when a run is resumed.
+    """
     check_paths([*task.train, *task.val])
-    check_run_folder(out, resume)
-    prepared = prepare(task, config, resume_from=out if resume else None)
-    make_run_folder(out, {**asdict(task), **asdict(config)})
+    if not resume and (out / "last.safetensors").exists():
+        raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
+    prepared = prepare(task, config, out if resume else None)
+    make_run_folder(out, prepared.trainee.settings)
     on_start(prepared)
+    if not resume:
+        before_first_step(prepared)
     return train(
         prepared.trainee,
         prepared.sources.mixed,
@@ -90,7 +123,7 @@ def pretrain(
     )
 
 
-def prepare(task: PretrainConfig, config: TrainConfig, resume_from: Path | None = None) -> Prepared:
+def prepare(task: PretrainConfig, config: TrainConfig, resume_from: Path | None) -> Prepared:
     """Open everything that a run needs and make its recogniser."""
     set_seed(config.seed)
     origin = resume_from / "last.safetensors" if resume_from else task.init_from
@@ -148,16 +181,6 @@ def validator(prepared: Prepared, config: TrainConfig) -> Validate:
         return {"cer": total.cer, "line_accuracy": total.line_accuracy, "folded_cer": total.folded.cer}
 
     return validate
-
-
-def check_run_folder(out: Path, resume: bool) -> None:
-    """Refuse to write over another run.
-
-    Raises:
-        ConfigError: ``out`` holds one already.
-    """
-    if not resume and (out / "last.safetensors").exists():
-        raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
 
 
 def make_run_folder(out: Path, settings: Mapping[str, Any]) -> None:
