@@ -8,11 +8,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import draw_line
 from PIL import Image
+from wild import random_lines as wild_lines
+from wild import save_wild_model
 
+from ocrcc import load_recognizer
 from ocrcc.charset import Charset
 from ocrcc.config import PredictConfig, Preprocessing
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, ModelError
 from ocrcc.workflows import predict
 from ocrcc.workflows.predict import LineReader, Unreadable
 
@@ -280,3 +284,14 @@ def test_without_a_shipped_model_one_must_be_named(monkeypatch):
         predict.default_model()
     monkeypatch.setattr(predict.packaged, "names", lambda *_: [predict.DEFAULT_MODEL])
     assert predict.default_model() == predict.DEFAULT_MODEL
+
+
+def test_the_python_api_reads_like_the_reader(tmp_path):
+    save_wild_model(tmp_path / "best.safetensors")
+    lines = [draw_line(text) for text in wild_lines(5)]
+    by_file, by_run = (load_recognizer(str(path)) for path in (tmp_path / "best.safetensors", tmp_path))
+    texts = [reading.text for reading in by_file.recognize(lines)]
+    assert len(set(texts)) == 5
+    assert [reading.text for reading in by_run.recognize(lines)] == texts
+    with pytest.raises(ModelError):
+        load_recognizer(str(tmp_path / "gone.safetensors"))
