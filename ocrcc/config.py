@@ -81,7 +81,7 @@ class TrainConfig:
         optimizer: Any name that timm's optimizer factory knows.
         learning_rate: At the peak of the schedule.
         weight_decay: As the optimizer defines it.
-        schedule: Any name that timm's scheduler factory knows, or ``constant``.
+        schedule: Any name that timm's scheduler factory knows, or ``none``.
         warmup: Share of the run in which the learning rate rises, 0..1.
         clip_norm: Gradients are scaled down to this norm; 0 for never.
         ema_decay: Of the averaged weights that are evaluated and saved; 0 for none.

@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
@@ -139,14 +140,7 @@ class Run:
             world=accelerator.num_processes,
         )
         optimizer = _optimizer(trainee.recognizer, config)
-        self.schedule, _ = create_scheduler_v2(
-            optimizer,
-            sched=config.schedule,
-            num_epochs=_SCHEDULE_POINTS,
-            warmup_epochs=round(config.warmup * _SCHEDULE_POINTS),
-            warmup_lr=config.learning_rate / 100,
-            min_lr=config.learning_rate / 1000,
-        )
+        self.schedule = _schedule(optimizer, config)
         self.model, self.optimizer = accelerator.prepare(trainee.recognizer, optimizer)
         self.objective = trainee.objective.to(accelerator.device)
         self.recognizer: nn.Module = accelerator.unwrap_model(self.model)
@@ -286,3 +280,20 @@ def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimi
     return create_optimizer_v2(
         recognizer, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay
     )
+
+
+def _schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> Scheduler | None:
+    try:
+        schedule, _ = create_scheduler_v2(
+            optimizer,
+            sched=config.schedule,
+            num_epochs=_SCHEDULE_POINTS,
+            warmup_epochs=round(config.warmup * _SCHEDULE_POINTS),
+            warmup_lr=config.learning_rate / 100,
+            min_lr=config.learning_rate / 1000,
+        )
+    except (ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"no schedule named {config.schedule!r}: {error}", "such as cosine, poly, step, none"
+        ) from None
+    return schedule
