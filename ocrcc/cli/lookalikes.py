@@ -19,7 +19,7 @@ def command(
     settings: LookalikesConfig,
     output: Annotated[
         Path | None,
-        typer.Argument(metavar="[OUT.tsv]", help="File of groups to write; without it, only pairs are shown."),
+        typer.Argument(metavar="OUT.tsv", help="File of groups to write; without it, only pairs are shown."),
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="How many of the most alike pairs to show; 0 for none.")] = 30,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
