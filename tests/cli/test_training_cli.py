@@ -13,7 +13,8 @@ from ocrcc.cli.options import _attribute_docs
 from ocrcc.config import BuildConfig, EvaluateConfig, FinetuneConfig, PredictConfig, PretrainConfig, TrainConfig
 from ocrcc.models.registry import MODELS
 
-QUICK = [
+QUICK = ["--arch", "lcnet_050", "--batch-size", "4", "--workers", "0", "--threads", "1"]
+QUICK += ["--eval-every", "2", "--log-every", "1"]
     "--arch",
     "lcnet_050",
     "--batch-size",
