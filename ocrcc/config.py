@@ -77,7 +77,7 @@ class TrainConfig:
         steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`.
         epochs: Passes over the training lines; 0 means not set.
         minutes: Minutes of training; 0 means not set.
-        batch_size: Lines a step and process.
+        batch_size: Lines a step and process, at most; lines of a rare width make smaller batches.
         optimizer: Any name that timm's optimizer factory knows.
         learning_rate: At the peak of the schedule.
         weight_decay: As the optimizer defines it.

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
-import tempfile
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +12,7 @@ from pathlib import Path
 from ocrcc import packaged
 from ocrcc.charset import describe
 from ocrcc.errors import CharsetError
+from ocrcc.files import whole
 
 KEPT_APART = ("width", "case", "punctuation")
 """Sources of groups that are a matter of normalisation, not of training: ，and , · c and C · - and —."""
@@ -183,13 +182,5 @@ def write(path: Path, lookalikes: Lookalikes, provenance: Iterable[str]) -> None
         f"{number}\t{group.characters}\t{group.score:.3f}\t{group.source}"
         for number, group in enumerate(lookalikes.groups, start=1)
     ]
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(("\n".join(lines) + "\n").encode())
-            file.flush()
-            os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    with whole(path) as aside:
+        aside.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

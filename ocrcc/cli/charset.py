@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +9,8 @@ import typer
 
 from ocrcc.charset import Charset, charset_from_text, generate, lint, load_charset
 from ocrcc.cli import render
-from ocrcc.errors import CharsetError, ConfigError, DataError
+from ocrcc.errors import CharsetError, ConfigError
+from ocrcc.files import whole
 
 _SCRIPTS = {
     "ASCII": lambda char: char.isascii(),
@@ -60,13 +60,5 @@ def _load(charset: str, data: list[Path]) -> Charset:
 
 
 def _write(path: Path, symbols: str) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with aside.open("wb") as file:
-            file.write("".join(f"{char}\n" for char in symbols).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+    with whole(path) as aside:
+        aside.write_text("".join(f"{char}\n" for char in symbols), encoding="utf-8", newline="\n")

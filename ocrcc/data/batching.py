@@ -19,8 +19,11 @@ from ocrcc.data.transforms import pad, prepare
 from ocrcc.errors import DataError, OcrccError
 from ocrcc.types import Batch, LineSource, SizedLineSource
 
-BATCHES_PER_CHUNK = 16
-"""Lines are drawn a chunk at a time and sorted by width within it, so that little of a batch is padding."""
+LINES_PER_CHUNK = 16
+"""Times the batch size: so many lines are drawn at once and sorted by width, so that little of a batch is padding."""
+_WIDEST = 4 / 3
+"""No line of a batch is padded to more than this times its width (or by one step more than reading pads it). A
+batch that is mostly padding would teach batch normalisation figures that no line has when it is read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +63,13 @@ class TrainingBatch:
 
     Attributes:
         batch: The lines.
+        after: Chunk, and batch within it, with which the stream goes on.
         problems: One message for each line of the batch's chunk that could not be read; given once, with
             the first batch of the chunk.
     """
 
     batch: Batch
+    after: tuple[int, int]
     problems: tuple[str, ...] = ()
 
 
@@ -97,7 +102,7 @@ class TrainingChunks(Dataset):
         charset: Encodes the labels.
         preprocessing: Of the model.
         width_stride: Pixels a frame.
-        batch_size: Lines a batch.
+        batch_size: Lines a batch, at most.
         seed: Of order and augmentation.
         strength: Of the augmentation, 0..1; never applied to sources without end, which are rendered.
         rank: Of this process.
@@ -126,16 +131,17 @@ class TrainingChunks(Dataset):
         self.strength = strength
         self.rank = rank
         self.world = world
-        self.shares = _shares([source.weight for source in self.sources], batch_size * BATCHES_PER_CHUNK)
+        self.shares = _shares([source.weight for source in self.sources], batch_size * LINES_PER_CHUNK)
         self._orders: dict[tuple[int, int], np.ndarray] = {}
 
     def __getitem__(self, number: int) -> list[TrainingBatch] | OcrccError:
         try:
-            return self._chunk(number * self.world + self.rank)
+            return self._chunk(number)
         except OcrccError as error:  # handed over as it is: a loader would bury it in its own traceback
             return error
 
-    def _chunk(self, number: int) -> list[TrainingBatch]:
+    def _chunk(self, chunk: int) -> list[TrainingBatch]:
+        number = chunk * self.world + self.rank
         lines: list[_Encoded] = []
         problems: list[str] = []
         for which, share in enumerate(self.shares):
@@ -149,13 +155,14 @@ class TrainingChunks(Dataset):
                 f"{len(problems)} of {len(problems) + len(lines)} lines cannot be read: {problems[0]}",
                 "run ocrcc inspect on the data",
             )
-        lines += lines[: len(problems)]  # others take the places, so that a step's number tells its data
-        lines.sort(key=lambda line: line.pixels.shape[2])
-        cuts = range(0, len(lines), self.batch_size)
-        batches = [self._collate(lines[cut : cut + self.batch_size]) for cut in cuts]
+        batches = [_collate(group, self.preprocessing, self.width_stride) for group in self._groups(lines)]
         order = np.random.default_rng((self.seed, number)).permutation(len(batches))
         return [
-            TrainingBatch(batch=batches[index], problems=tuple(problems) if place == 0 else ())
+            TrainingBatch(
+                batch=batches[index],
+                after=(chunk, place + 1) if place + 1 < len(batches) else (chunk + 1, 0),
+                problems=tuple(problems) if place == 0 else (),
+            )
             for place, index in enumerate(order)
         ]
 
@@ -167,8 +174,19 @@ class TrainingChunks(Dataset):
             image = augment(image, np.random.default_rng((self.seed, which, position)), self.strength)
         return _encode(line.label, line.source, image, self.charset, self.preprocessing)
 
-    def _collate(self, lines: Sequence[_Encoded]) -> Batch:
-        return _collate(lines, self.preprocessing, self.width_stride)
+    def _groups(self, lines: Sequence[_Encoded]) -> Iterator[list[_Encoded]]:
+        """Cut lines into batches of similar width."""
+        group: list[_Encoded] = []
+        widest = 0.0
+        for line in sorted(lines, key=lambda line: line.pixels.shape[2]):
+            padded = self.preprocessing.padded_width(line.pixels.shape[2])
+            if group and (padded > widest or len(group) == self.batch_size):
+                yield group
+                group = []
+            if not group:
+                widest = max(padded + self.preprocessing.width_step, padded * _WIDEST)
+            group.append(line)
+        yield group
 
     def _index(self, which: int, position: int) -> int:
         mixed = self.sources[which]
@@ -195,9 +213,17 @@ def _shares(weights: Sequence[float], total: int) -> list[int]:
     return shares
 
 
-def training_batches(chunks: TrainingChunks, *, start: int = 0, workers: int = 0) -> Iterator[TrainingBatch]:
-    """Give batches for ever, beginning with batch ``start``; the same ones whatever the number of workers."""
-    first, skipped = divmod(start, BATCHES_PER_CHUNK)
+def training_batches(
+    chunks: TrainingChunks, *, start: tuple[int, int] = (0, 0), workers: int = 0
+) -> Iterator[TrainingBatch]:
+    """Give batches for ever; the same ones whatever the number of workers.
+
+    Args:
+        chunks: Where from.
+        start: Chunk and batch to begin with: what `TrainingBatch.after` said of the last one.
+        workers: Processes that load; 0 loads in this one.
+    """
+    first, skipped = start
     loader: DataLoader[Any] = DataLoader(
         chunks,
         batch_size=None,

@@ -16,6 +16,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +28,7 @@ from PIL import Image
 
 from ocrcc.data.transforms import open_image
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import whole
 from ocrcc.types import Line
 
 _INDEX = b"ocrcc-index"
@@ -342,12 +344,9 @@ class LmdbDataset:
         if known is None:
             known = self._measure()
             sizes, meta = known.pack()
-            aside = beside.with_name(f"{beside.name}.{os.getpid()}.tmp")
-            try:
+            # In a read-only place it is measured again next time.
+            with suppress(DataError), whole(beside) as aside:
                 aside.write_bytes(state + struct.pack("<q", len(sizes)) + sizes + meta)
-                aside.replace(beside)
-            except OSError:  # a read-only place: it is measured again next time
-                aside.unlink(missing_ok=True)
         return known
 
     def _measure(self) -> _Index:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ocrcc.charset import Charset
-from ocrcc.errors import DataError
 from ocrcc.evaluation.confusions import Confusion, ConfusionCounter
 from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
+from ocrcc.files import whole
 from ocrcc.lookalikes import Lookalikes
 
 _NAMED = 100
@@ -157,17 +156,9 @@ class EvaluationResult:
         Raises:
             DataError: The file cannot be written.
         """
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            with open(aside, "w", encoding="utf-8", errors="backslashreplace") as file:
-                json.dump(self.to_json(), file, ensure_ascii=False, allow_nan=False, indent=2)
-                file.write("\n")
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(path)
-        except OSError as error:
-            aside.unlink(missing_ok=True)
-            raise DataError(f"{path}: cannot be written: {error.strerror}") from None
+        text = json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=2)
+        with whole(path) as aside:
+            aside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 class Tally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from ocrcc import packaged
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
 from ocrcc.errors import ConfigError, DataError, ModelError
+from ocrcc.files import whole
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
 
@@ -236,7 +236,7 @@ def save_model(
         half: Store floating-point tensors in float16, for shipping.
 
     Raises:
-        ModelError: The file cannot be written.
+        DataError: The file cannot be written.
     """
     tensors = {_PREFIX + name: value for name, value in recognizer_state.items()}
     if centers is not None and center_counts is not None:
@@ -250,17 +250,12 @@ def save_model(
     }
     # A copy of each: packed LSTM weights share their storage, which safetensors refuses.
     plain = {name: _plain(value, half and name != "center_counts") for name, value in tensors.items()}
-    path = Path(path)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(plain, str(aside), metadata={"ocrcc": json.dumps(metadata, ensure_ascii=False)})
+    with whole(Path(path)) as aside:
+        try:
+            save_file(plain, str(aside), metadata={"ocrcc": json.dumps(metadata, ensure_ascii=False)})
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from None
         aside.chmod(0o644)  # safetensors makes files that only their owner may read
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except (OSError, SafetensorError) as error:
-        aside.unlink(missing_ok=True)
-        raise ModelError(f"{path}: cannot be written: {error}") from None
 
 
 def _plain(value: Tensor, half: bool) -> Tensor:

@@ -11,7 +11,7 @@ from accelerate.utils import set_seed
 
 from ocrcc.charset import Charset, describe, load_charset
 from ocrcc.config import FinetuneConfig, TrainConfig
-from ocrcc.data.batching import BATCHES_PER_CHUNK, TrainingChunks, training_batches
+from ocrcc.data.batching import TrainingChunks, training_batches
 from ocrcc.errors import CharsetError, DataError
 from ocrcc.lookalikes import load_lookalikes
 from ocrcc.losses.center import Centers
@@ -155,16 +155,15 @@ def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig,
         seed=config.seed,
         strength=config.augment,
     )
-    chunk = config.batch_size * BATCHES_PER_CHUNK
-    count = -(-task.init_lines // chunk) * BATCHES_PER_CHUNK
     batches = training_batches(chunks, workers=config.workers)
     recognizer.to(device).eval()
     objective.to(device)
-    placed = 0
+    read = placed = 0
     with torch.no_grad():
-        for _ in range(count):
+        while read < task.init_lines:
             batch = next(batches).batch.to(device)
             placed += objective.place(batch, recognizer(batch.images))
+            read += len(batch.labels)
     recognizer.train()
-    if count and not placed:
+    if read and not placed:
         raise DataError("not one line could be aligned", "are the labels longer than the lines, or all empty?")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from ocrcc.charset import Charset, load_charset
 from ocrcc.config import DataConfig, Preprocessing, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import whole
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import Transfer, transfer
@@ -189,14 +189,12 @@ def make_run_folder(out: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         DataError: The folder cannot be made.
     """
-    lines = [f"{name} = {_toml(value)}\n" for name, value in settings.items()]
-    aside = out / f".config.{os.getpid()}.tmp"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        aside.write_text("".join(lines), encoding="utf-8")
-        aside.replace(out / "config.toml")
     except OSError as error:
-        raise DataError(f"{out}: cannot be written to: {error.strerror}") from None
+        raise DataError(f"{out}: cannot be made: {error.strerror}") from None
+    with whole(out / "config.toml") as aside:
+        aside.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in settings.items()), encoding="utf-8")
 
 
 def _toml(value: Any) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch, TrainingChunks
 from ocrcc.errors import ConfigError, ModelError
+from ocrcc.files import whole
 from ocrcc.models.checkpoint import save_model
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.workflows.objective import Terms
@@ -61,6 +61,8 @@ class State:
     """What changes in a run beside the weights."""
 
     step: int = 0
+    lines: int = 0
+    place: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
     best_step: int = 0
@@ -127,7 +129,7 @@ class Run:
         self.trainee, self.config, self.out, self.accelerator = trainee, config, out, accelerator
         self.state = State()
         self.started = time.monotonic()
-        self.steps = _steps(config, sources, accelerator.num_processes)
+        self.lines = _lines_to_see(config, sources)
         self.chunks = TrainingChunks(
             sources,
             trainee.charset,
@@ -151,7 +153,12 @@ class Run:
     def agree(self, stop: bool) -> tuple[float, bool]:
         """Return the share of the run that is done, and whether to stop; all processes get the same answer."""
         self.state.seconds = time.monotonic() - self.started
-        share = self.state.step / self.steps if self.steps else self.state.seconds / (60 * self.config.minutes)
+        if self.config.steps:
+            share = self.state.step / self.config.steps
+        elif self.lines:
+            share = self.state.lines * self.accelerator.num_processes / self.lines
+        else:
+            share = self.state.seconds / (60 * self.config.minutes)
         if self.accelerator.num_processes > 1:
             both = torch.tensor([share, float(stop)], device=self.accelerator.device)
             share, stopping = self.accelerator.gather(both).view(-1, 2).amax(dim=0).tolist()
@@ -165,13 +172,16 @@ class Run:
             self.schedule.step(int(progress * _SCHEDULE_POINTS))
         batch = received.batch.to(str(self.accelerator.device))
         terms: Terms = self.objective(batch, self.model(batch.images))
-        self.accelerator.backward(terms.total)
+        # Batches of rare widths are small; each line is to count the same.
+        self.accelerator.backward(terms.total * (len(batch.labels) / self.config.batch_size))
         scalars = dict(terms.scalars)
         if self.config.clip_norm:
             scalars["gradient_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.state.step += 1
+        self.state.lines += len(batch.labels)
+        self.state.place = received.after
         if self.average is not None:
             self.average.update(self.recognizer, step=self.state.step)
         return Terms(total=terms.total.detach(), scalars=scalars, fits=terms.fits)
@@ -199,7 +209,9 @@ class Run:
     def validate(self, validate: Validate) -> Mapping[str, float]:
         """Measure, and keep the model if it is the best so far."""
         figures = validate(self.evaluated())
-        if not self.state.best or figures["cer"] < self.state.best["cer"]:
+        # A set without a single label character has no CER, and is worse than any.
+        best = self.state.best.get("cer", math.inf)
+        if not self.state.best or figures["cer"] < best or math.isnan(best):
             self.state.best, self.state.best_step, self.state.worse_in_a_row = dict(figures), self.state.step, 0
             self._save_model("best.safetensors", figures)
         else:
@@ -232,16 +244,11 @@ class Run:
             "random": torch.get_rng_state(),
             "state": asdict(self.state),
         }
-        aside = self.out / f".{_STATE}.{os.getpid()}.tmp"
-        try:
-            with aside.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            aside.replace(self.out / _STATE)
-        except (OSError, RuntimeError) as error:
-            aside.unlink(missing_ok=True)
-            raise ModelError(f"{self.out / _STATE}: cannot be written: {error}") from None
+        with whole(self.out / _STATE) as aside:
+            try:
+                torch.save(state, aside)
+            except RuntimeError as error:  # what it makes of a full disk
+                raise OSError(str(error)) from None
 
     def load(self) -> None:
         """Go on from the saved state."""
@@ -262,14 +269,12 @@ class Run:
             raise ModelError(f"{path}: damaged, or of other settings: {str(error).splitlines()[0]}") from None
 
 
-def _steps(config: TrainConfig, sources: Sequence[MixedSource], processes: int) -> int:
-    """Return the run's steps; 0 if the clock ends it."""
-    if not config.epochs:
-        return config.steps
+def _lines_to_see(config: TrainConfig, sources: Sequence[MixedSource]) -> float:
+    """Return how many lines all processes together see in the run's epochs; 0 if something else ends it."""
     sizes = [source.size for source in sources]
-    if any(size is None for size in sizes):
+    if config.epochs and None in sizes:
         raise ConfigError("rendered lines have no epochs", "use --steps or --minutes")
-    return math.ceil(config.epochs * sum(size or 0 for size in sizes) / (config.batch_size * processes))
+    return config.epochs * sum(size or 0 for size in sizes)
 
 
 def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

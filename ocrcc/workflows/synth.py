@@ -19,6 +19,7 @@ from PIL import Image
 
 from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import whole
 from ocrcc.synth.degrade import JPEG_BYTES
 from ocrcc.synth.source import SynthSource
 
@@ -243,10 +244,8 @@ def write_preview(source: SynthSource, path: Path, first: int = 0, count: int = 
     sheet = Image.new("RGB", (_SHEET_WIDTH, y + tallest), (110, 150, 210))
     for image, place in zip(images, places, strict=True):
         sheet.paste(image.convert("RGB"), place)
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
-        sheet.save(aside)
-        os.replace(aside, path)
-    except (OSError, ValueError) as error:
-        aside.unlink(missing_ok=True)
+        with whole(path) as aside:
+            sheet.save(aside)
+    except ValueError as error:
         raise DataError(f"{path}: cannot be written: {error}", "give a name that ends in .png") from None

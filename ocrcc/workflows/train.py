@@ -103,7 +103,7 @@ def train(
     run = Run(trainee, config, out, accelerator, sources)
     if resume:
         run.load()
-    batches = training_batches(run.chunks, start=run.state.step, workers=config.workers)
+    batches = training_batches(run.chunks, start=run.state.place, workers=config.workers)
     window = Window()
     stopped_early = False
     main = accelerator.is_main_process

@@ -15,19 +15,6 @@ from ocrcc.models.registry import MODELS
 
 QUICK = ["--arch", "lcnet_050", "--batch-size", "4", "--workers", "0", "--threads", "1"]
 QUICK += ["--eval-every", "2", "--log-every", "1"]
-    "--arch",
-    "lcnet_050",
-    "--batch-size",
-    "4",
-    "--workers",
-    "0",
-    "--threads",
-    "1",
-    "--eval-every",
-    "2",
-    "--log-every",
-    "1",
-]
 
 
 def call(*arguments: object):

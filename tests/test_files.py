@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+
+from ocrcc.errors import DataError
+from ocrcc.files import whole
+
+
+def test_a_file_appears_at_the_end_only(tmp_path):
+    path = tmp_path / "model.bin"
+    with whole(path) as aside:
+        aside.write_bytes(b"new")
+        assert not path.exists()
+        assert aside.suffix == ".bin"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_a_failure_leaves_what_was_there(tmp_path, error):
+    path = tmp_path / "model.bin"
+    path.write_bytes(b"old")
+
+    def write():
+        with whole(path) as aside:
+            aside.write_bytes(b"half")
+            raise error
+
+    pytest.raises(error, write)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_or_a_missing_folder_is_a_data_error(tmp_path):
+    def fill():
+        with whole(tmp_path / "x") as aside:
+            aside.touch()
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left"):
+        fill()
+    with pytest.raises(DataError, match="cannot be written"), whole(tmp_path / "no" / "x") as aside:
+        aside.write_text("x")
