@@ -69,8 +69,8 @@ def inspect(
 
 
 def _is_dataset(path: Path) -> bool:
-    if path.is_file():
+    if not path.is_dir():  # a file, or what a missing one was to be
         return path.suffix in (".mdb", ".lmdb")
-    if path.is_dir() and not (path / "data.mdb").is_file() and not any(path.glob("*.safetensors")):
+    if not (path / "data.mdb").is_file() and not any(path.glob("*.safetensors")):
         raise DataError(f"{path}: neither a dataset nor a run", "datasets have a data.mdb, runs a best.safetensors")
-    return path.is_dir() and (path / "data.mdb").is_file()
+    return (path / "data.mdb").is_file()

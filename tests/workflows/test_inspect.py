@@ -171,3 +171,8 @@ def test_what_is_neither(tmp_path):
         inspect(str(tmp_path / "x.lmdb"))
     with pytest.raises(ModelError, match="no such model"):
         inspect(str(tmp_path / "nothing"))
+
+
+def test_a_missing_dataset_is_a_data_error(tmp_path):
+    with pytest.raises(DataError, match="no such dataset"):
+        inspect(str(tmp_path / "nothing.lmdb"))
