@@ -6,19 +6,24 @@ import io
 import multiprocessing
 import os
 import resource
+import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
+from types import FrameType
 
 from PIL import Image
 
 from ocrcc.data.lmdb_store import LmdbWriter
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, StoppedError
 from ocrcc.files import whole
 from ocrcc.synth.degrade import JPEG_BYTES
 from ocrcc.synth.source import SynthSource
@@ -134,6 +139,7 @@ def synthesise(
     Raises:
         ConfigError: The shard is impossible or empty, or ``out`` exists.
         DataError: The dataset cannot be written, or a line cannot be drawn.
+        StoppedError: Ctrl-C or SIGTERM; nothing is left behind.
     """
     numbers = shard_range(count, *shard, pairs=source.config.minimal_pairs)
     if not numbers:
@@ -141,7 +147,7 @@ def synthesise(
     workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // _CHUNK))
     begun = time.perf_counter()
     memory: list[Memory] = []
-    with LmdbWriter(out, overwrite=overwrite) as writer:
+    with _stoppable(), LmdbWriter(out, overwrite=overwrite) as writer:
         for records, theirs in _render_all(source, numbers, workers):
             for record in records:
                 writer.add(record.image, record.label, source=record.source, size=record.size)
@@ -158,6 +164,27 @@ def synthesise(
         fonts=source.faces,
         memory=tuple(memory),
     )
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into an error that takes the unfinished dataset and the workers with it."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise StoppedError(
+            f"stopped by {signal.Signals(number).name}; nothing was written",
+            "the same command makes the same lines; --shard makes them in parts",
+        )
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread hears signals
+        return
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _render_all(source: SynthSource, numbers: range, workers: int) -> Iterator[tuple[list[Record], Memory]]:
@@ -191,6 +218,16 @@ _source: SynthSource | None = None
 def _adopt(source: SynthSource) -> None:
     global _source
     _source = source
+    # the parent decides when to stop; if it is killed, nobody would tell
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _render_chunk(numbers: range) -> tuple[list[Record], Memory]:

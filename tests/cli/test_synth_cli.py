@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 from tinyfonts import CHARACTERS, build_font
 from typer.testing import CliRunner
@@ -66,6 +72,37 @@ def test_shards_by_option(place):
         )
         assert done.exit_code == 0, done.output
     assert [len(LmdbDataset(place / name)) for name in ("1.lmdb", "2.lmdb")] == [4, 5]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_run_leaves_no_process_and_no_dataset(place, workers, number):
+    command = [sys.executable, "-m", "ocrcc", "synth", "a.lmdb", *COMMON, "--count", "10000000", "--workers", workers]
+    run = subprocess.Popen([*command, "--lookalikes", "groups.tsv"], stderr=subprocess.PIPE, text=True,
+                           start_new_session=True)  # fmt: skip
+    aside = []
+    for _ in range(600):
+        aside = list(place.glob(".a.lmdb.*/data.mdb"))
+        if aside:
+            break
+        time.sleep(0.05)
+    time.sleep(0.5)  # long enough for workers to be starting or at work
+    os.kill(run.pid, number)
+    _, err = run.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert run.returncode == 130, err
+        assert f"stopped by {number.name}; nothing was written" in err
+        assert not list(place.glob(".a.lmdb.*"))
+    assert aside
+    assert not (place / "a.lmdb").exists()
+    for _ in range(200):
+        try:
+            os.killpg(run.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("a worker is still there")
 
 
 @pytest.mark.parametrize(
