@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -59,6 +60,7 @@ class GlyphCache:
         self._fonts: dict[int, ImageFont.FreeTypeFont] = {}
         self._missing: dict[int, Glyph] = {}
         self._glyphs: dict[tuple[int, str], Glyph] = {}
+        self._order: deque[tuple[int, str]] = deque()
         self._unshown: set[tuple[int, str]] = set()
         self._bytes = 0
 
@@ -75,10 +77,10 @@ class GlyphCache:
                 self._unshown.add(key)
                 return None
             self._glyphs[key] = found
+            self._order.append(key)
             self._bytes += found.mask.size + _OVERHEAD
             while self._bytes > _CACHE_BYTES:
-                oldest = next(iter(self._glyphs))
-                self._bytes -= self._glyphs.pop(oldest).mask.size + _OVERHEAD
+                self._bytes -= self._glyphs.pop(self._order.popleft()).mask.size + _OVERHEAD
         return found
 
     def _draw(self, face: int, char: str) -> Glyph:
