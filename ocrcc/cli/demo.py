@@ -16,7 +16,7 @@ from ocrcc.errors import ConfigError
 
 def command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")] = Path("ocrcc-demo"),
-    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 2.0,
+    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 2.5,
 ) -> None:
     """Show the main job on lines that ship with the package: dataset, training, measuring, reading.
 
@@ -31,8 +31,9 @@ def command(
         ["inspect", f"{out / 'train-val.lmdb'}"],
         [
             *("pretrain", "--train", f"{out / 'train.lmdb'}", "--val", f"{out / 'train-val.lmdb'}"),
-            *("--arch", "lcnet_050", "--minutes", f"{minutes:g}", "--batch-size", "16", "--learning-rate", "3e-3"),
-            *("--augment", "0.2", "--ema-decay", "0.99", "--eval-every", "200", "--out", f"{out / 'run'}"),
+            *("--arch", "timm/lcnet_050+none", "--minutes", f"{minutes:g}", "--batch-size", "12"),
+            *("--learning-rate", "3e-3", "--augment", "0.3", "--ema-decay", "0.99", "--eval-every", "400"),
+            *("--out", f"{out / 'run'}"),
         ],
         ["eval", f"{out / 'run'}", "--data", f"{out / 'train-val.lmdb'}"],
         ["predict", *_first_images(samples, 3), "--model", f"{out / 'run'}"],
@@ -40,7 +41,7 @@ def command(
     started = time.monotonic()
     for arguments in steps:
         _run(arguments)
-    render.notice(f"\n{time.monotonic() - started:.0f} s; all of it is in {out}")
+    render.notice(f"{time.monotonic() - started:.0f} s; all of it is in {out}")
 
 
 def _first_images(samples: Path, count: int) -> list[str]:
@@ -50,6 +51,7 @@ def _first_images(samples: Path, count: int) -> list[str]:
 def _run(arguments: Sequence[str]) -> None:
     from ocrcc.cli import app
 
-    render.notice("\n$ ocrcc " + " ".join(arguments))
+    render.notice("")
+    render.notice("$ ocrcc " + " ".join(arguments))
     run: Callable[..., object] = typer.main.get_command(app).main
     run(list(arguments), prog_name="ocrcc", standalone_mode=False)
