@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from types import TracebackType
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from ocrcc.workflows.pretrain import Prepared
     from ocrcc.workflows.train import LogEntry, TrainResult
 
+_SILENT = os.environ.get("RANK", "0") != "0"
+"""Under torchrun or accelerate launch, the first process speaks for all."""
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal to draw a bar on
 
 
@@ -36,7 +39,7 @@ class TrainingDisplay:
             TimeElapsedColumn(),
             console=render.err,
             transient=True,
-            disable=not sys.stderr.isatty(),
+            disable=_SILENT or not sys.stderr.isatty(),
         )
         self._task = self._bar.add_task(name, total=1.0, figures="starting")
         self._shown = 0.0
@@ -52,6 +55,8 @@ class TrainingDisplay:
 
     def log(self, entry: LogEntry) -> None:
         """Show an entry of the training loop."""
+        if _SILENT:
+            return
         losses = " ".join(f"{name} {value:.3f}" for name, value in entry.scalars.items() if name != "learning_rate")
         left = _minutes(entry.seconds_left)
         figures = f"step {entry.step} {losses} {entry.lines_per_second:.0f} lines/s {left} left"
@@ -66,6 +71,8 @@ class TrainingDisplay:
 
 def show_start(prepared: Prepared, out: Path) -> None:
     """Show what a run will do."""
+    if _SILENT:
+        return
     trainee, sources = prepared.trainee, prepared.sources
     weights = sum(parameter.numel() for parameter in trainee.recognizer.parameters())
     render.notice(f"{trainee.arch}: {weights / 1e6:.2f} M weights, {len(trainee.charset)} characters, run {out}")
@@ -91,6 +98,8 @@ def _minutes(seconds: float) -> str:
 
 def show_result(result: TrainResult) -> None:
     """Show how a run ended, and what took no part in it."""
+    if _SILENT:
+        return
     ended = " (no better for long enough)" if result.stopped_early else ""
     render.out.print(f"{result.steps} steps in {_minutes(result.seconds)}{ended}: {render.harmless(str(result.out))}")
     if result.best:
