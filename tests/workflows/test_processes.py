@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 def test_two_processes_train_one_model(digits_lmdb, tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29617"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     command += ["-m", "ocrcc", "pretrain", "--train", str(digits_lmdb), "--val", str(digits_lmdb)]
     command += ["--arch", "lcnet_050", "--steps", "3", "--batch-size", "4", "--workers", "0", "--threads", "1"]
     command += ["--log-every", "1", "--device", "cpu", "--out", str(out)]
