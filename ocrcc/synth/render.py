@@ -23,7 +23,7 @@ ASCENT = int(1.15 * EM)
 """Rows above the baseline on the canvas of a line."""
 HEIGHT = int(1.6 * EM)
 """Rows of that canvas; accents and descenders of any sane font fit."""
-_CACHE_BYTES = 96 << 20
+_CACHE_BYTES = 32 << 20
 _OVERHEAD = 500
 """Bytes of a glyph beside its pixels."""
 _MAIN_SHARE = 0.6
