@@ -446,3 +446,57 @@ class LookalikesConfig:
             raise ConfigError(f"neighbours is {self.neighbours}, not 1 or more")
         if not (0 <= self.threshold <= 1 and 0 <= self.model_threshold <= 1):
             raise ConfigError("thresholds are scores, 0..1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectConfig:
+    """Which characters are shown in feature space, and how.
+
+    Attributes:
+        chars: Characters to compare with one another, written together; repeat it for several groups.
+        group: Number of a group in the file of look-alikes; repeat it for several.
+        lookalikes: Who looks like whom: a shipped name or a TSV file.
+        worst: How many look-alike groups to show where neither chars nor group says which: those with the
+            smallest margins.
+        max_points: Characters shown, of all classes alike many where the data has them.
+        alignment: Which feature stands for a character: that of its best frame (peak), or the mean over its
+            frames; by default what the model was fine-tuned with, else peak.
+        method: How pictures bring features to two dimensions: pca, or umap or tsne where umap-learn or
+            scikit-learn is installed.
+        suspect_posterior: Suspects are characters that the model reads as their look-alike with at least this
+            posterior, 0..1.
+        suspect_crops: Write an image of each suspect into a folder beside the list.
+        seed: Of the choice of characters.
+        batch_size: Lines read at once.
+        workers: Processes that load; 0 loads in the main process.
+        threads: CPU threads of the recogniser; 0 lets torch decide.
+    """
+
+    chars: tuple[str, ...] = ()
+    group: tuple[int, ...] = ()
+    lookalikes: str = "gb2312"
+    worst: int = 8
+    max_points: int = 2000
+    alignment: Literal["", "peak", "mean"] = ""
+    method: Literal["pca", "umap", "tsne"] = "pca"
+    suspect_posterior: float = 0.5
+    suspect_crops: bool = True
+    seed: int = 0
+    batch_size: int = 32
+    workers: int = 2
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if min(self.worst, self.batch_size) <= 0:
+            problems.append("worst and batch_size must be positive")
+        if not 2 <= self.max_points <= 100_000:
+            problems.append(f"max_points is {self.max_points}, not 2..100000, which is what TensorBoard shows")
+        if min(self.seed, self.workers, self.threads) < 0:
+            problems.append("seed, workers and threads cannot be negative")
+        if not 0 <= self.suspect_posterior <= 1:
+            problems.append(f"suspect_posterior is {self.suspect_posterior}, not 0..1")
+        if "" in self.chars:
+            problems.append("chars names no character")
+        if problems:
+            raise ConfigError("; ".join(problems))
