@@ -373,13 +373,15 @@ class EvaluateConfig:
         threads: CPU threads of the recogniser; 0 lets torch decide.
         worst: How many of the worst lines to list.
         lookalikes: Groups of look-alike characters, by name or file, whose accuracy is wanted; empty for none.
+        compare: Another model, measured beside this one on the same lines; empty for none.
     """
 
     batch_size: int = 32
     workers: int = 2
     threads: int = 0
     worst: int = 0
-    lookalikes: str = ""
+    lookalikes: str = "gb2312"
+    compare: str = ""
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0:
@@ -397,7 +399,9 @@ class PredictConfig:
         window: How many images may wait for others of their width; results keep the order of the input.
         workers: Threads that open images.
         threads: CPU threads of the recogniser; 0 lets torch decide.
-        alternatives: How many other characters to name for each character.
+        alternatives: How many other characters to name for each character, beside its look-alikes.
+        lookalikes: The groups that margins and alternatives are given for: a shipped name or a TSV file, or
+            empty for none.
     """
 
     batch_size: int = 32
@@ -405,6 +409,7 @@ class PredictConfig:
     workers: int = 2
     threads: int = 0
     alternatives: int = 0
+    lookalikes: str = "gb2312"
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.window, self.workers) <= 0:

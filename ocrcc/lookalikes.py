@@ -10,7 +10,7 @@ from itertools import combinations
 from pathlib import Path
 
 from ocrcc import packaged
-from ocrcc.charset import describe
+from ocrcc.charset import BLANK, Charset, describe
 from ocrcc.errors import CharsetError
 from ocrcc.files import whole
 
@@ -114,6 +114,25 @@ class Lookalikes:
                 sources = dict.fromkeys([*known.source.split("+"), *group.source.split("+")])
                 merged[key] = Group(known.characters, max(known.score, group.score), "+".join(sources))
         return Lookalikes(tuple(merged.values()))
+
+
+def sibling_table(lookalikes: Lookalikes, charset: Charset, most: int = 8) -> list[list[int]]:
+    """Turn look-alike groups into class ids.
+
+    Args:
+        lookalikes: Who looks like whom.
+        charset: Of the recogniser.
+        most: K is no more than this; the most alike are kept.
+
+    Returns:
+        C rows of K class ids, padded with the blank: each class's siblings, the most alike first.
+    """
+    known = {char: [c for c in lookalikes.siblings(char) if c in charset][:most] for char in charset}
+    width = max(map(len, known.values()), default=0)
+    table = [[BLANK] * width for _ in range(charset.num_classes)]
+    for char, others in known.items():
+        table[charset.id(char)][: len(others)] = [charset.id(other) for other in others]
+    return table
 
 
 def load_lookalikes(spec: str | Path) -> Lookalikes:

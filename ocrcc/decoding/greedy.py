@@ -10,11 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocrcc.charset import BLANK, Charset
+from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ModelError
 from ocrcc.types import Alternative, CharSpan
 
 _RUNS_AT_ONCE = 32
 """Runs whose posteriors are held at a time; a few megabytes for thousands of classes."""
+_SIBLINGS_NAMED = 3
+"""Look-alikes named among a character's alternatives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,15 @@ class Reading:
     Attributes:
         spans: Its characters, in order.
         alternatives: For each of them, other characters of the same frames, the likeliest first.
+        margins: For each of them, how much nearer its feature is to its own center than to the nearest
+            look-alike's; None where that is not known.
         confidence: The lowest of the characters' confidences; of a line read as empty, the lowest posterior
             of the blank over its frames.
     """
 
     spans: tuple[CharSpan, ...]
     alternatives: tuple[tuple[Alternative, ...], ...]
+    margins: tuple[float | None, ...]
     confidence: float
 
     @property
@@ -92,7 +98,15 @@ def texts(classes: np.ndarray, frames: np.ndarray, charset: Charset) -> list[str
     return [charset.decode(runs.classes[own].tolist()) for own in runs.line_slices()]
 
 
-def decode(logits: np.ndarray, frames: np.ndarray, charset: Charset, *, alternatives: int = 0) -> list[Reading]:
+def decode(
+    logits: np.ndarray,
+    frames: np.ndarray,
+    charset: Charset,
+    *,
+    alternatives: int = 0,
+    rivals: Rivals | None = None,
+    features: np.ndarray | None = None,
+) -> list[Reading]:
     """Read a batch: characters with their frames, how sure each is, and what else it could be.
 
     A character's confidence is the *mean* of its class's posterior over its run. A product would fall with
@@ -104,6 +118,9 @@ def decode(logits: np.ndarray, frames: np.ndarray, charset: Charset, *, alternat
         frames: (N,) how many frames are a line's own.
         charset: What the classes mean.
         alternatives: How many other characters to name for each character.
+        rivals: Who looks like whom. A character's likeliest look-alikes are named among its alternatives.
+        features: (N, T, D); with `rivals`, they give the margins, each at the frame where the character is
+            likeliest, which is where fine-tuning looks as well.
 
     Raises:
         ModelError: A score that decides is not finite.
@@ -111,16 +128,18 @@ def decode(logits: np.ndarray, frames: np.ndarray, charset: Charset, *, alternat
     best = logits.argmax(-1)
     check_finite(np.take_along_axis(logits, best[..., None], -1)[..., 0], frames)
     runs = collapse(best, frames)
-    spans: list[CharSpan] = []
-    others: list[tuple[Alternative, ...]] = []
-    for first in range(0, len(runs.lines), _RUNS_AT_ONCE):
-        measured = _measure(logits, runs, slice(first, first + _RUNS_AT_ONCE), charset, alternatives)
-        spans += measured[0]
-        others += measured[1]
+    found = [
+        measured
+        for first in range(0, len(runs.lines), _RUNS_AT_ONCE)
+        for measured in _measure(
+            logits, features, runs, slice(first, first + _RUNS_AT_ONCE), charset, alternatives, rivals
+        )
+    ]
     readings = []
     for line, own in enumerate(runs.line_slices()):
-        sure = [span.confidence for span in spans[own]] or [_emptiness(logits[line, : frames[line]])]
-        readings.append(Reading(spans=tuple(spans[own]), alternatives=tuple(others[own]), confidence=min(sure)))
+        spans, others, margins = zip(*found[own], strict=True) if found[own] else ((), (), ())
+        sure = [span.confidence for span in spans] or [_emptiness(logits[line, : frames[line]])]
+        readings.append(Reading(spans=spans, alternatives=others, margins=margins, confidence=min(sure)))
     return readings
 
 
@@ -139,10 +158,19 @@ def check_finite(highest: np.ndarray, frames: np.ndarray) -> None:
         raise ModelError("the model's scores are not finite numbers", "its weights are damaged, or training diverged")
 
 
+_Measured = tuple[CharSpan, tuple[Alternative, ...], float | None]
+
+
 def _measure(
-    logits: np.ndarray, runs: Runs, group: slice, charset: Charset, alternatives: int
-) -> tuple[list[CharSpan], list[tuple[Alternative, ...]]]:
-    """Return what a group of runs stands for, and the alternatives of each.
+    logits: np.ndarray,
+    features: np.ndarray | None,
+    runs: Runs,
+    group: slice,
+    charset: Charset,
+    alternatives: int,
+    rivals: Rivals | None,
+) -> list[_Measured]:
+    """Return what a group of runs stands for, with the alternatives and the margin of each.
 
     Most frames are blank, so only those of the runs go through the softmax: with thousands of classes it
     costs more than all the rest of decoding.
@@ -160,10 +188,18 @@ def _measure(
             classes.tolist(), sure.tolist(), starts.tolist(), ends.tolist(), strict=True
         )
     ]
+    margins: list[float | None] = [None] * len(spans)
+    if rivals is not None and features is not None:
+        peaks = np.array(
+            [offset + best[offset : offset + length].argmax() for offset, length in zip(offsets, lengths, strict=True)]
+        )
+        found = rivals.margins(features[lines[peaks], frames[peaks]], classes)
+        margins = [None if np.isnan(margin) else margin for margin in found.tolist()]
     count = max(0, min(alternatives, len(charset) - 1))
-    if not count:
-        return spans, [()] * len(spans)
-    return spans, _alternatives(posteriors, offsets, lengths, classes, charset, count)
+    if not count and rivals is None:
+        return list(zip(spans, [()] * len(spans), margins, strict=True))
+    others = _alternatives(posteriors, offsets, lengths, classes, charset, count, rivals)
+    return list(zip(spans, others, margins, strict=True))
 
 
 def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -176,9 +212,15 @@ def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _alternatives(
-    posteriors: np.ndarray, offsets: np.ndarray, lengths: np.ndarray, classes: np.ndarray, charset: Charset, count: int
+    posteriors: np.ndarray,
+    offsets: np.ndarray,
+    lengths: np.ndarray,
+    classes: np.ndarray,
+    charset: Charset,
+    count: int,
+    rivals: Rivals | None,
 ) -> list[tuple[Alternative, ...]]:
-    """Name the ``count`` characters likeliest by mean posterior over each run's rows, beside its own."""
+    """Name other characters by mean posterior over each run's rows: the ``count`` likeliest, and look-alikes."""
     means = posteriors[offsets]
     for step in range(1, lengths.max()):
         longer = lengths > step
@@ -186,13 +228,22 @@ def _alternatives(
     means /= lengths[:, None].astype(np.float32)
     means[:, BLANK] = -1
     means[np.arange(len(classes)), classes] = -1
-    top = np.sort(np.argpartition(means, -count, axis=-1)[:, -count:], axis=-1)
+    top = np.argpartition(means, -count, axis=-1)[:, -count:] if count else np.zeros((len(classes), 0), np.int64)
+    if rivals is not None:
+        siblings = rivals.siblings[classes]
+        order = np.argsort(-np.take_along_axis(means, siblings, -1), axis=-1, kind="stable")[:, :_SIBLINGS_NAMED]
+        top = np.concatenate((top, np.take_along_axis(siblings, order, -1)), axis=1)
+    top = np.sort(top, axis=-1)
     chances = np.take_along_axis(means, top, -1)
     order = np.argsort(-chances, axis=-1, kind="stable")
     top, chances = np.take_along_axis(top, order, -1), np.take_along_axis(chances, order, -1)
     return [
-        tuple(Alternative(char=charset.char(class_id), confidence=chance) for class_id, chance in pairs)
-        for pairs in map(zip, top.tolist(), chances.tolist())
+        tuple(
+            Alternative(char=charset.char(class_id), confidence=chance)
+            for class_id, chance in dict(zip(ids, values, strict=True)).items()
+            if class_id != BLANK
+        )
+        for ids, values in zip(top.tolist(), chances.tolist(), strict=True)
     ]
 
 

@@ -13,12 +13,12 @@ from ocrcc.charset import Charset, describe, load_charset
 from ocrcc.config import FinetuneConfig, TrainConfig
 from ocrcc.data.batching import TrainingChunks, training_batches
 from ocrcc.errors import CharsetError, DataError
-from ocrcc.lookalikes import load_lookalikes
+from ocrcc.lookalikes import load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import transfer
-from ocrcc.workflows.objective import CenterObjective, sibling_table
+from ocrcc.workflows.objective import CenterObjective
 from ocrcc.workflows.pretrain import Prepared, launch
 from ocrcc.workflows.run import Trainee
 from ocrcc.workflows.sources import charset_of, check_validation, open_datasets, open_sources
@@ -80,7 +80,7 @@ def prepare(task: FinetuneConfig, config: TrainConfig, resume_from: Path | None)
     if moved.centers is not None and moved.center_counts is not None:
         centers.centers.copy_(moved.centers)
         centers.center_counts.copy_(moved.center_counts)
-    siblings = sibling_table(load_lookalikes(task.lookalikes).for_training(), charset)
+    siblings = torch.tensor(sibling_table(load_lookalikes(task.lookalikes).for_training(), charset))
     validation = tuple(open_datasets(task.val))
     return Prepared(
         trainee=Trainee(

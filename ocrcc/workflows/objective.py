@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from ocrcc.charset import BLANK, Charset
 from ocrcc.config import FinetuneConfig
 from ocrcc.decoding.alignment import AlignedFeatures, align, gather_features
-from ocrcc.lookalikes import Lookalikes
 from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, sibling_hinge, squared_distance
 from ocrcc.losses.ctc import ctc_terms
 from ocrcc.losses.separation import separation
@@ -51,7 +49,7 @@ class CenterObjective(nn.Module):
     Args:
         config: Weights and their kind.
         head: The recogniser's classifier.
-        siblings: (C, K) class ids of each class's look-alikes, padded with the blank (`sibling_table`).
+        siblings: (C, K) class ids of each class's look-alikes (`ocrcc.lookalikes.sibling_table`).
         centers: Where to start from; empty ones are placed by `place`.
     """
 
@@ -117,23 +115,3 @@ class CenterObjective(nn.Module):
         alignment = align(output.logits, batch.frames, batch.targets, batch.target_lengths)
         aligned = gather_features(output.features, alignment, batch.targets, self.config.alignment)
         return aligned, alignment.aligned.sum()
-
-
-def sibling_table(lookalikes: Lookalikes, charset: Charset, most: int = 8) -> Tensor:
-    """Turn look-alike groups into class ids.
-
-    Args:
-        lookalikes: Who looks like whom.
-        charset: Of the recogniser.
-        most: K is no more than this; the most alike are kept.
-
-    Returns:
-        (C, K) int64, padded with the blank.
-    """
-    known = {char: [c for c in lookalikes.siblings(char) if c in charset][:most] for char in charset}
-    table = torch.full((charset.num_classes, max(map(len, known.values()))), BLANK)
-    for char, others in known.items():
-        table[charset.id(char), : len(others)] = torch.tensor(
-            [charset.id(other) for other in others], dtype=torch.int64
-        )
-    return table

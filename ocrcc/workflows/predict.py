@@ -21,7 +21,9 @@ from ocrcc.charset import Charset
 from ocrcc.config import PredictConfig, Preprocessing
 from ocrcc.data.transforms import open_image, pad, prepare
 from ocrcc.decoding.greedy import Reading, decode
+from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.lookalikes import load_lookalikes, sibling_table
 from ocrcc.types import Recognition, RecognizedChar
 from ocrcc.workflows.reading import Engine, lines_at_once, torch_engine
 
@@ -64,6 +66,7 @@ class LineReader:
         charset: What its classes mean.
         preprocessing: What its input looks like.
         width_stride: Pixels of its input a frame.
+        rivals: Who looks like whom, for margins and alternatives.
         config: How many at once.
     """
 
@@ -74,6 +77,7 @@ class LineReader:
         preprocessing: Preprocessing,
         *,
         width_stride: int,
+        rivals: Rivals | None = None,
         config: PredictConfig | None = None,
     ) -> None:
         self.charset = charset
@@ -81,6 +85,7 @@ class LineReader:
         self.config = config or PredictConfig()
         self._engine = engine
         self._width_stride = width_stride
+        self._rivals = rivals
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto", config: PredictConfig | None = None) -> LineReader:
@@ -99,14 +104,18 @@ class LineReader:
 
         from ocrcc.models.checkpoint import load_model
 
+        config = config or PredictConfig()
         loaded = load_model(model, device=device)
-        if config and config.threads:
+        if config.threads:
             torch.set_num_threads(config.threads)
+        centers = None if loaded.centers is None else loaded.centers.cpu().numpy()
+        counts = None if loaded.center_counts is None else loaded.center_counts.cpu().numpy()
         return cls(
             torch_engine(loaded.recognizer, loaded.device),
             loaded.charset,
             loaded.preprocessing,
             width_stride=loaded.recognizer.width_stride,
+            rivals=find_rivals(config.lookalikes, loaded.charset, centers, counts),
             config=config,
         )
 
@@ -193,7 +202,10 @@ class LineReader:
         widths = [line.pixels.shape[2] for line in batch]
         images = pad([line.pixels for line in batch], self.preprocessing.padded_width(max(widths)))
         frames = np.array([math.ceil(width / self._width_stride) for width in widths])
-        readings = decode(self._engine(images), frames, self.charset, alternatives=alternatives)
+        features, logits = self._engine(images)
+        readings = decode(
+            logits, frames, self.charset, alternatives=alternatives, rivals=self._rivals, features=features
+        )
         return {
             line.index: _place(line, reading, self._width_stride) for line, reading in zip(batch, readings, strict=True)
         }
@@ -263,13 +275,40 @@ def _place(line: _Waiting, reading: Reading, width_stride: int) -> Recognition:
     """Bring a reading's frames to the pixels of the input image."""
     scale = width_stride * line.width / line.pixels.shape[2]
     chars = []
-    for span, others in zip(reading.spans, reading.alternatives, strict=True):
+    for span, others, margin in zip(reading.spans, reading.alternatives, reading.margins, strict=True):
         left = min(math.floor(span.start * scale), line.width - 1)
         right = max(left + 1, min(math.ceil(span.end * scale), line.width))
         chars.append(
-            RecognizedChar(char=span.char, confidence=span.confidence, left=left, right=right, alternatives=others)
+            RecognizedChar(
+                char=span.char,
+                confidence=span.confidence,
+                left=left,
+                right=right,
+                margin=margin,
+                alternatives=others,
+            )
         )
     return Recognition(path=line.path, text=reading.text, confidence=reading.confidence, chars=tuple(chars))
+
+
+def find_rivals(
+    lookalikes: str, charset: Charset, centers: np.ndarray | None, counts: np.ndarray | None
+) -> Rivals | None:
+    """Bring look-alike groups and a model's centers together.
+
+    Args:
+        lookalikes: Groups by name or file; empty for none.
+        charset: Of the model.
+        centers: (C, D), if the model has them.
+        counts: (C,), how many characters each center stands on.
+
+    Raises:
+        CharsetError: The groups cannot be read.
+    """
+    if not lookalikes:
+        return None
+    table = sibling_table(load_lookalikes(lookalikes).for_training(), charset)
+    return Rivals(siblings=np.array(table), centers=centers, known=None if counts is None else counts > 0)
 
 
 def default_model() -> str:

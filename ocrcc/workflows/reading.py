@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _MAX_SCORES = 2**26
 """Logits held at once, 256 MB: a batch of long lines over thousands of classes would take gigabytes."""
 
-Engine = Callable[[np.ndarray], np.ndarray]
-"""From images (N, K, H, W) float32 to logits (N, T, C) float32; all that reading needs of a recogniser."""
+Engine = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""From images (N, K, H, W) to features (N, T, D) and logits (N, T, C), all float32: what reading needs of a model."""
 
 
 def lines_at_once(limit: int, num_frames: int, num_classes: int) -> int:
@@ -30,9 +30,9 @@ def torch_engine(recognizer: nn.Module, device: str) -> Engine:
     """Make an engine of a recogniser that is in evaluation mode, on ``device``."""
     import torch
 
-    def read(images: np.ndarray) -> np.ndarray:
+    def read(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         with torch.inference_mode():
-            logits = recognizer(torch.from_numpy(images).to(device)).logits
-        return logits.float().cpu().numpy()
+            output = recognizer(torch.from_numpy(images).to(device))
+        return output.features.float().cpu().numpy(), output.logits.float().cpu().numpy()
 
     return read

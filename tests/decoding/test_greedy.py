@@ -7,6 +7,7 @@ import pytest
 
 from ocrcc.charset import Charset
 from ocrcc.decoding.greedy import collapse, decode, texts
+from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ModelError
 
 ABC = Charset("abcdefghij")
@@ -160,3 +161,53 @@ def test_many_runs_are_measured_in_groups_without_a_seam():
     assert reading.text == "".join("abcdefghi"[class_id - 1] for class_id in classes)
     assert len(reading.alternatives) == num_frames
     assert [span.start for span in reading.spans] == list(range(num_frames))
+
+
+def test_margins_and_lookalikes_of_what_was_read():
+    charset = Charset("己已巳x")
+    rng = np.random.default_rng(3)
+    logits = np.full((2, 5, 5), -8.0, np.float32)
+    for line, frame, class_id, score in (
+        (0, 0, 1, 2.0), (0, 1, 1, 4.0), (0, 2, 0, 4.0), (0, 3, 4, 4.0), (0, 4, 0, 4.0),
+        (1, 0, 0, 4.0), (1, 1, 3, 4.0), (1, 2, 0, 4.0), (1, 3, 0, 4.0), (1, 4, 0, 4.0),
+    ):  # fmt: skip
+        logits[line, frame, class_id] = score
+    logits[0, 1, 2] = 1.0  # 己 could be 已, and less so 巳
+    features = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    centers = rng.normal(size=(5, 3)).astype(np.float32)
+    rivals = Rivals(
+        siblings=np.array([[0, 0], [2, 3], [1, 3], [1, 2], [0, 0]]),
+        centers=centers,
+        known=np.array([False, True, False, True, True]),
+    )
+    first, second = decode(logits, np.array([5, 5]), charset, rivals=rivals, features=features)
+
+    def distance(line, frame, class_id):
+        return np.linalg.norm(features[line, frame] - centers[class_id])
+
+    assert first.text == "己x"
+    # The peak of 己 is its second frame; 已 has no center yet, so that the nearest rival is 巳.
+    assert first.margins[0] == pytest.approx(distance(0, 1, 3) - distance(0, 1, 1), rel=1e-5)
+    assert first.margins[1] is None  # x looks like nothing
+    assert second.margins == (pytest.approx(distance(1, 1, 1) - distance(1, 1, 3), rel=1e-5),)
+    assert [other.char for other in first.alternatives[0]] == ["已", "巳"]
+    assert first.alternatives[0][0].confidence > first.alternatives[0][1].confidence
+    assert first.alternatives[1] == ()
+    (both, _) = decode(logits, np.array([5, 5]), charset, rivals=rivals, alternatives=3)
+    assert sorted(other.char for other in both.alternatives[0]) == sorted("已巳x")  # no one twice
+    assert both.margins == (None, None)  # no features, no margins
+
+
+def test_no_centers_no_margins():
+    rivals = Rivals(siblings=np.array([[0], [2], [1]]))
+    (reading,) = decode(
+        np.array([[[0.0, 3.0, 1.0]]]), np.array([1]), Charset("ab"), rivals=rivals, features=np.zeros((1, 1, 2))
+    )
+    assert reading.margins == (None,)
+    assert [other.char for other in reading.alternatives[0]] == ["b"]
+    nobody = Rivals(siblings=np.zeros((3, 0), np.int64), centers=np.zeros((3, 2)), known=np.ones(3, bool))
+    (reading,) = decode(
+        np.array([[[0.0, 3.0, 1.0]]]), np.array([1]), Charset("ab"), rivals=nobody, features=np.zeros((1, 1, 2))
+    )
+    assert reading.margins == (None,)
+    assert reading.alternatives == ((),)

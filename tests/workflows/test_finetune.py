@@ -14,12 +14,12 @@ from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import CharsetError, DataError
-from ocrcc.lookalikes import Group, Lookalikes
+from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import load_model
 from ocrcc.types import Batch, RecognizerOutput
 from ocrcc.workflows.finetune import finetune
-from ocrcc.workflows.objective import CenterObjective, CtcObjective, sibling_table
+from ocrcc.workflows.objective import CenterObjective, CtcObjective
 from ocrcc.workflows.pretrain import pretrain
 
 QUICK = TrainConfig(
@@ -100,7 +100,7 @@ def test_each_term_adds_to_the_loss_and_gives_gradients():
     torch.manual_seed(0)
     charset = Charset("0O1l")
     table = sibling_table(Lookalikes((Group("0O", 1.0, "list"), Group("1l", 1.0, "list"))), charset)
-    assert table.tolist() == [[0], [2], [1], [4], [3]]
+    assert table == [[0], [2], [1], [4], [3]]
     head = nn.Linear(6, 5)
     batch = Batch(
         images=torch.zeros(3, 1, 32, 40),
@@ -115,7 +115,7 @@ def test_each_term_adds_to_the_loss_and_gives_gradients():
     def loss(**weights) -> torch.Tensor:
         off = {"center_weight": 0.0, "sibling_weight": 0.0, "twin_weight": 0.0, "term_warmup": 0}
         config = FinetuneConfig(pretrained="x", train=("y",), **{**off, **weights})
-        objective = CenterObjective(config, head, table, Centers(5, 6))
+        objective = CenterObjective(config, head, torch.tensor(table), Centers(5, 6))
         output = RecognizerOutput(features=features, logits=head(features))
         objective.place(batch, output)
         objective.steps += 1

@@ -1,0 +1,45 @@
+"""How safely a character was told from its look-alikes: margins in feature space, and their posteriors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ocrcc.charset import BLANK
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rivals:
+    """What each class could be taken for, and where the classes lie in feature space.
+
+    Attributes:
+        siblings: (C, K) int64 class ids of each class's look-alikes, padded with the blank.
+        centers: (C, D) float32, or None for a model without centers.
+        known: (C,) bool, the classes that have a center; None without centers.
+    """
+
+    siblings: np.ndarray
+    centers: np.ndarray | None = None
+    known: np.ndarray | None = None
+
+    def margins(self, features: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        """Return (R,) distances to the nearest sibling's center minus those to the own one.
+
+        Args:
+            features: (R, D), those of the frames that characters were read from.
+            classes: (R,) what they were read as.
+
+        Returns:
+            NaN for a character without a sibling whose center is known, or without a center of its own.
+        """
+        others = self.siblings[classes]
+        if self.centers is None or self.known is None or not others.shape[1]:
+            return np.full(len(classes), np.nan)
+        features = features.astype(np.float32, copy=False)
+        own = np.linalg.norm(features - self.centers[classes], axis=-1)
+        away = np.linalg.norm(features[:, None] - self.centers[others], axis=-1)
+        away[(others == BLANK) | ~self.known[others]] = np.inf
+        margins = away.min(axis=1) - own
+        margins[~np.isfinite(margins) | ~self.known[classes]] = np.nan
+        return margins
