@@ -172,6 +172,7 @@ def test_margins_and_lookalikes_of_what_was_read():
         (1, 0, 0, 4.0), (1, 1, 3, 4.0), (1, 2, 0, 4.0), (1, 3, 0, 4.0), (1, 4, 0, 4.0),
     ):  # fmt: skip
         logits[line, frame, class_id] = score
+    logits[0, 0, 0] = 1.5
     logits[0, 1, 2] = 1.0  # 己 could be 已, and less so 巳
     features = rng.normal(size=(2, 5, 3)).astype(np.float32)
     centers = rng.normal(size=(5, 3)).astype(np.float32)
