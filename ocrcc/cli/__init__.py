@@ -80,6 +80,7 @@ from ocrcc.cli import (
     models,
     predict,
     pretrain,
+    project,
     synth,
     unpack,
 )
@@ -96,3 +97,4 @@ app.command("pretrain")(pretrain.command)
 app.command("finetune")(finetune.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(predict.command)
+app.command("project")(project.command)

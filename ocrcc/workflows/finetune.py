@@ -80,7 +80,8 @@ def prepare(task: FinetuneConfig, config: TrainConfig, resume_from: Path | None)
     if moved.centers is not None and moved.center_counts is not None:
         centers.centers.copy_(moved.centers)
         centers.center_counts.copy_(moved.center_counts)
-    siblings = torch.tensor(sibling_table(load_lookalikes(task.lookalikes).for_training(), charset))
+    groups = load_lookalikes(task.lookalikes).for_training()
+    siblings = torch.tensor(sibling_table(groups, charset), dtype=torch.int64)
     validation = tuple(open_datasets(task.val))
     return Prepared(
         trainee=Trainee(

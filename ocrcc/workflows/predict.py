@@ -308,7 +308,7 @@ def find_rivals(
     if not lookalikes:
         return None
     table = sibling_table(load_lookalikes(lookalikes).for_training(), charset)
-    return Rivals(siblings=np.array(table), centers=centers, known=None if counts is None else counts > 0)
+    return Rivals(siblings=np.array(table, np.int64), centers=centers, known=None if counts is None else counts > 0)
 
 
 def default_model() -> str:
