@@ -14,7 +14,7 @@ import ocrcc
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ocrcc"
 CORE = {"errors", "types", "charset", "config", "lookalikes", "packaged", "files"}
-MIDDLE = {"data", "synth", "models", "losses", "decoding", "evaluation"}
+MIDDLE = {"data", "synth", "models", "losses", "decoding", "evaluation", "projection"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

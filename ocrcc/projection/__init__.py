@@ -1,0 +1,1 @@
+"""Characters in feature space, made visible: TensorBoard's projector, a picture, a page."""

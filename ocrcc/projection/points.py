@@ -1,0 +1,153 @@
+"""What is shown: characters with their crops, and where each model puts them."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+TILE = 32
+"""Pixels that crops are high and wide, whatever their character's shape."""
+
+
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f", "#bcbd22", "#9467bd")
+"""Of the characters of a panel, in their order; the first ones can be told apart by the colour-blind too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """The M characters that every model is asked about, in one order.
+
+    Attributes:
+        chars: M label characters.
+        panels: The groups that are compared, each written together; a character may be in several.
+        crops: (M, TILE, TILE) uint8 for grey or (M, TILE, TILE, 3) for colour.
+        sources: Where the M lines came from.
+        positions: (M,) places in their labels, from 0.
+    """
+
+    chars: Sequence[str]
+    panels: Sequence[str]
+    crops: np.ndarray
+    sources: Sequence[str]
+    positions: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.chars)
+
+    def rows(self, panel: str) -> np.ndarray:
+        """Return the numbers of the characters that belong to a panel."""
+        return np.array([row for row, char in enumerate(self.chars) if char in panel], dtype=np.int64)
+
+    def panel_of(self, char: str) -> str:
+        """Return the first panel that a character is in."""
+        return next((panel for panel in self.panels if char in panel), "")
+
+    def different(self) -> list[str]:
+        """List the different characters, panel by panel."""
+        present = set(self.chars)
+        return [char for char in dict.fromkeys("".join(self.panels)) if char in present]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Where one model puts those characters.
+
+    Attributes:
+        name: Of the model; letters, digits, dots, dashes.
+        features: (M, D) float32.
+        predicted: What the model reads there, M characters.
+        confidence: (M,) posterior of that, 0..1.
+        margin: (M,) distance to the nearest look-alike's center minus that to the own one; NaN without centers.
+        siblings: The character of that look-alike's center; empty where there is none.
+        centers: (P, D), one for each of `Shown.different`.
+        learned: (P,) bool; false where the model has no center and the mean of the shown features stands in.
+    """
+
+    name: str
+    features: np.ndarray
+    predicted: Sequence[str]
+    confidence: np.ndarray
+    margin: np.ndarray
+    siblings: Sequence[str]
+    centers: np.ndarray
+    learned: np.ndarray
+
+
+def visible(text: str) -> str:
+    r"""Write what has no shape, or would break a table, by its code; labels and file names are data.
+
+    >>> visible("a\tb\n"), visible(" "), visible("")
+    ('a\\x09b\\x0a', '␣', '∅')
+    """
+    if not text.strip(" "):
+        return "␣" * len(text) or "∅"
+    return "".join(_escaped(char) if unicodedata.category(char) in _SHAPELESS else char for char in text)
+
+
+_SHAPELESS = ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PanelView:
+    """The m characters of one panel as one model sees them.
+
+    Attributes:
+        chars: The panel's different characters, P of them.
+        rows: (m,) numbers of the panel's characters among all shown.
+        classes: (m,) which of `chars` each is.
+        points: (m + P, D), the features, and the centers after them.
+        strangeness: (m,) distance to the own center over that to the nearest other; above 1 is nearer to the other.
+    """
+
+    chars: tuple[str, ...]
+    rows: np.ndarray
+    classes: np.ndarray
+    points: np.ndarray
+    strangeness: np.ndarray
+
+    @property
+    def own_share(self) -> float:
+        """Share of the characters that are nearest to their own center."""
+        return float((self.strangeness < 1).mean())
+
+    def oddest(self, most: int) -> np.ndarray:
+        """Return the places among `rows` of the characters that look least like their own, the oddest first."""
+        return np.argsort(-self.strangeness, kind="stable")[:most]
+
+    def plainest(self, place: int, most: int) -> np.ndarray:
+        """Return the places among `rows` of those that look most like their own, of one of `chars`."""
+        own = np.flatnonzero(self.classes == place)
+        return own[np.argsort(self.strangeness[own], kind="stable")[:most]]
+
+
+def view_panel(shown: Shown, space: Space, panel: str) -> PanelView:
+    """Take one panel out of all that is shown."""
+    different = shown.different()
+    chars = tuple(char for char in different if char in panel)
+    rows = shown.rows(panel)
+    classes = np.array([chars.index(shown.chars[row]) for row in rows], dtype=np.int64)
+    centers = space.centers[[different.index(char) for char in chars]]
+    features = space.features[rows]
+    away = np.stack([np.linalg.norm(features - center, axis=1) for center in centers], axis=1)
+    own = np.take_along_axis(away, classes[:, None], axis=1)[:, 0]
+    np.put_along_axis(away, classes[:, None], np.inf, axis=1)
+    return PanelView(
+        chars=chars,
+        rows=rows,
+        classes=classes,
+        points=np.concatenate((features, centers)),
+        strangeness=own / np.maximum(away.min(axis=1), 1e-12),
+    )
+
+
+def nearest_shares(shown: Shown, space: Space) -> dict[str, float]:
+    """Return what share of each panel's characters is nearest to their own center."""
+    return {panel: view_panel(shown, space, panel).own_share for panel in shown.panels if len(shown.rows(panel))}
