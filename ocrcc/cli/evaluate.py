@@ -58,11 +58,20 @@ def command(
 
 
 def _show(result: EvaluationResult, confusions: int) -> None:
-    metrics = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
     total = result.total
     columns = [*_COLUMNS, *(_LOOKALIKE_COLUMNS if total.lookalike_chars is not None else ())]
-    names = _short([one.name for one in metrics])
-    _print(render.table("", columns, ((name, *_figures(one)) for name, one in zip(names, metrics, strict=True))))
+    if result.baseline is None:
+        _print(render.table("", columns, ((name, *_figures(one)) for name, one in _named(result))))
+    else:
+        _print(render.table("", ("model", *columns), _side_by_side(result.baseline, result), left=2))
+        _show_comparison(result)
+    if total.lookalike_pairs and confusions:
+        pairs = [
+            (f"{pair.first} {pair.second}", pair.first_as_second, pair.second_as_first)
+            for pair in total.lookalike_pairs[:confusions]
+        ]
+        title = f"{sum(pair.count for pair in total.lookalike_pairs)} look-alike confusions"
+        _print(render.table(title, ("pair", "first as second", "second as first"), pairs))
     if total.substitutions and confusions:
         rows = [
             (pair.truth, pair.predicted, pair.count, describe([pair.truth]), describe([pair.predicted]))
@@ -84,6 +93,31 @@ def _show(result: EvaluationResult, confusions: int) -> None:
             f"{count} errors: {describe(char for char, _ in total.missing)}"
         )
         render.notice("  a model with a longer charset: ocrcc pretrain --init-from MODEL --charset FILE")
+
+
+def _named(result: EvaluationResult) -> list[tuple[str, Metrics]]:
+    """Give each dataset's metrics its short name; the total comes last where there are several."""
+    metrics = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
+    return list(zip(_short([one.name for one in metrics]), metrics, strict=True))
+
+
+def _side_by_side(before: EvaluationResult, after: EvaluationResult) -> list[tuple[object, ...]]:
+    """Give two rows a dataset: the baseline's and the model's."""
+    models = _short([before.model, after.model])
+    return [
+        (model, name, *_figures(one))
+        for rows in zip(_named(before), _named(after), strict=True)
+        for model, (name, one) in zip(models, rows, strict=True)
+    ]
+
+
+def _show_comparison(result: EvaluationResult) -> None:
+    comparison = result.comparison()
+    if comparison is not None and result.baseline is not None:
+        render.out.print(
+            f"against {render.harmless(result.baseline.model)}: {comparison.fixed} lines fixed, "
+            f"{comparison.broken} broken (McNemar's p = {comparison.p_value:.3g})"
+        )
 
 
 def _print(table: Table) -> None:

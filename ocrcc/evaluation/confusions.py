@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import Levenshtein
 
+from ocrcc.lookalikes import Lookalikes
+
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
@@ -22,6 +24,28 @@ class Confusion:
     truth: str
     predicted: str
     count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairConfusion:
+    """How often two look-alikes were taken for one another.
+
+    Attributes:
+        first: A character.
+        second: Its look-alike.
+        first_as_second: How often the first was read as the second.
+        second_as_first: How often the second was read as the first.
+    """
+
+    first: str
+    second: str
+    first_as_second: int
+    second_as_first: int
+
+    @property
+    def count(self) -> int:
+        """Both ways together."""
+        return self.first_as_second + self.second_as_first
 
 
 class ConfusionCounter:
@@ -58,6 +82,23 @@ class ConfusionCounter:
     def lost(self, characters: Container[str]) -> int:
         """Return how many of these characters of the references were read as others or left out."""
         return sum(count for (truth, _), count in self._pairs.items() if truth and truth in characters)
+
+    def between(self, lookalikes: Lookalikes) -> tuple[PairConfusion, ...]:
+        """List the look-alikes that were taken for one another, both ways, the most frequent first."""
+        found = []
+        for truth, predicted in self._pairs:
+            first, second = sorted((truth, predicted))
+            known = lookalikes.score(truth, predicted) is not None
+            if known and (truth == first or (first, second) not in self._pairs):
+                found.append(
+                    PairConfusion(
+                        first=first,
+                        second=second,
+                        first_as_second=self._pairs[first, second],
+                        second_as_first=self._pairs[second, first],
+                    )
+                )
+        return tuple(sorted(found, key=lambda pair: (-pair.count, pair.first, pair.second)))
 
     def _ranked(self, wanted: Callable[[str, str], bool]) -> tuple[Confusion, ...]:
         found = [(-count, *pair) for pair, count in self._pairs.items() if wanted(*pair)]

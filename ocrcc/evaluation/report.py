@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ocrcc.charset import Charset
-from ocrcc.evaluation.confusions import Confusion, ConfusionCounter
+from ocrcc.evaluation.confusions import Confusion, ConfusionCounter, PairConfusion
 from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
+from ocrcc.evaluation.significance import mcnemar
 from ocrcc.files import whole
 from ocrcc.lookalikes import Lookalikes
 
@@ -56,9 +59,11 @@ class Metrics:
             They stay in the references, so each of them is an error.
         lookalike_chars: Characters of the labels that have look-alikes; None where nobody said which do.
         lookalike_accuracy: Share of them that was read as what it is; nan without any.
+        lookalike_pairs: Look-alikes taken for one another, both ways, the most frequent first.
         unreadable: How many lines could not be opened; they are in no other figure.
         unreadable_named: A message for each of the first of them.
         worst: The worst lines, the worst first, as many as were asked for.
+        right: (N,) int8 for each line of the data: 1 read exactly, 0 not, -1 not opened.
         seconds: From opening the dataset to the last reading.
     """
 
@@ -71,9 +76,11 @@ class Metrics:
     missing: tuple[tuple[str, int], ...] = ()
     lookalike_chars: int | None = None
     lookalike_accuracy: float | None = None
+    lookalike_pairs: tuple[PairConfusion, ...] = ()
     unreadable: int = 0
     unreadable_named: tuple[str, ...] = ()
     worst: tuple[WrongLine, ...] = ()
+    right: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8), compare=False, repr=False)
     seconds: float = 0.0
 
     @property
@@ -111,6 +118,7 @@ class Metrics:
             "folded": {"characters": self.folded.characters, "edits": self.folded.edits, **_rates(self.folded)},
             "lookalike_chars": self.lookalike_chars,
             "lookalike_accuracy": None if self.lookalike_accuracy is None else _defined(self.lookalike_accuracy),
+            "lookalike_pairs": [asdict(pair) for pair in self.lookalike_pairs],
             "confusions": [
                 {"truth": pair.truth, "predicted": pair.predicted, "count": pair.count} for pair in self.substitutions
             ],
@@ -123,6 +131,21 @@ class Metrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What a model reads otherwise than another did, on the lines that both could open.
+
+    Attributes:
+        fixed: Lines that only this one reads exactly.
+        broken: Lines that only the other one did.
+        p_value: Of McNemar's test: how likely so uneven a change is among equally good models.
+    """
+
+    fixed: int
+    broken: int
+    p_value: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """What a model reads right and wrong on some datasets.
 
@@ -132,6 +155,7 @@ class EvaluationResult:
         normalisation: What its charset does to labels before they are compared.
         datasets: One for each dataset, in the order given.
         total: All of them as one set.
+        baseline: The same of the model it is compared with, if there is one.
     """
 
     model: str
@@ -139,15 +163,28 @@ class EvaluationResult:
     normalisation: str
     datasets: tuple[Metrics, ...]
     total: Metrics
+    baseline: EvaluationResult | None = None
+
+    def comparison(self) -> Comparison | None:
+        """Compare with the baseline line by line; None without one."""
+        if self.baseline is None:
+            return None
+        now, before = self.total.right, self.baseline.total.right
+        both = (now >= 0) & (before >= 0)
+        fixed, broken = int((both & (now > before)).sum()), int((both & (now < before)).sum())
+        return Comparison(fixed=fixed, broken=broken, p_value=mcnemar(fixed, broken))
 
     def to_json(self) -> dict[str, Any]:
-        """Return the evaluation format: the total's figures, and each dataset's under ``datasets``."""
+        """Return the evaluation format: the total's figures, each dataset's, and the baseline's under its name."""
+        comparison = self.comparison()
         return {
             "model": self.model,
             "charset": self.charset,
             "normalisation": self.normalisation,
             **self.total.to_json(),
             "datasets": [{"name": metrics.name, **metrics.to_json()} for metrics in self.datasets],
+            **({"baseline": self.baseline.to_json()} if self.baseline else {}),
+            **({"comparison": asdict(comparison)} if comparison else {}),
         }
 
     def write_json(self, path: Path) -> None:
@@ -183,8 +220,8 @@ class Tally:
         self._unreadable = 0
         self._unreadable_named: list[str] = []
 
-    def update(self, truth: str, read: str, source: str) -> None:
-        """Count one reading of a line whose normalised label is ``truth``."""
+    def update(self, truth: str, read: str, source: str) -> bool:
+        """Count one reading of a line whose normalised label is ``truth``; return whether it is right."""
         edits = self._strict.update(truth, read)
         self._folded.update(fold(truth), fold(read))
         self._confusions.update(truth, read)
@@ -195,6 +232,7 @@ class Tally:
             self._worst.append(WrongLine(truth=truth, read=read, source=source, edits=edits))
             if len(self._worst) >= 2 * self._keep + 100:
                 self._trim()
+        return not edits
 
     def update_unreadable(self, message: str) -> None:
         """Count a line whose image could not be opened."""
@@ -218,13 +256,13 @@ class Tally:
         # The sort is stable: of equally bad lines the first ones stay.
         self._worst = sorted(self._worst, key=lambda line: line.badness, reverse=True)[: self._keep]
 
-    def summary(self, name: str, seconds: float) -> Metrics:
-        """Return what was found so far, under a name, in so many seconds."""
+    def summary(self, name: str, seconds: float, right: np.ndarray | None = None) -> Metrics:
+        """Return what was found so far, under a name, in so many seconds; ``right`` as `Metrics` has it."""
         self._trim()
-        chars, right = None, None
+        chars, recall = None, None
         if self._lookalikes is not None:
             chars = self._lookalike_chars
-            right = 1 - self._confusions.lost(self._lookalikes) / chars if chars else math.nan
+            recall = 1 - self._confusions.lost(self._lookalikes) / chars if chars else math.nan
         return Metrics(
             name=name,
             strict=self._strict.summary(),
@@ -234,10 +272,12 @@ class Tally:
             deletions=self._confusions.deletions(),
             missing=tuple(sorted(self._missing.items(), key=lambda item: (-item[1], item[0]))),
             lookalike_chars=chars,
-            lookalike_accuracy=right,
+            lookalike_accuracy=recall,
+            lookalike_pairs=() if self._lookalikes is None else self._confusions.between(self._lookalikes),
             unreadable=self._unreadable,
             unreadable_named=tuple(self._unreadable_named),
             worst=tuple(self._worst),
+            right=np.zeros(0, np.int8) if right is None else right,
             seconds=seconds,
         )
 

@@ -53,26 +53,33 @@ def evaluate(
     datasets = [LmdbDataset(path) for path in data]
     if not sum(len(dataset) for dataset in datasets):
         raise DataError(f"{', '.join(map(str, data))}: no lines to measure on", "make a dataset with ocrcc build-lmdb")
-    loaded = load_model(model, device=device)
-    metrics, total = evaluate_datasets(
-        loaded.recognizer,
-        loaded.charset,
-        loaded.preprocessing,
-        datasets,
-        batch_size=config.batch_size,
-        device=loaded.device,
-        workers=config.workers,
-        worst=config.worst,
-        lookalikes=load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None,
-        report=report,
-    )
-    return EvaluationResult(
-        model=str(loaded.path),
-        charset=loaded.charset.name,
-        normalisation=loaded.charset.normalisation,
-        datasets=metrics,
-        total=total,
-    )
+    lookalikes = load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None
+    models = [load_model(each, device=device) for each in (config.compare, model) if each]
+    lines = sum(len(dataset) for dataset in datasets)
+    result: EvaluationResult | None = None
+    for number, loaded in enumerate(models):
+        metrics, total = evaluate_datasets(
+            loaded.recognizer,
+            loaded.charset,
+            loaded.preprocessing,
+            datasets,
+            batch_size=config.batch_size,
+            device=loaded.device,
+            workers=config.workers,
+            worst=config.worst,
+            lookalikes=lookalikes,
+            report=lambda done, _, before=number * lines: report(before + done, len(models) * lines),
+        )
+        result = EvaluationResult(
+            model=str(loaded.path),
+            charset=loaded.charset.name,
+            normalisation=loaded.charset.normalisation,
+            datasets=metrics,
+            total=total,
+            baseline=result,
+        )
+    assert result is not None
+    return result
 
 
 def evaluate_datasets(
@@ -115,6 +122,7 @@ def evaluate_datasets(
     sizes = [dataset.size or 0 for dataset in datasets]
     total = Tally(charset, worst=worst, lookalikes=lookalikes)
     found: list[Metrics] = []
+    outcomes: list[np.ndarray] = [np.zeros(0, np.int8)]
     with _evaluation_mode(recognizer):
         for number, dataset in enumerate(datasets):
             tally = Tally(charset, worst=worst, lookalikes=lookalikes)
@@ -129,16 +137,18 @@ def evaluate_datasets(
                 on_problem=tally.update_unreadable,
             )
             done = sum(sizes[:number])
+            right = np.full(sizes[number], -1, np.int8)
+            outcomes.append(right)
             for indices, batch in batches:
                 frames = batch.frames.numpy()
                 read = greedy.texts(_best_path(recognizer, batch.images, frames, device), frames, charset)
-                for line in zip(batch.labels, read, batch.sources, strict=True):
-                    tally.update(*line)
+                for index, *line in zip(indices, batch.labels, read, batch.sources, strict=True):
+                    right[index] = tally.update(*line)
                 done += len(indices)
                 report(done, sum(sizes))
-            found.append(tally.summary(dataset.name, time.perf_counter() - started))
+            found.append(tally.summary(dataset.name, time.perf_counter() - started, right))
             total.merge(tally)
-    return tuple(found), total.summary("total", sum(metrics.seconds for metrics in found))
+    return tuple(found), total.summary("total", sum(one.seconds for one in found), np.concatenate(outcomes))
 
 
 def evaluate_dataset(

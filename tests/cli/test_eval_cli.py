@@ -137,7 +137,57 @@ def test_lookalike_columns_come_with_groups(model, halves, tmp_path):
     written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert (written["lookalike_chars"], written["lookalike_accuracy"]) == (20, 0.0)
     assert "look-alike acc" in result.stdout
-    assert "look-alike acc" not in run(model, "--data", halves[1]).stdout
+    assert "look-alike acc" not in run(model, "--data", halves[1], "--lookalikes", "").stdout
+
+
+def test_two_models_are_shown_side_by_side(model, halves, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
+    both = ("--data", halves[0], "--data", halves[1])
+    result = run(model, *both, "--compare", other, "--json", tmp_path / "r.json")
+    assert result.exit_code == 0, result.stderr
+    written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    alone = json.loads((tmp_path / "alone.json").read_text()) if run(
+        other, *both, "--json", tmp_path / "alone.json"
+    ).exit_code == 0 else None  # fmt: skip
+    for key in ("model", "line_accuracy", "cer", "confusions"):
+        assert written["baseline"][key] == alone[key]
+    right = [round(one["line_accuracy"] * one["lines"]) for one in (written, alone)]
+    comparison = written["comparison"]
+    assert comparison["fixed"] - comparison["broken"] == right[0] - right[1]
+    assert comparison["fixed"] >= 1
+    assert 0 <= comparison["p_value"] <= 1
+    assert f"against {other}: {comparison['fixed']} lines fixed, {comparison['broken']} broken" in "".join(
+        result.stdout.splitlines()
+    )
+    rows = [line for line in result.stdout.splitlines() if "safetensors" in line and "│" in line]
+    assert [("wild" in row, "right" in row, "wrong" in row, "total" in row) for row in rows] == [
+        (False, True, False, False), (True, True, False, False), (False, False, True, False),
+        (True, False, True, False), (False, False, False, True), (True, False, False, True),
+    ]  # fmt: skip
+
+
+def test_lookalikes_taken_for_one_another_are_shown_both_ways(model, tmp_path, reader):
+    images = [draw_line(str(number) * 3) for number in range(10, 20)]
+    texts = [reading.text for reading in reader.recognize(images)]
+    read = max("".join(texts), key="".join(texts).count)
+    path = write_lmdb(
+        tmp_path / "pairs.lmdb", *((image, text.replace(read, "己")) for image, text in zip(images, texts, strict=True))
+    )
+    groups = tmp_path / "groups.tsv"
+    groups.write_text(f"group\tcharacters\tscore\tsource\n1\t己{read}\t0.9\tlist\n", encoding="utf-8")
+    result = run(model, "--data", path, "--lookalikes", groups, "--json", tmp_path / "r.json")
+    first, second = sorted(("己", read))
+    count = "".join(texts).count(read)
+    assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["lookalike_pairs"] == [
+        {
+            "first": first,
+            "second": second,
+            "first_as_second": count if first == "己" else 0,
+            "second_as_first": count if second == "己" else 0,
+        }
+    ]
+    assert f"{count} look-alike confusions" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -149,6 +199,7 @@ def test_lookalike_columns_come_with_groups(model, halves, tmp_path):
         (["{right}", "--data", "{right}"], 4, "right.lmdb"),
         (["{model}", "--data", "{right}", "--json", "no/such/r.json"], 2, "no/such"),
         (["{model}", "--data", "{right}", "--lookalikes", "no-such-groups"], 3, "no-such-groups"),
+        (["{model}", "--data", "{right}", "--compare", "no-other"], 4, "no-other"),
         (["{model}", "--data", "{right}", "--batch-size", "0"], 2, "batch_size"),
         (["{model}"], 2, "--data"),
         (["{model}", "--data", "{right}", "--device", "abacus"], 4, "abacus"),

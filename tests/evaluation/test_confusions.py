@@ -5,6 +5,7 @@ import random
 import pytest
 
 from ocrcc.evaluation.confusions import ConfusionCounter
+from ocrcc.lookalikes import Group, Lookalikes
 
 
 def counted(*pairs):
@@ -51,6 +52,13 @@ def test_the_most_frequent_come_first_and_ties_by_code_point():
 
 def test_directions_are_told_apart():
     assert listed(counted(("0", "O"), ("O", "0"), ("O", "0")).substitutions()) == [("O", "0", 2), ("0", "O", 1)]
+
+
+def test_lookalikes_are_counted_both_ways_and_others_not():
+    groups = Lookalikes((Group("己已巳", 0.9, "list"), Group("0O", 0.9, "list")))
+    counter = counted(("己已巳0O", "已己巳00"), ("己x", "已y"), ("O己", "0"))
+    found = [(pair.first, pair.second, pair.first_as_second, pair.second_as_first) for pair in counter.between(groups)]
+    assert found == [("己", "已", 2, 1), ("0", "O", 0, 2)]
 
 
 def test_merged_parts_count_like_the_whole():
