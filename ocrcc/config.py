@@ -398,7 +398,9 @@ class PredictConfig:
         batch_size: Lines read at once.
         window: How many images may wait for others of their width; results keep the order of the input.
         workers: Threads that open images.
-        threads: CPU threads of the recogniser; 0 lets torch decide.
+        engine: torch, onnx for files of ocrcc export, or auto for what suits the model: ONNX Runtime, where it
+            is installed, for a shipped one.
+        threads: CPU threads of the recogniser; 0 lets the engine decide.
         alternatives: How many other characters to name for each character, beside its look-alikes.
         lookalikes: The groups that margins and alternatives are given for: a shipped name or a TSV file, or
             empty for none.
@@ -407,6 +409,7 @@ class PredictConfig:
     batch_size: int = 32
     window: int = 1024
     workers: int = 2
+    engine: Literal["auto", "torch", "onnx"] = "auto"
     threads: int = 0
     alternatives: int = 0
     lookalikes: str = "gb2312"

@@ -24,7 +24,9 @@ from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import load_lookalikes, sibling_table
+from ocrcc.models.contract import resolve
 from ocrcc.types import Recognition, RecognizedChar
+from ocrcc.workflows.onnx_engine import load_onnx, pick_onnx
 from ocrcc.workflows.reading import Engine, lines_at_once, torch_engine
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
@@ -92,20 +94,33 @@ class LineReader:
         """Load a model.
 
         Args:
-            model: A ``.safetensors`` file, a run folder (its best model), a shipped model's name, or
-                ``hf://owner/name``.
+            model: A ``.safetensors`` or exported ``.onnx`` file, a run folder (its best model), a shipped
+                model's name, or ``hf://owner/name``.
             device: ``auto``, ``cpu``, ``cuda`` or any other torch device.
             config: How to read.
 
         Raises:
+            ConfigError: The engine cannot read this model, or is not installed.
             ModelError: The model is missing, damaged, or made by a newer version.
         """
+        config = config or PredictConfig()
+        path = resolve(model)
+        exported = pick_onnx(path, config.engine, device)
+        if exported is not None:
+            found = load_onnx(exported, threads=config.threads)
+            return cls(
+                found.engine,
+                found.charset,
+                found.preprocessing,
+                width_stride=found.width_stride,
+                rivals=find_rivals(config.lookalikes, found.charset, found.centers, found.center_counts),
+                config=config,
+            )
         import torch
 
         from ocrcc.models.checkpoint import load_model
 
-        config = config or PredictConfig()
-        loaded = load_model(model, device=device)
+        loaded = load_model(path, device=device)
         if config.threads:
             torch.set_num_threads(config.threads)
         centers = None if loaded.centers is None else loaded.centers.cpu().numpy()

@@ -1,0 +1,125 @@
+"""What a model file says of itself, and where it lies: all that can be known without torch.
+
+Safetensors and ONNX files carry the same JSON text, under the key ``ocrcc`` of their metadata.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from ocrcc import packaged
+from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing
+from ocrcc.errors import ConfigError, DataError, ModelError
+
+FORMAT = 1
+KEY = "ocrcc"
+
+
+def describe(arch: str, charset: Charset, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the metadata that `parse_contract` reads again."""
+    return {
+        "format": FORMAT,
+        "arch": arch,
+        "charset": {"symbols": charset.symbols, "normalisation": charset.normalisation, "name": charset.name},
+        "preprocessing": dataclasses.asdict(preprocessing),
+    }
+
+
+def resolve(spec: str | Path) -> Path:
+    """Find the file that a model argument means.
+
+    Args:
+        spec: A file, a run folder (its ``best.safetensors``, or ``last`` if there is no best), the name of a
+            shipped model, or ``hf://owner/name`` for ``model.safetensors`` of a hub repository.
+
+    Raises:
+        ModelError: There is no such thing.
+    """
+    text = str(spec)
+    if text.startswith("hf://"):
+        return _from_hub(text.removeprefix("hf://"))
+    path = Path(spec)
+    if path.is_dir():
+        for name in ("best.safetensors", "last.safetensors"):
+            if (path / name).is_file():
+                return path / name
+        raise ModelError(f"{path}: no best.safetensors or last.safetensors in this folder", "give a run folder")
+    if path.is_file():
+        return path
+    shipped = packaged.names("models", ".safetensors")
+    if text in shipped:
+        return packaged.ASSETS / "models" / f"{text}.safetensors"
+    raise ModelError(
+        f"{text}: no such model file or run folder",
+        f"shipped models: {', '.join(shipped)}" if shipped else "train one with ocrcc pretrain",
+    )
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(hf_hub_download(name, "model.safetensors"))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(f"hf://{name}: {error}", "the repository must hold a model.safetensors") from None
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Read a model's metadata without its weights, and without torch tensors.
+
+    Raises:
+        ModelError: The file is missing, damaged, or no model of ours.
+    """
+    try:
+        with safe_open(str(path), framework="np") as file:
+            raw = (file.metadata() or {}).get(KEY)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
+    if raw is None:
+        raise ModelError(f"{path}: a safetensors file, but not a model of ocrcc")
+    return parse_metadata(raw, path)
+
+
+def parse_metadata(raw: str, path: str | Path) -> dict[str, Any]:
+    """Read the JSON text that a model file carries.
+
+    Raises:
+        ModelError: It is damaged, or of a newer format.
+    """
+    try:
+        metadata = json.loads(raw)
+        version = metadata["format"]
+    except (json.JSONDecodeError, KeyError, TypeError):
+        raise ModelError(f"{path}: its metadata is damaged") from None
+    if not isinstance(version, int) or version > FORMAT:
+        raise ModelError(f"{path}: made by a newer ocrcc (format {version}, this one reads {FORMAT})", "update ocrcc")
+    return metadata
+
+
+def parse_contract(metadata: Mapping[str, Any], path: str | Path) -> tuple[str, Charset, Preprocessing]:
+    """Get the registry name, charset and preprocessing out of a model's metadata.
+
+    Raises:
+        ModelError: One of them is missing or malformed; it is named.
+    """
+    field = "arch"
+    try:
+        arch = metadata["arch"]
+        if not isinstance(arch, str):
+            raise TypeError("not a text")
+        field = "charset"
+        stored = metadata["charset"]
+        charset = Charset(str(stored["symbols"]), stored["normalisation"], str(stored["name"]))
+        field = "preprocessing"
+        preprocessing = Preprocessing(**metadata["preprocessing"])
+    except (KeyError, TypeError, ConfigError, DataError) as error:
+        raise ModelError(f"{path}: its {field} is damaged: {error}") from None
+    return arch, charset, preprocessing
