@@ -90,6 +90,44 @@ def correlation(first: Tensor, second: Tensor) -> Tensor:
     return pair.prod(dim=0).sum() / spread.clamp(min=1e-12)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClassMargin:
+    """How far one class was kept from its look-alikes.
+
+    Attributes:
+        class_id: The class.
+        margin: Mean over its characters.
+        confidence: Mean posterior of the class over their frames, 0..1.
+        count: How many characters.
+    """
+
+    class_id: int
+    margin: float
+    confidence: float
+    count: int
+
+
+def rank_classes(classes: Tensor, margins: Tensor, confidences: Tensor, least: int = 2) -> list[ClassMargin]:
+    """Average margins by class; the class worst told from its look-alikes comes first.
+
+    Args:
+        classes: (M,) class ids of characters that have look-alikes.
+        margins: (M,).
+        confidences: (M,).
+        least: Classes with fewer characters are left out: one of them says little.
+    """
+    present, place = classes.unique(return_inverse=True)
+    sums = torch.zeros(3, len(present), dtype=torch.float64, device=classes.device)
+    sums.index_add_(1, place, torch.stack((margins, confidences, torch.ones_like(margins))).double())
+    rows = zip(present.tolist(), *sums.tolist(), strict=True)
+    found = [
+        ClassMargin(class_id=class_id, margin=margin / count, confidence=confidence / count, count=int(count))
+        for class_id, margin, confidence, count in rows
+        if count >= least
+    ]
+    return sorted(found, key=lambda one: (one.margin, one.class_id))
+
+
 def watch(now: Mapping[str, float], before: Mapping[str, float]) -> None:
     """Stop a run whose features are no longer finite, or shrink all together.
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from ocrcc.config import FinetuneConfig
-from ocrcc.decoding.alignment import AlignedFeatures, align, gather_features
+from ocrcc.decoding.alignment import AlignedFeatures, Alignment, align, gather_features
 from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, sibling_hinge, squared_distance
 from ocrcc.losses.ctc import ctc_terms
-from ocrcc.losses.separation import separation
+from ocrcc.losses.separation import ClassMargin, Separation, correlation, rank_classes, separation, watch
 from ocrcc.types import Batch, RecognizerOutput
+
+_RECENT = 50
+"""Steps whose characters the findings are about, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +35,33 @@ class Terms:
     fits: Tensor
 
 
-class CtcObjective(nn.Module):
-    """CTC and nothing else. An objective is a module, so that whatever it learns is saved with the run."""
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What an objective noticed over several steps.
+
+    Attributes:
+        scalars: Worth a curve, by name.
+        classes: How far classes were kept from their look-alikes, the worst first.
+    """
+
+    scalars: Mapping[str, float] = field(default_factory=dict)
+    classes: Sequence[ClassMargin] = ()
+
+
+class Objective(nn.Module):
+    """What training minimises. It is a module, so that whatever it learns is saved with the run."""
+
+    def findings(self) -> Findings:
+        """Return what was noticed lately.
+
+        Raises:
+            ModelError: The run should not go on.
+        """
+        return Findings()
+
+
+class CtcObjective(Objective):
+    """CTC and nothing else."""
 
     def forward(self, batch: Batch, output: RecognizerOutput) -> Terms:
         """Compute the loss of a batch."""
@@ -40,7 +69,7 @@ class CtcObjective(nn.Module):
         return Terms(total=ctc.loss, scalars={"ctc": ctc.loss.detach()}, fits=ctc.fits)
 
 
-class CenterObjective(nn.Module):
+class CenterObjective(Objective):
     """CTC, and terms that hold each aligned character near its own center and away from its look-alikes'.
 
     With every weight at 0 the gradient is that of `CtcObjective`, and the distances are tracked all the same:
@@ -63,6 +92,8 @@ class CenterObjective(nn.Module):
         self._head = (head,)  # in a tuple: its weights are the recogniser's to save
         self.register_buffer("siblings", siblings, persistent=False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self._recent: deque[tuple[Tensor, Separation, Tensor]] = deque(maxlen=_RECENT)
+        self._at_start: dict[str, float] = {}
 
     @property
     def centers(self) -> Tensor:
@@ -78,7 +109,7 @@ class CenterObjective(nn.Module):
         """Compute the loss of a batch, and let the centers follow it."""
         config, head = self.config, self._head[0]
         ctc = ctc_terms(output.logits, batch.frames, batch.targets, batch.target_lengths)
-        aligned, num_aligned = self._characters(batch, output)
+        alignment, aligned = self._characters(batch, output)
         features, classes = aligned.features, aligned.classes
         near = self.moving.near(classes, self.siblings)
         terms = {}
@@ -93,13 +124,16 @@ class CenterObjective(nn.Module):
         total = ctc.loss + sum(rise * term for term in terms.values())
         self.steps += 1
         self.moving.update(features.detach(), classes)
+        apart = separation(features.detach(), near)
+        self._recent.append((classes, apart, alignment.posterior[aligned.lines, aligned.positions]))
         return Terms(
             total=total,
             scalars={
                 "ctc": ctc.loss.detach(),
                 **{name: term.detach() for name, term in terms.items()},
-                **separation(features.detach(), near).scalars(),
-                "aligned_lines": num_aligned / len(batch.labels),
+                **apart.scalars(),
+                "aligned_lines": alignment.aligned.sum() / len(batch.labels),
+                "aligned_chars": aligned.classes.new_tensor(len(classes)) / batch.target_lengths.sum().clamp(min=1),
             },
             fits=ctc.fits,
         )
@@ -107,11 +141,31 @@ class CenterObjective(nn.Module):
     @torch.no_grad()
     def place(self, batch: Batch, output: RecognizerOutput) -> int:
         """Take a batch into the first centers and return how many of its characters were aligned."""
-        aligned, _ = self._characters(batch, output)
+        _, aligned = self._characters(batch, output)
         self.moving.accumulate(aligned.features, aligned.classes)
         return len(aligned.classes)
 
-    def _characters(self, batch: Batch, output: RecognizerOutput) -> tuple[AlignedFeatures, Tensor]:
+    def findings(self) -> Findings:
+        """Rank the classes of the last steps by margin, and see that the features are sound."""
+        if not self._recent:
+            return Findings()
+        classes = torch.cat([classes for classes, _, _ in self._recent])
+        paired, margins, own, sibling = (
+            torch.cat([getattr(apart, name) for _, apart, _ in self._recent])
+            for name in ("paired", "margin", "own", "sibling")
+        )
+        confidences = torch.cat([confidence for _, _, confidence in self._recent])
+        self._recent.clear()
+        if not bool(paired.any()):
+            return Findings()
+        distances = {"distance_own": float(own[paired].mean()), "distance_sibling": float(sibling[paired].mean())}
+        self._at_start = self._at_start or distances
+        watch(distances, self._at_start)
+        return Findings(
+            scalars={"margin_confidence_correlation": float(correlation(margins[paired], confidences[paired]))},
+            classes=rank_classes(classes[paired], margins[paired], confidences[paired]),
+        )
+
+    def _characters(self, batch: Batch, output: RecognizerOutput) -> tuple[Alignment, AlignedFeatures]:
         alignment = align(output.logits, batch.frames, batch.targets, batch.target_lengths)
-        aligned = gather_features(output.features, alignment, batch.targets, self.config.alignment)
-        return aligned, alignment.aligned.sum()
+        return alignment, gather_features(output.features, alignment, batch.targets, self.config.alignment)

@@ -22,9 +22,11 @@ from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch, TrainingChunks
 from ocrcc.errors import ConfigError, ModelError
 from ocrcc.files import whole
+from ocrcc.losses.separation import ClassMargin
 from ocrcc.models.checkpoint import save_model
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.workflows.objective import Terms
+from ocrcc.workflows.objective import Objective, Terms
+from ocrcc.workflows.tracking import NamedMargin
 
 _SCHEDULE_POINTS = 10_000
 """The learning rate changes at so many points of a run, however its end is given."""
@@ -52,7 +54,7 @@ class Trainee:
     arch: str
     charset: Charset
     preprocessing: Preprocessing
-    objective: nn.Module
+    objective: Objective
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -145,6 +147,7 @@ class Run:
         self.schedule = _schedule(optimizer, config)
         self.model, self.optimizer = accelerator.prepare(trainee.recognizer, optimizer)
         self.objective = trainee.objective.to(accelerator.device)
+        self._margins: Sequence[ClassMargin] = ()
         self.recognizer: nn.Module = accelerator.unwrap_model(self.model)
         self.average = (
             ModelEmaV3(self.recognizer, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
@@ -203,8 +206,23 @@ class Run:
             if len(self.state.names) < 1000:
                 self.state.names[source] = None
         self.state.unreadable.update(dict.fromkeys(window.problems))
+        found = self.objective.findings()
+        scalars |= found.scalars
+        self._margins = found.classes
         scalars["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
         return scalars
+
+    def extremes(self, most: int = 3) -> dict[str, list[NamedMargin]]:
+        """Name the characters worst and best told from their look-alikes at the last `flush`."""
+        charset, margins = self.trainee.charset, self._margins
+        chosen = {"worst_margins": margins[:most], "best_margins": margins[: -most - 1 : -1]} if margins else {}
+        return {
+            name: [
+                NamedMargin(char=charset.char(one.class_id), margin=one.margin, confidence=one.confidence)
+                for one in classes
+            ]
+            for name, classes in chosen.items()
+        }
 
     def validate(self, validate: Validate) -> Mapping[str, float]:
         """Measure, and keep the model if it is the best so far."""

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
+from ocrcc.charset import describe
 from ocrcc.errors import DataError
+
+
+@dataclass(frozen=True, kw_only=True)
+class NamedMargin:
+    """How far a character was kept from its look-alikes.
+
+    Attributes:
+        char: The character.
+        margin: Mean distance to the nearest look-alike's center minus that to the own one.
+        confidence: Mean posterior of the character over its frames, 0..1.
+    """
+
+    char: str
+    margin: float
+    confidence: float
 
 
 class Tracker:
@@ -46,13 +63,28 @@ class Tracker:
             self._file.close()
             self._board.close()
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Record figures of a step."""
-        if self._board is not None:
-            self._file.write(json.dumps({"step": step, **values}) + "\n")
-            self._file.flush()
-            for name, value in values.items():
-                self._board.add_scalar(name, value, step)
+    def entry(self, step: int, values: Mapping[str, float], extremes: Mapping[str, Sequence[NamedMargin]]) -> None:
+        """Record a step.
+
+        Args:
+            step: Optimizer steps done.
+            values: Figures by name.
+            extremes: Characters by how they were chosen, for instance as ``worst_margins``.
+        """
+        if self._board is None:
+            return
+        named = {name: [asdict(one) for one in chosen] for name, chosen in extremes.items()}
+        self._file.write(json.dumps({"step": step, **values, **named}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+        rows = [
+            f"{name}: {describe(one.char)} margin {one.margin:.3f}, confidence {one.confidence:.3f}"
+            for name, chosen in extremes.items()
+            for one in chosen
+        ]
+        if rows:
+            self.text(step, "margins", "\n".join(rows))
 
     def text(self, step: int, name: str, text: str) -> None:
         """Record a text, shown as it is."""

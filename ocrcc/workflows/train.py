@@ -122,7 +122,8 @@ def train(
                 stopped_early = bool(config.patience) and run.state.worse_in_a_row >= config.patience
                 if step <= config.log_every:
                     _show_batch(tracker, step, received, trainee.preprocessing)
-                tracker.scalars(step, {**scalars, **{f"val/{name}": value for name, value in validation.items()}})
+                measured = {f"val/{name}": value for name, value in validation.items()}
+                tracker.entry(step, {**scalars, **measured}, run.extremes())
                 on_log(_entry(run, progress, scalars, rate, validation))
                 window = Window()
             if stopped_early or stopping or _due(config.save_every, step, progress):

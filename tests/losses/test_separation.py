@@ -3,7 +3,7 @@ import torch
 
 from ocrcc.errors import ModelError
 from ocrcc.losses.center import Centers
-from ocrcc.losses.separation import correlation, separation, watch
+from ocrcc.losses.separation import correlation, rank_classes, separation, watch
 
 SIBLINGS = torch.tensor([[0, 0], [2, 3], [1, 0], [1, 0], [0, 0], [4, 0]])
 
@@ -52,6 +52,18 @@ def test_nan_features_show():
     assert scalars["distance_own"].isnan()
     with pytest.raises(ModelError, match="no longer finite"):
         watch({name: float(value) for name, value in scalars.items()}, {"distance_own": 1.0, "distance_sibling": 1.0})
+
+
+def test_classes_are_ranked_by_their_mean_margin_and_rare_ones_left_out():
+    classes = torch.tensor([4, 1, 4, 2, 1, 3, 3, 3])
+    margins = torch.tensor([3.0, -1.0, 1.0, -9.0, 0.0, 0.5, 0.5, 0.5])
+    confidences = torch.tensor([0.9, 0.2, 0.7, 0.1, 0.4, 0.6, 0.6, 0.6])
+    found = rank_classes(classes, margins, confidences)
+    assert [(one.class_id, one.count) for one in found] == [(1, 2), (3, 3), (4, 2)]
+    assert [one.margin for one in found] == pytest.approx([-0.5, 0.5, 2.0])
+    assert [one.confidence for one in found] == pytest.approx([0.3, 0.6, 0.8])
+    assert len(rank_classes(classes, margins, confidences, least=1)) == 4
+    assert rank_classes(classes[:0], margins[:0], confidences[:0]) == []
 
 
 def test_a_collapse_is_told_from_good_contraction():

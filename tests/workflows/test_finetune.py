@@ -13,8 +13,9 @@ from torch import nn
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbWriter
-from ocrcc.errors import CharsetError, DataError
+from ocrcc.errors import CharsetError, DataError, ModelError
 from ocrcc.lookalikes import Group, Lookalikes, sibling_table
+from ocrcc.losses import separation
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import load_model
 from ocrcc.types import Batch, RecognizerOutput
@@ -59,6 +60,13 @@ def test_a_run_tracks_the_space_and_saves_its_centers(task, tmp_path):
         assert row["distance_own"] > 0
         assert row["distance_between"] > 0
         assert row["distance_ratio"] == pytest.approx(row["distance_own"] / row["distance_sibling"], rel=0.5)
+        ranked = [row[name] for name in ("worst_margins", "best_margins")]
+        assert all(set(one) == {"char", "margin", "confidence"} for one in ranked[0] + ranked[1])
+        assert all(one["char"] in "01738" and 0 <= one["confidence"] <= 1 for one in ranked[0] + ranked[1])
+        assert ranked[0][0]["margin"] == min(one["margin"] for one in ranked[0] + ranked[1])
+        assert ranked[1][0]["margin"] == max(one["margin"] for one in ranked[0] + ranked[1])
+        assert -1 <= row["margin_confidence_correlation"] <= 1
+        assert row["aligned_lines"] == row["aligned_chars"] == 1
     loaded = load_model(tmp_path / "run", device="cpu")
     assert loaded.centers.shape == (11, 192)
     assert (loaded.center_counts[1:] > 0).all()
@@ -161,3 +169,9 @@ def test_a_dataset_without_an_alignable_line(task, tmp_path):
         writer.add(png(image), "1" * 50, source="long", size=image.size)
     with pytest.raises(DataError, match="not one line could be aligned"):
         finetune(replace(task, train=(str(path),)), QUICK, tmp_path / "run", device="cpu")
+
+
+def test_a_run_whose_features_collapse_is_stopped(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(separation, "COLLAPSED", 100.0)  # any run then looks like one
+    with pytest.raises(ModelError, match="the features collapse"):
+        finetune(task, QUICK, tmp_path / "run", device="cpu")
