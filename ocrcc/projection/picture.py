@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _OUTLIERS = 8
+_ODD = 0.8  # the least strangeness of an outlier
+_APART = 0.17  # of the plot, so that crops do not hide one another
 _EXAMPLES = 4
 _ROW, _COLUMN, _LEGEND = 3.2, 4.0, 1.5  # inches
 
@@ -64,14 +66,19 @@ def _scatter(axes: Axes, shown: Shown, view: PanelView, plane: np.ndarray) -> No
         own = points[view.classes == place]
         color = COLORS[place % len(COLORS)]
         axes.scatter(own[:, 0], own[:, 1], s=9, color=color, alpha=0.55, linewidths=0)
-        axes.scatter(*centers[place], s=170, color=color, marker="X", edgecolors="black", linewidths=1.2, zorder=4)
+        x, y = centers[place]
+        axes.scatter(x, y, s=170, color=color, marker="X", edgecolors="black", linewidths=1.2, zorder=4)
     middle = np.median(plane, axis=0)
     reach = np.maximum(np.ptp(plane, axis=0), 1e-9)
-    for which in view.oddest(_OUTLIERS):
-        if view.strangeness[which] > 0.8:  # the others are no outliers
-            away = (points[which] - middle) / reach
-            away = away / max(float(np.linalg.norm(away)), 1e-9)
-            _thumbnail(axes, shown.crops[view.rows[which]], points[which], 24 * away, view.classes[which])
+    drawn: list[np.ndarray] = []
+    for which in view.oddest(len(view.rows)):
+        if view.strangeness[which] < _ODD or len(drawn) == _OUTLIERS:
+            break
+        place = (points[which] - middle) / reach
+        if all(np.linalg.norm(place - other) > _APART for other in drawn):
+            drawn.append(place)
+            offset = 26 * place / max(float(np.linalg.norm(place)), 1e-9)
+            _thumbnail(axes, shown.crops[view.rows[which]], points[which], offset, view.classes[which])
     axes.set_xticks([])
     axes.set_yticks([])
     axes.margins(0.14)

@@ -30,6 +30,8 @@ Wanted = Mapping[int, Collection[int]]
 _NAMED = 20
 _WIDE, _NARROW = 1.1, 0.7
 """No character is wider than this share of its line's height: hanzi, and letters and digits."""
+_INK = 0.25
+"""Columns whose darkest pixel is paler than this share of the line's darkest have no ink."""
 
 
 @dataclass
@@ -140,31 +142,16 @@ class CharacterBatch:
         return len(self.classes)
 
 
-@dataclass(frozen=True)
 class _Some:
     """Some of a dataset's lines; a `ocrcc.types.SizedLineSource`."""
 
-    source: SizedLineSource
-    numbers: np.ndarray
-
-    @property
-    def name(self) -> str:
-        return self.source.name
-
-    @property
-    def size(self) -> int:
-        return len(self.numbers)
-
-    @property
-    def widths(self) -> np.ndarray:
-        return self.source.widths[self.numbers]
-
-    @property
-    def heights(self) -> np.ndarray:
-        return self.source.heights[self.numbers]
+    def __init__(self, source: SizedLineSource, numbers: np.ndarray) -> None:
+        self.name, self.size = source.name, len(numbers)
+        self.widths, self.heights = source.widths[numbers], source.heights[numbers]
+        self._source, self._numbers = source, numbers
 
     def line(self, index: int) -> Line:
-        return self.source.line(int(self.numbers[index]))
+        return self._source.line(int(self._numbers[index]))
 
 
 def siblings_of(lookalikes: Lookalikes, charset: Charset) -> Tensor:
@@ -350,35 +337,57 @@ def _all_boxes(alignment: Alignment, batch: Batch, viewer: Viewer) -> np.ndarray
         zip(aligned, batch.target_lengths.tolist(), batch.frames.tolist(), strict=True)
     ):
         if fits:
+            pixels = batch.images[row, :, :, : frames * stride].numpy()
             middles = (peaks[row, :length] + 0.5) * stride
-            boxes[row, :length] = char_boxes(
-                middles, batch.labels[row], viewer.preprocessing.height, min(frames * stride, batch.images.shape[3])
-            )
+            boxes[row, :length] = char_boxes(middles, batch.labels[row], pixels)
     return boxes
 
 
-def char_boxes(middles: np.ndarray, label: str, height: int, width: int) -> np.ndarray:
+def char_boxes(middles: np.ndarray, label: str, pixels: np.ndarray) -> np.ndarray:
     """Guess which pixel columns the characters of a line take up.
 
-    CTC reads a character on a frame or two. So it is taken to reach to the middle between its own best frame
-    and its neighbour's, but no further than a character of its kind is wide.
+    CTC reads a character on a frame or two. So it is taken to reach to where there is least ink between its
+    best frame and its neighbour's, but no further than a character of its kind is wide; empty columns at its
+    sides are left out.
 
     Args:
         middles: (L,) columns of the best frames, rising.
         label: L characters.
-        height: Of the line.
-        width: Of the line.
+        pixels: (K, H, W) of the line.
 
     Returns:
         (L, 2) first column, and one past the last; never empty, never outside the line.
     """
-    wide = [unicodedata.east_asian_width(char) in "WFA" for char in label]
-    reach = np.where(wide, _WIDE, _NARROW) * height / 2
-    between = (middles[1:] + middles[:-1]) / 2
-    left = np.maximum(np.concatenate(([0.0], between)), middles - reach)
-    right = np.minimum(np.concatenate((between, [float(width)])), middles + reach)
-    first = np.clip(np.floor(left), 0, width - 1).astype(np.int64)
-    return np.stack((first, np.clip(np.ceil(right).astype(np.int64), first + 1, width)), axis=1)
+    height, width = pixels.shape[1:]
+    ink = np.abs(pixels - np.median(pixels)).max(axis=(0, 1))
+    ink = ink / max(float(ink.max()), 1e-9)
+    reach = np.array([_WIDE if unicodedata.east_asian_width(char) in "WFA" else _NARROW for char in label])
+    reach = reach * height / 2
+    cuts = [_least_ink(ink, left, right) for left, right in zip(middles[:-1], middles[1:], strict=True)]
+    left = np.maximum([0, *cuts], np.floor(middles - reach)).astype(np.int64)
+    right = np.minimum([*cuts, width], np.ceil(middles + reach)).astype(np.int64)
+    left = np.clip(left, 0, width - 1)
+    boxes = np.stack((left, np.clip(right, left + 1, width)), axis=1)
+    return np.array([_trim(ink, int(first), int(end)) for first, end in boxes], dtype=np.int64).reshape(-1, 2)
+
+
+def _least_ink(ink: np.ndarray, left: float, right: float) -> int:
+    """Find where to cut between two best frames: where there is least ink, and if in doubt in the middle."""
+    apart = right - left
+    columns = np.arange(int(left + 0.2 * apart), max(int(left + 0.2 * apart), int(np.ceil(right - 0.2 * apart))) + 1)
+    columns = columns[columns < len(ink)]
+    if not len(columns):
+        return len(ink)
+    doubt = np.abs(columns - (left + right) / 2) / max(apart, 1.0)
+    return int(columns[np.argmin(ink[columns] + 0.3 * doubt)])
+
+
+def _trim(ink: np.ndarray, first: int, end: int) -> tuple[int, int]:
+    """Leave out columns without ink, but for one at each side."""
+    inked = np.flatnonzero(ink[first:end] > _INK)
+    if not len(inked):
+        return first, end
+    return max(first, first + int(inked[0]) - 1), min(end, first + int(inked[-1]) + 2)
 
 
 def cut(batch: CharacterBatch, number: int, preprocessing: Preprocessing) -> np.ndarray:

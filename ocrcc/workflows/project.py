@@ -125,8 +125,9 @@ def project(
         if not sum(map(len, datasets)):
             raise DataError(f"{', '.join(map(str, data))}: no lines to show", "make a dataset with ocrcc build-lmdb")
         skipped, suspects_skipped = Skipped(), Skipped()
-        suspects = None
-        panels, shown, spaces, not_in_all = Panels(), None, [], 0
+        suspects, panels, not_in_all = None, Panels(), 0
+        shown: Shown | None = None
+        spaces: list[Space] = []
         if outputs.points():
             panels = (
                 Panels.present(asked, datasets, viewers[0].charset)

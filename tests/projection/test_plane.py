@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+
+from ocrcc.errors import ConfigError
+from ocrcc.projection.plane import pca, to_plane
+
+
+@pytest.mark.parametrize("shape", [(50, 6), (6, 50), (7, 7)])
+def test_pca_is_that_of_the_singular_values(shape):
+    points = np.random.default_rng(0).normal(size=shape).astype(np.float32) + 5
+    left, values, _ = np.linalg.svd(points - points.mean(axis=0, dtype=np.float64), full_matrices=False)
+    assert np.allclose(np.abs(pca(points)), np.abs(left * values)[:, :2], atol=1e-6)
+
+
+def test_signs_do_not_depend_on_the_order():
+    points = np.random.default_rng(1).normal(size=(40, 5))
+    order = np.random.default_rng(2).permutation(40)
+    assert np.allclose(pca(points)[order], pca(points[order]))
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 1), (3, 2), (4, 9)])
+def test_few_points_or_dimensions(shape):
+    plane = to_plane(np.random.default_rng(0).normal(size=shape), "tsne" if _installed("sklearn") else "pca")
+    assert plane.shape == (shape[0], 2)
+    assert np.isfinite(plane).all()
+
+
+def test_equal_points_lie_on_one_another():
+    assert np.allclose(pca(np.ones((5, 3))), 0)
+
+
+@pytest.mark.parametrize(("method", "module"), [("umap", "umap"), ("tsne", "sklearn")])
+def test_what_is_not_installed_is_named(method, module, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="not installed") as caught:
+        to_plane(np.zeros((9, 3)), method)
+    assert "pip install" in caught.value.hint
+
+
+@pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
+def test_tsne():
+    plane = to_plane(np.random.default_rng(0).normal(size=(20, 4)), "tsne")
+    assert plane.shape == (20, 2)
+
+
+def _installed(module):
+    return importlib.util.find_spec(module) is not None
