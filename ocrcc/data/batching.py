@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -231,12 +232,20 @@ def training_batches(
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_stopping_to_the_parent,
     )
     for batches in loader:
         if isinstance(batches, OcrccError):
             raise batches
         yield from batches[skipped:]
         skipped = 0
+
+
+def _leave_stopping_to_the_parent(_: int) -> None:
+    # Service managers and terminals signal the whole process group. The parent wants to finish its step and
+    # save, and would find its loaders gone; it ends them itself, and they see when it has died.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _CountFrom(torch.utils.data.Sampler[int]):

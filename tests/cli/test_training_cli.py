@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -65,6 +70,27 @@ def test_resume_goes_on_with_the_runs_settings(digits_lmdb, tmp_path):
     result = call("pretrain", "--resume", tmp_path / "run", "--steps", 3)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("3 steps in")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_process_group_ends_a_run_with_everything_saved(digits_lmdb, tmp_path, number):
+    """As a service manager or a terminal sends it: to the loading processes too."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "ocrcc", "pretrain", "--train", str(digits_lmdb), "--arch", "lcnet_050",
+         "--out", str(tmp_path / "run"), "--minutes", "10", "--workers", "2", "--threads", "1", "--log-every", "1",
+         "--device", "cpu"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and not (metrics.exists() and metrics.stat().st_size):
+        time.sleep(0.2)
+    os.killpg(run.pid, number)
+    _, errors = run.communicate(timeout=100)
+    assert run.returncode == 130, errors
+    assert "everything is saved" in errors
+    assert "Traceback" not in errors
+    assert (tmp_path / "run" / "last.safetensors").is_file()
 
 
 @pytest.mark.parametrize(
