@@ -1,10 +1,11 @@
-"""The feature space as a picture: one row a group of look-alikes, one column a model.
+"""The feature space as a picture: for each group of look-alikes, one plot a model side by side.
 
 Characters are named by their own crops, so no font is needed that can write them.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,17 +44,22 @@ def write_picture(path: Path, shown: Shown, spaces: Sequence[Space], *, method: 
     from matplotlib.figure import Figure
 
     panels = [panel for panel in shown.panels if len(shown.rows(panel))]
-    figure = Figure(figsize=(_LEGEND + _COLUMN * len(spaces), _ROW * len(panels)), dpi=120, layout="constrained")
+    across = 1 if len(spaces) > 1 or len(panels) == 1 else 2  # panels in a row
+    widths = [_LEGEND, *[_COLUMN] * len(spaces)]
+    rows = math.ceil(len(panels) / across)
+    figure = Figure(figsize=(across * sum(widths), _ROW * rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(
-        len(panels), 1 + len(spaces), squeeze=False, width_ratios=[_LEGEND, *[_COLUMN] * len(spaces)]
-    )
-    for axes, panel in zip(grid, panels, strict=True):
+    grid = figure.subplots(rows, across * len(widths), squeeze=False, width_ratios=widths * across)
+    places = grid.reshape(rows * across, len(widths))
+    for axes, panel in zip(places, panels, strict=False):
         views = [view_panel(shown, space, panel) for space in spaces]
         _legend(axes[0], shown, views[-1])
         for place, (space, view) in zip(axes[1:], zip(spaces, views, strict=True), strict=True):
             _scatter(place, shown, view, to_plane(view.points, method, seed))
             place.set_title(f"{space.name}: {view.own_share:.1%} nearest to their own center", fontsize=9)
+    for axes in places[len(panels) :]:
+        for place in axes:
+            place.set_axis_off()
     with whole(path) as aside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # of a model's name
         figure.savefig(aside, format="png")
@@ -81,7 +87,7 @@ def _scatter(axes: Axes, shown: Shown, view: PanelView, plane: np.ndarray) -> No
             _thumbnail(axes, shown.crops[view.rows[which]], points[which], offset, view.classes[which])
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.margins(0.14)
+    axes.margins(0.2)  # room for the crops around the points
 
 
 def _thumbnail(axes: Axes, crop: np.ndarray, point: np.ndarray, offset: np.ndarray, place: int) -> None:

@@ -137,7 +137,10 @@ def view_panel(shown: Shown, space: Space, panel: str) -> PanelView:
     centers = space.centers[[different.index(char) for char in chars]]
     features = space.features[rows]
     away = np.stack([np.linalg.norm(features - center, axis=1) for center in centers], axis=1)
-    own = np.take_along_axis(away, classes[:, None], axis=1)[:, 0]
+    learned = space.learned[[different.index(char) for char in chars]]
+    counts = np.bincount(classes, minlength=len(chars)).tolist()
+    fair = np.array([1.0 if known else without_itself(count) for known, count in zip(learned, counts, strict=True)])
+    own = np.take_along_axis(away, classes[:, None], axis=1)[:, 0] * fair[classes]
     np.put_along_axis(away, classes[:, None], np.inf, axis=1)
     return PanelView(
         chars=chars,
@@ -146,6 +149,15 @@ def view_panel(shown: Shown, space: Space, panel: str) -> PanelView:
         points=np.concatenate((features, centers)),
         strangeness=own / np.maximum(away.min(axis=1), 1e-12),
     )
+
+
+def without_itself(count: int) -> float:
+    """Return by what a point's distance to the mean of ``count`` is too short, for being one of them itself.
+
+    >>> without_itself(5), without_itself(1)
+    (1.25, 1.0)
+    """
+    return count / (count - 1) if count > 1 else 1.0
 
 
 def nearest_shares(shown: Shown, space: Space) -> dict[str, float]:

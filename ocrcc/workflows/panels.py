@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,17 @@ from ocrcc.config import ProjectConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Lookalikes
+from ocrcc.projection.points import without_itself
 from ocrcc.workflows.characters import Report, Skipped, Viewer
 from ocrcc.workflows.probe import Sample, choose, class_centers, count_characters, look
 
 _PANEL = 6
 """Characters that overlapping groups may make one panel of."""
 _FREQUENT = 8
+_SEEN = 3
+"""Of so many of a character, some can be told from a mean of the others."""
+_ENOUGH = 8
+"""Of each character, on the average, groups are judged by so many."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +93,8 @@ def worst_panels(
         DataError: The data has no characters at all.
     """
     counts = count_characters(datasets, viewer.charset)
-    here = {char for char, count in counts.items() if count and char in viewer.charset}
-    groups = [group.characters for group in lookalikes.restrict(here).groups]
+    here = {char: count for char, count in counts.items() if count and char in viewer.charset}
+    groups = frequent_groups(here, lookalikes, config.max_points // _ENOUGH)
     if not groups:
         frequent = "".join(char for char, _ in counts.most_common() if char in here)[:_FREQUENT]
         if not frequent:
@@ -110,30 +115,57 @@ def worst_panels(
     return Panels(tuple(_join(sorted(groups, key=group_margins(viewer, sample, groups).__getitem__), config.worst)))
 
 
+def frequent_groups(counts: Mapping[str, int], lookalikes: Lookalikes, most: int) -> list[str]:
+    """Return look-alike groups that the data has, the most frequent first, of ``most`` characters or so together.
+
+    Characters that the data hardly has are left out of them, unless it has no others.
+    """
+    for least in (_SEEN, 1):
+        seen = {char for char, count in counts.items() if count >= least}
+        groups = [group.characters for group in lookalikes.restrict(seen).groups]
+        if groups:
+            break
+    groups.sort(key=lambda group: -min(counts[char] for char in group))
+    chars: set[str] = set()
+    kept = []
+    for group in groups:
+        if kept and len(chars | set(group)) > most:
+            break
+        chars |= set(group)
+        kept.append(group)
+    return kept
+
+
 def group_margins(viewer: Viewer, sample: Sample, groups: Sequence[str]) -> dict[str, float]:
     """Return the mean margin of each group's characters towards one another, over the distance of their centers.
 
-    Infinite where fewer than two of them have a center, or were seen at all.
+    Infinite where fewer than two of them were seen.
     """
     chars = list(dict.fromkeys(sample.chars))
     if not chars:
         return dict.fromkeys(groups, np.inf)
-    centers = dict(zip(chars, class_centers(viewer, sample, chars)[0], strict=True))
-    return {group: _margin(sample, [char for char in group if char in centers], centers) for group in groups}
+    centers, learned = class_centers(viewer, sample, chars)
+    places = {char: place for place, char in enumerate(chars)}
+    all_chars = np.array(sample.chars)
+    features = {char: sample.features[all_chars == char] for char in chars}
+    found = {}
+    for group in groups:
+        seen = [char for char in group if char in places]
+        which = [places[char] for char in seen]
+        found[group] = _margin([features[char] for char in seen], centers[which], learned[which])
+    return found
 
 
-def _margin(sample: Sample, group: Sequence[str], centers: dict[str, np.ndarray]) -> float:
-    if len(group) < 2:
+def _margin(features: Sequence[np.ndarray], centers: np.ndarray, learned: np.ndarray) -> float:
+    if len(features) < 2:
         return np.inf
-    chars = np.array(sample.chars)
     margins = []
-    own_centers = np.stack([centers[char] for char in group])
-    for place, char in enumerate(group):
-        features = sample.features[chars == char]
-        away = np.linalg.norm(features[:, None] - own_centers, axis=2)
+    for place, own in enumerate(features):
+        away = np.linalg.norm(own[:, None] - centers, axis=2)
         others = np.delete(away, place, axis=1)
-        apart = np.linalg.norm(own_centers - own_centers[place], axis=1)[np.arange(len(group)) != place]
-        margins.append(float(((others - away[:, [place]]) / np.maximum(apart, 1e-12)).min(axis=1).mean()))
+        apart = np.delete(np.linalg.norm(centers - centers[place], axis=1), place)
+        to_own = away[:, [place]] * (1.0 if learned[place] else without_itself(len(own)))
+        margins.append(float(((others - to_own) / np.maximum(apart, 1e-12)).min(axis=1).mean()))
     return float(np.mean(margins))
 
 

@@ -31,7 +31,7 @@ class Page(HTMLParser):
         self.texts[self.within] = self.texts.get(self.within, "") + data
 
 
-def test_one_column_a_model_and_one_row_a_panel(tmp_path):
+def test_plots_of_models_stand_side_by_side(tmp_path):
     shown = make_shown()
     sizes = {}
     for name, spaces in (("one", ["a"]), ("two", ["a", "b"])):
@@ -41,11 +41,12 @@ def test_one_column_a_model_and_one_row_a_panel(tmp_path):
             picture.load()
             sizes[name] = picture.size
             assert len(set(np.asarray(picture.convert("L")).ravel().tolist())) > 50
-    assert sizes["two"][0] > sizes["one"][0] + 300
-    assert sizes["two"][1] == sizes["one"][1]
-    write_picture(tmp_path / "row.png", make_shown("aabb", ("ab",)), [make_space(make_shown("aabb", ("ab",)))])
-    with Image.open(tmp_path / "row.png") as picture:
-        assert picture.size[1] == sizes["one"][1] // 2
+    write_picture(tmp_path / "panel.png", make_shown("aabb", ("ab",)), [make_space(make_shown("aabb", ("ab",)))])
+    with Image.open(tmp_path / "panel.png") as picture:
+        width, height = picture.size
+    assert sizes["one"] == (2 * width, height)  # two panels in a row
+    assert width + 300 < sizes["two"][0] < 2 * width
+    assert sizes["two"][1] == 2 * height
 
 
 def test_outliers_are_those_nearer_to_another_center():
