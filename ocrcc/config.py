@@ -85,6 +85,7 @@ class TrainConfig:
         warmup: Share of the run in which the learning rate rises, 0..1.
         clip_norm: Gradients are scaled down to this norm; 0 for never.
         ema_decay: Of the averaged weights that are evaluated and saved; 0 for none.
+        freeze_backbone: Steps at the start in which only the encoder and the classifier learn.
         precision: ``no``, ``bf16`` or ``fp16``.
         augment: Strength of the augmentation, 0 (none) to 1 (strong).
         workers: Processes that load and augment; 0 loads in the main process.
@@ -109,6 +110,7 @@ class TrainConfig:
     warmup: float = 0.05
     clip_norm: float = 5.0
     ema_decay: float = 0.998
+    freeze_backbone: int = 0
     precision: Precision = "no"
     augment: float = 0.5
     workers: int = 2
@@ -129,6 +131,7 @@ class TrainConfig:
             "minutes",
             "warmup",
             "clip_norm",
+            "freeze_backbone",
             "workers",
             "threads",
             "eval_every",
@@ -174,6 +177,10 @@ class DataConfig:
         if self.mix and (len(self.mix) != len(self.train) or min(self.mix) <= 0):
             raise ConfigError("mix must give each training source a positive weight")
 
+    def paths(self) -> tuple[str, ...]:
+        """Return everything that lines are drawn from or measured on."""
+        return self.train + self.val
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(DataConfig):
@@ -206,6 +213,15 @@ class FinetuneConfig(DataConfig):
         charset_policy: When the two charsets differ: fail, extend the pretrained one, or replace it.
             Characters of both keep their classifier rows and centers.
         lookalikes: The groups whose members are told apart: a shipped name or a TSV file.
+        replay: General lines mixed in, so that what the model knew is not forgotten: datasets, or synth:PRESET.
+        replay_share: Of all lines, 0..1.
+        retain: Datasets that the model read well before and shall read as well after: a model whose CER on
+            them has risen is never the best.
+        retain_tolerance: Rise of that CER that is let pass, 0..1.
+        pretrained_share: Of the pretrained weights in the weights that are measured and saved, 0..1: their
+            average forgets less (Wortsman et al. 2022).
+        distill_weight: Of the divergence from the pretrained model's posteriors, on all frames but those of
+            characters with look-alikes.
         alignment: Which feature stands for a character: that of the frame with the highest posterior (peak),
             or the mean over its frames.
         center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
@@ -221,6 +237,12 @@ class FinetuneConfig(DataConfig):
     charset: str = ""
     charset_policy: Literal["fail", "extend", "replace"] = "fail"
     lookalikes: str = "gb2312"
+    replay: tuple[str, ...] = ()
+    replay_share: float = 0.5
+    retain: tuple[str, ...] = ()
+    retain_tolerance: float = 0.002
+    pretrained_share: float = 0.0
+    distill_weight: float = 0.0
     alignment: Literal["peak", "mean"] = "peak"
     center_weight: float = 0.01
     center_alpha: float = 0.5
@@ -235,14 +257,23 @@ class FinetuneConfig(DataConfig):
         problems = []
         if not self.pretrained:
             problems.append("no model to start from: give --pretrained")
-        for name in ("center_weight", "sibling_weight", "twin_weight", "term_warmup", "init_lines"):
+        for name in ("center_weight", "sibling_weight", "twin_weight", "distill_weight", "term_warmup", "init_lines"):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is negative")
-        for name in ("center_alpha", "sibling_margin"):
+        for name in ("center_alpha", "sibling_margin", "retain_tolerance"):
             if not 0 <= getattr(self, name) <= 1:
                 problems.append(f"{name} is not in 0..1")
+        for name in ("replay_share", "pretrained_share"):
+            if not 0 <= getattr(self, name) < 1:
+                problems.append(f"{name} is not in 0..1, without 1")
+        if self.retain and not self.val:
+            problems.append("retain needs a validation set to improve on: give val")
         if problems:
             raise ConfigError("; ".join(problems))
+
+    def paths(self) -> tuple[str, ...]:
+        """Return everything that lines are drawn from or measured on."""
+        return super().paths() + self.replay + self.retain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -404,6 +435,8 @@ class PredictConfig:
         alternatives: How many other characters to name for each character, beside its look-alikes.
         lookalikes: The groups that margins and alternatives are given for: a shipped name or a TSV file, or
             empty for none.
+        layout: Whether an image is one line or a page of lines; auto looks at each.
+        dpi: At which resolution the pages of a PDF are drawn.
     """
 
     batch_size: int = 32
@@ -413,12 +446,45 @@ class PredictConfig:
     threads: int = 0
     alternatives: int = 0
     lookalikes: str = "gb2312"
+    layout: Literal["auto", "line", "page"] = "auto"
+    dpi: int = 200
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.window, self.workers) <= 0:
             raise ConfigError("batch_size, window and workers must be positive")
         if min(self.threads, self.alternatives) < 0:
             raise ConfigError("threads and alternatives cannot be negative")
+        if self.layout not in ("auto", "line", "page"):
+            raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
+        if not 20 <= self.dpi <= 2400:
+            raise ConfigError(f"dpi is {self.dpi}, not 20..2400")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What an exported model is like, and how it is checked.
+
+    Attributes:
+        half: Store weights in half precision, in half the space; they are computed with as before.
+        int8: Compute matrix products in 8 bits: quicker, and not exactly the same.
+        samples: Lines of the package that the check reads.
+        rendered: Lines rendered in the model's charset that the check reads as well, where there are fonts.
+        agreement: Share of the check's lines on which torch and the exported model must read the same, 0..1.
+        seed: Of rendered lines.
+    """
+
+    half: bool = False
+    int8: bool = False
+    samples: int = 48
+    rendered: int = 48
+    agreement: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.samples, self.rendered, self.seed) < 0 or not self.samples + self.rendered:
+            raise ConfigError("samples, rendered and seed cannot be negative, nor the first two both 0")
+        if not 0 <= self.agreement <= 1:
+            raise ConfigError(f"agreement is {self.agreement}, not in 0..1")
 
 
 @dataclass(frozen=True, kw_only=True)

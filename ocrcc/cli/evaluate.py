@@ -66,12 +66,12 @@ def _show(result: EvaluationResult, confusions: int) -> None:
         _print(render.table("", ("model", *columns), _side_by_side(result.baseline, result), left=2))
         _show_comparison(result)
     if total.lookalike_pairs and confusions:
-        pairs = [
+        twins = [
             (f"{pair.first} {pair.second}", pair.first_as_second, pair.second_as_first)
             for pair in total.lookalike_pairs[:confusions]
         ]
         title = f"{sum(pair.count for pair in total.lookalike_pairs)} look-alike confusions"
-        _print(render.table(title, ("pair", "first as second", "second as first"), pairs))
+        _print(render.table(title, ("pair", "first as second", "second as first"), twins))
     if total.substitutions and confusions:
         rows = [
             (pair.truth, pair.predicted, pair.count, describe([pair.truth]), describe([pair.predicted]))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 from accelerate.utils import set_seed
+from torch import nn
 
 from ocrcc.charset import Charset, describe, load_charset
 from ocrcc.config import FinetuneConfig, TrainConfig
@@ -16,12 +18,13 @@ from ocrcc.errors import CharsetError, DataError
 from ocrcc.lookalikes import load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
+from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import transfer
 from ocrcc.workflows.objective import CenterObjective
-from ocrcc.workflows.pretrain import Prepared, launch
-from ocrcc.workflows.run import Trainee
-from ocrcc.workflows.sources import charset_of, check_validation, open_datasets, open_sources
+from ocrcc.workflows.pretrain import Prepared, launch, validator
+from ocrcc.workflows.run import Trainee, Validate
+from ocrcc.workflows.sources import charset_of, check_validation, open_datasets, open_sources, with_replay
 from ocrcc.workflows.train import LogEntry, TrainResult
 
 
@@ -71,9 +74,8 @@ def prepare(task: FinetuneConfig, config: TrainConfig, resume_from: Path | None)
     set_seed(config.seed)
     start = load_model(resume_from / "last.safetensors" if resume_from else task.pretrained, device="cpu")
     charset = start.charset if resume_from else choose_charset(task, start)
-    sources = open_sources(
-        task.train, charset, mix=task.mix, corpus=task.corpus, unknown=config.unknown, seed=config.seed
-    )
+    open_general = partial(open_sources, charset=charset, corpus=task.corpus, unknown=config.unknown, seed=config.seed)
+    sources = with_replay(open_general(task.train, mix=task.mix), open_general(task.replay), task.replay_share)
     recognizer = create_model(start.arch, charset.num_classes, start.preprocessing)
     moved = transfer(start, recognizer, charset)
     centers = Centers(charset.num_classes, recognizer.feature_width, task.center_alpha)
@@ -82,21 +84,67 @@ def prepare(task: FinetuneConfig, config: TrainConfig, resume_from: Path | None)
         centers.center_counts.copy_(moved.center_counts)
     groups = load_lookalikes(task.lookalikes).for_training()
     siblings = torch.tensor(sibling_table(groups, charset), dtype=torch.int64)
-    validation = tuple(open_datasets(task.val))
-    return Prepared(
-        trainee=Trainee(
-            recognizer=recognizer,
-            arch=start.arch,
-            charset=charset,
-            preprocessing=start.preprocessing,
-            objective=CenterObjective(task, recognizer.head, siblings, centers),
-            settings={**asdict(task), **asdict(config)},
+    pretrained = _pretrained(task, start, charset)
+    trainee = Trainee(
+        recognizer=recognizer,
+        arch=start.arch,
+        charset=charset,
+        preprocessing=start.preprocessing,
+        objective=CenterObjective(
+            task, recognizer.head, siblings, centers, teacher=pretrained if task.distill_weight else None
         ),
+        pretrained=pretrained,
+        pretrained_share=task.pretrained_share,
+        settings={**asdict(task), **asdict(config)},
+    )
+    validation = tuple(open_datasets(task.val))
+    validate = validator(trainee, validation, config) if validation else None
+    if validate is not None and pretrained is not None and task.retain:
+        measure = validator(trainee, open_datasets(task.retain), config)
+        validate = retaining(validate, measure, pretrained, task.retain_tolerance)
+    return Prepared(
+        trainee=trainee,
         sources=sources,
         validation=validation,
+        validate=validate,
         unreadable_characters=check_validation(validation, charset),
         transfer=moved,
     )
+
+
+def _pretrained(task: FinetuneConfig, start: LoadedModel, charset: Charset) -> Recognizer | None:
+    """Load the model that the run started from, as it was, if any setting needs it."""
+    if not (task.retain or task.pretrained_share or task.distill_weight):
+        return None
+    recognizer = create_model(start.arch, charset.num_classes, start.preprocessing)
+    transfer(load_model(task.pretrained, device="cpu"), recognizer, charset)
+    return recognizer.eval().requires_grad_(False)
+
+
+def retaining(validate: Validate, measure: Validate, pretrained: Recognizer, tolerance: float) -> Validate:
+    """Add to a validation whether what the pretrained model could read is being forgotten.
+
+    Args:
+        validate: Measures what is to become better.
+        measure: Measures what is to stay as it was.
+        pretrained: Gives the figure to hold; measured when it is first needed.
+        tolerance: Rise of the CER that is let pass.
+    """
+    held: list[float] = []
+
+    def both(recognizer: nn.Module) -> Mapping[str, float]:
+        device = next(recognizer.parameters()).device
+        if not held:
+            held.append(measure(pretrained.to(device))["cer"])
+        now = measure(recognizer)["cer"]
+        return {
+            **validate(recognizer),
+            "retained_cer": now,
+            "retained_cer_before": held[0],
+            "forgets": float(now > held[0] + tolerance),
+        }
+
+    return both
 
 
 def choose_charset(task: FinetuneConfig, start: LoadedModel) -> Charset:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ocrcc.charset import BLANK
 from ocrcc.config import FinetuneConfig
 from ocrcc.decoding.alignment import AlignedFeatures, Alignment, align, gather_features
 from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, sibling_hinge, squared_distance
@@ -80,16 +82,25 @@ class CenterObjective(Objective):
         head: The recogniser's classifier.
         siblings: (C, K) class ids of each class's look-alikes (`ocrcc.lookalikes.sibling_table`).
         centers: Where to start from; empty ones are placed by `place`.
+        teacher: The pretrained recogniser, whose posteriors are kept where no look-alikes are read.
     """
 
     siblings: Tensor
     steps: Tensor
 
-    def __init__(self, config: FinetuneConfig, head: nn.Linear, siblings: Tensor, centers: Centers) -> None:
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        head: nn.Linear,
+        siblings: Tensor,
+        centers: Centers,
+        teacher: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         self.moving = centers
         self._head = (head,)  # in a tuple: its weights are the recogniser's to save
+        self._teacher = (teacher,)
         self.register_buffer("siblings", siblings, persistent=False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._recent: deque[tuple[Tensor, Separation, Tensor]] = deque(maxlen=_RECENT)
@@ -120,6 +131,8 @@ class CenterObjective(Objective):
         if config.twin_weight:
             values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings)
             terms["twin"] = config.twin_weight * mean(values)
+        if config.distill_weight:
+            terms["distill"] = config.distill_weight * self._divergence(batch, output, alignment)
         rise = (self.steps / max(1, config.term_warmup)).clamp(max=1)
         total = ctc.loss + sum(rise * term for term in terms.values())
         self.steps += 1
@@ -137,6 +150,20 @@ class CenterObjective(Objective):
             },
             fits=ctc.fits,
         )
+
+    def _divergence(self, batch: Batch, output: RecognizerOutput, alignment: Alignment) -> Tensor:
+        """Return the divergence from the teacher's posteriors per label character, look-alikes' frames left out."""
+        (teacher,) = self._teacher
+        assert teacher is not None
+        with torch.no_grad():
+            posteriors = teacher.to(batch.images.device)(batch.images).logits.float().softmax(-1)
+        frames = torch.arange(output.logits.shape[1], device=batch.frames.device)
+        own = frames < batch.frames[:, None]  # (N, T)
+        contested = alignment.mask & (self.siblings[batch.targets] != BLANK).any(-1)
+        spans = (frames >= alignment.start[..., None]) & (frames < alignment.end[..., None])  # (N, L, T)
+        kept = own & ~(spans & contested[..., None]).any(1)
+        divergences = F.kl_div(output.logits.float().log_softmax(-1), posteriors, reduction="none").sum(-1)
+        return (divergences * kept).sum() / batch.target_lengths.sum().clamp(min=1)
 
     @torch.no_grad()
     def place(self, batch: Batch, output: RecognizerOutput) -> int:

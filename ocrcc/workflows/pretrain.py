@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ class Prepared:
         trainee: What is trained.
         sources: On what.
         validation: The sets it is measured on.
+        validate: Measures a recogniser on them; None without any.
         unreadable_characters: Characters of validation sets that the charset lacks, by set.
         transfer: What came along from another model, if it started from one.
     """
@@ -43,6 +44,7 @@ class Prepared:
     trainee: Trainee
     sources: Sources
     validation: tuple[LmdbDataset, ...]
+    validate: Validate | None
     unreadable_characters: Mapping[str, str]
     transfer: Transfer | None
 
@@ -103,7 +105,7 @@ def launch(
         on_log: Told of the run's course.
         before_first_step: Not called when a run is resumed.
     """
-    check_paths([*task.train, *task.val])
+    check_paths(task.paths())
     if not resume and (out / "last.safetensors").exists():
         raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
     prepared = prepare(task, config, out if resume else None)
@@ -116,7 +118,7 @@ def launch(
         prepared.sources.mixed,
         config,
         out,
-        validate=validator(prepared, config) if prepared.validation else None,
+        validate=prepared.validate,
         resume=resume,
         device=device,
         on_log=on_log,
@@ -138,17 +140,19 @@ def prepare(task: PretrainConfig, config: TrainConfig, resume_from: Path | None)
     )
     recognizer = create_model(arch, charset.num_classes, preprocessing)
     validation = tuple(open_datasets(task.val))
+    trainee = Trainee(
+        recognizer=recognizer,
+        arch=arch,
+        charset=charset,
+        preprocessing=preprocessing,
+        objective=CtcObjective(),
+        settings={**asdict(task), **asdict(config)},
+    )
     return Prepared(
-        trainee=Trainee(
-            recognizer=recognizer,
-            arch=arch,
-            charset=charset,
-            preprocessing=preprocessing,
-            objective=CtcObjective(),
-            settings={**asdict(task), **asdict(config)},
-        ),
+        trainee=trainee,
         sources=sources,
         validation=validation,
+        validate=validator(trainee, validation, config) if validation else None,
         unreadable_characters=check_validation(validation, charset),
         transfer=transfer(start, recognizer, charset) if start else None,
     )
@@ -164,16 +168,15 @@ def _charset(task: PretrainConfig, start: LoadedModel | None) -> Charset:
     return replace(start.charset, normalisation=normalisation)
 
 
-def validator(prepared: Prepared, config: TrainConfig) -> Validate:
-    """Make the function that measures a recogniser on all validation sets together."""
-    trainee = prepared.trainee
+def validator(trainee: Trainee, datasets: Sequence[LmdbDataset], config: TrainConfig) -> Validate:
+    """Make the function that measures a recogniser on all of some datasets together."""
 
     def validate(recognizer: nn.Module) -> Mapping[str, float]:
         _, total = evaluate_datasets(
             recognizer,
             trainee.charset,
             trainee.preprocessing,
-            prepared.validation,
+            datasets,
             batch_size=config.batch_size,
             device=str(next(recognizer.parameters()).device),
             workers=config.workers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,7 +34,7 @@ _SCHEDULE_POINTS = 10_000
 _STATE = "state.pt"
 
 Validate = Callable[[nn.Module], Mapping[str, float]]
-"""Measures a recogniser; must give ``cer``, by which the best is chosen."""
+"""Measures a recogniser; must give ``cer``, by which the best is chosen among those that do not give ``forgets``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class Trainee:
         preprocessing: What the input looks like.
         objective: A module: (batch, output) -> `Terms`. Buffers named ``centers`` and ``center_counts`` are
             saved with the model.
+        pretrained: The recogniser that the run started from, if its weights have a share in what is saved.
+        pretrained_share: That share, 0..1.
         settings: The options of the run, for ``config.toml`` and the model's metadata.
     """
 
@@ -55,6 +58,8 @@ class Trainee:
     charset: Charset
     preprocessing: Preprocessing
     objective: Objective
+    pretrained: Recognizer | None = None
+    pretrained_share: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -171,6 +176,7 @@ class Run:
     def step(self, received: TrainingBatch, progress: float) -> Terms:
         """Take one optimizer step."""
         self.model.train()
+        self._freeze(self.state.step < self.config.freeze_backbone)
         if self.schedule is not None:
             self.schedule.step(int(progress * _SCHEDULE_POINTS))
         batch = received.batch.to(str(self.accelerator.device))
@@ -189,9 +195,26 @@ class Run:
             self.average.update(self.recognizer, step=self.state.step)
         return Terms(total=terms.total.detach(), scalars=scalars, fits=terms.fits)
 
+    def _freeze(self, frozen: bool) -> None:
+        """Hold the backbone, batch norms included, or let it go."""
+        backbone = self.trainee.recognizer.backbone
+        if frozen:
+            backbone.eval()
+        if frozen == next(backbone.parameters()).requires_grad:
+            backbone.requires_grad_(not frozen)
+
     def evaluated(self) -> nn.Module:
-        """Return the weights that are measured and saved: the averaged ones, if there are any."""
-        return self.recognizer if self.average is None else self.average.module
+        """Return the weights that are measured and saved: averaged over time, and with the pretrained ones."""
+        weights = self.recognizer if self.average is None else self.average.module
+        if self.trainee.pretrained is None or not self.trainee.pretrained_share:
+            return weights
+        mixed = copy.deepcopy(weights)
+        before = self.trainee.pretrained.state_dict()
+        with torch.no_grad():
+            for name, value in mixed.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(before[name].to(value), self.trainee.pretrained_share)
+        return mixed
 
     def flush(self, window: Window) -> dict[str, float]:
         """Bring the window's figures to the host; a loss that is not finite ends the run here."""
@@ -229,7 +252,8 @@ class Run:
         figures = validate(self.evaluated())
         # A set without a single label character has no CER, and is worse than any.
         best = self.state.best.get("cer", math.inf)
-        if not self.state.best or figures["cer"] < best or math.isnan(best):
+        forgets = bool(figures.get("forgets"))
+        if not forgets and (not self.state.best or figures["cer"] < best or math.isnan(best)):
             self.state.best, self.state.best_step, self.state.worse_in_a_row = dict(figures), self.state.step, 0
             self._save_model("best.safetensors", figures)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,28 @@ def open_sources(
         MixedSource(source=source, weight=weight, kept=kept) for (source, kept), weight in zip(opened, mix, strict=True)
     ]
     return Sources(mixed=tuple(mixed), lines=known, skipped=skipped, missing=missing)
+
+
+def with_replay(sources: Sources, replay: Sources, share: float) -> Sources:
+    """Mix general lines into training ones.
+
+    Args:
+        sources: What is trained on.
+        replay: What is not to be forgotten; may be empty.
+        share: Of ``replay`` in all lines, 0..1.
+    """
+    if not replay.mixed or not share:
+        return sources
+    mixed = []
+    for part, weight in ((sources, 1 - share), (replay, share)):
+        whole = sum(source.weight for source in part.mixed)
+        mixed += [replace(source, weight=weight * source.weight / whole) for source in part.mixed]
+    return Sources(
+        mixed=tuple(mixed),
+        lines=sources.lines + replay.lines,
+        skipped=sources.skipped | replay.skipped,
+        missing=sources.missing + replay.missing,
+    )
 
 
 def _usable(dataset: LmdbDataset, charset: Charset) -> tuple[np.ndarray | None, Counter[str]]:

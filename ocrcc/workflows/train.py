@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torchvision.utils import make_grid
 
 from ocrcc.config import Preprocessing, TrainConfig
@@ -99,7 +99,9 @@ def train(
     set_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.precision)
+    # A frozen backbone gives no gradients for other processes to wait for.
+    kwargs = [DistributedDataParallelKwargs(find_unused_parameters=True)] if config.freeze_backbone else []
+    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.precision, kwargs_handlers=kwargs)
     run = Run(trainee, config, out, accelerator, sources)
     if resume:
         run.load()

@@ -13,13 +13,14 @@ from torch import nn
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbWriter
-from ocrcc.errors import CharsetError, DataError, ModelError
+from ocrcc.decoding.alignment import align
+from ocrcc.errors import CharsetError, ConfigError, DataError, ModelError
 from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses import separation
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import load_model
 from ocrcc.types import Batch, RecognizerOutput
-from ocrcc.workflows.finetune import finetune
+from ocrcc.workflows.finetune import finetune, retaining
 from ocrcc.workflows.objective import CenterObjective, CtcObjective
 from ocrcc.workflows.pretrain import pretrain
 
@@ -175,3 +176,118 @@ def test_a_run_whose_features_collapse_is_stopped(task, tmp_path, monkeypatch):
     monkeypatch.setattr(separation, "COLLAPSED", 100.0)  # any run then looks like one
     with pytest.raises(ModelError, match="the features collapse"):
         finetune(task, QUICK, tmp_path / "run", device="cpu")
+
+
+def test_replayed_lines_are_mixed_in_by_their_share(task, letters_lmdb, tmp_path):
+    prepared = []
+    changed = replace(
+        task, replay=(str(letters_lmdb),), replay_share=0.25, charset="from-data", charset_policy="extend"
+    )
+    with pytest.raises(CharsetError, match="lacks 'x'"):
+        finetune(changed, QUICK, tmp_path / "strict", device="cpu")
+    finetune(changed, replace(QUICK, unknown="skip"), tmp_path / "run", device="cpu", on_start=prepared.append)
+    first, second = prepared[0].sources.mixed
+    assert (first.weight, second.weight) == (0.75, 0.25)
+    assert second.size == 2  # of its three lines one has an x
+    assert prepared[0].sources.skipped == {str(letters_lmdb): 1}
+
+
+def test_a_frozen_backbone_stays_as_it_was_and_then_learns(task, tmp_path):
+    before = load_file(Path(task.pretrained) / "last.safetensors")
+    for steps, held in ((4, True), (2, False)):
+        frozen = replace(QUICK, freeze_backbone=steps, ema_decay=0)
+        finetune(task, frozen, tmp_path / str(steps), device="cpu")
+        after = load_file(tmp_path / str(steps) / "last.safetensors")
+        backbone = [key for key in before if key.startswith("model.backbone")]
+        assert all(torch.equal(before[key], after[key]) for key in backbone) == held
+        assert not torch.equal(before["model.head.weight"], after["model.head.weight"])
+
+
+def test_the_pretrained_weights_have_their_share_in_what_is_saved(task, tmp_path):
+    before = load_file(Path(task.pretrained) / "last.safetensors")["model.head.weight"]
+    finetune(task, QUICK, tmp_path / "alone", device="cpu")
+    finetune(replace(task, pretrained_share=0.75), QUICK, tmp_path / "shared", device="cpu")
+    alone, shared = (
+        load_file(tmp_path / name / "last.safetensors")["model.head.weight"] for name in ("alone", "shared")
+    )
+    assert torch.allclose(shared, 0.75 * before + 0.25 * alone, atol=1e-6)
+    assert not torch.equal(alone, before)
+
+
+def test_the_best_model_is_one_that_has_not_forgotten(task, digits_lmdb, letters_lmdb, tmp_path):
+    measured = replace(QUICK, eval_every=2, unknown="skip")
+    held = replace(task, val=(str(digits_lmdb),), retain=(str(letters_lmdb),), retain_tolerance=1.0)
+    finetune(held, measured, tmp_path / "kept", device="cpu")
+    figures = [row for row in rows(tmp_path / "kept") if "val/retained_cer" in row]
+    assert len(figures) == 2
+    assert all(row["val/forgets"] == 0 for row in figures)
+    assert figures[0]["val/retained_cer_before"] == figures[1]["val/retained_cer_before"] > 0
+    assert (tmp_path / "kept" / "best.safetensors").exists()
+
+    pretrained, tuned = nn.Linear(1, 1), nn.Linear(1, 1)
+    wrong = retaining(lambda _: {"cer": 0.1}, lambda model: {"cer": model.bias.item()}, pretrained, 0.01)
+    with torch.no_grad():
+        pretrained.bias.fill_(0.2)
+        tuned.bias.fill_(0.2)
+    assert wrong(tuned)["forgets"] == 0
+    with torch.no_grad():
+        tuned.bias.fill_(0.22)
+    assert wrong(tuned) == {
+        "cer": 0.1,
+        "retained_cer": pytest.approx(0.22),
+        "retained_cer_before": pytest.approx(0.2),
+        "forgets": 1.0,
+    }
+    with pytest.raises(ConfigError, match="retain needs a validation set"):
+        replace(task, retain=(str(letters_lmdb),))
+
+
+def test_a_model_that_forgets_is_never_the_best(task, digits_lmdb, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ocrcc.workflows.finetune.retaining", lambda validate, *_: lambda model: {**validate(model), "forgets": 1.0}
+    )
+    held = replace(task, val=(str(digits_lmdb),), retain=(str(digits_lmdb),))
+    result = finetune(held, replace(QUICK, eval_every=2), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    assert result.best == {}
+
+
+def test_distillation_holds_the_posteriors_but_not_those_of_lookalikes():
+    torch.manual_seed(0)
+    table = torch.tensor([[0], [2], [1], [0], [0]])
+
+    class Teacher(nn.Module):
+        def forward(self, images):
+            return RecognizerOutput(features=images, logits=self.logits)
+
+    teacher = Teacher()
+    teacher.logits = 4 * torch.randn(2, 12, 5)
+    config = FinetuneConfig(
+        pretrained="x", train=("y",), center_weight=0, twin_weight=0, distill_weight=1.0, term_warmup=0
+    )
+    objective = CenterObjective(config, nn.Linear(6, 5), table, Centers(5, 6), teacher=teacher)
+    batch = Batch(
+        images=torch.zeros(2, 1, 32, 48),
+        frames=torch.tensor([12, 9]),
+        targets=torch.tensor([[3, 4], [1, 3]]),
+        target_lengths=torch.tensor([2, 2]),
+        labels=("ab", "cd"),
+        sources=("a", "b"),
+    )
+    logits = (teacher.logits + torch.randn(2, 12, 5)).requires_grad_()
+    terms = objective(batch, RecognizerOutput(features=torch.randn(2, 12, 6), logits=logits))
+    (gradient,) = torch.autograd.grad(
+        terms.total - CtcObjective()(batch, RecognizerOutput(features=None, logits=logits)).total, logits
+    )
+    alignment = align(logits, batch.frames, batch.targets, batch.target_lengths)
+    expected = 0.0
+    for line in range(2):
+        for frame in range(int(batch.frames[line])):
+            within = [p for p in range(2) if alignment.start[line, p] <= frame < alignment.end[line, p]]
+            if any(batch.targets[line, p] in (1, 2) for p in within):
+                assert gradient[line, frame].abs().max() < 1e-6
+                continue
+            p, q = teacher.logits[line, frame].softmax(0), logits[line, frame].softmax(0)
+            expected += float((p * (p.log() - q.log())).sum()) / 4
+    assert float(terms.scalars["distill"]) == pytest.approx(expected, rel=1e-4)
+    assert gradient[1, 9:].abs().max() < 1e-6
