@@ -9,12 +9,11 @@ import numpy as np
 
 from ocrcc.charset import Charset, describe
 from ocrcc.config import ProjectConfig
-from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.projection.points import without_itself
 from ocrcc.workflows.characters import Report, Skipped, Viewer
-from ocrcc.workflows.probe import Sample, choose, class_centers, count_characters, look
+from ocrcc.workflows.probe import Labelled, Sample, choose, class_centers, count_characters, look
 
 _PANEL = 6
 """Characters that overlapping groups may make one panel of."""
@@ -42,7 +41,7 @@ class Panels:
         return "".join(dict.fromkeys("".join(self.panels)))
 
     @classmethod
-    def present(cls, asked: Sequence[str], datasets: Sequence[LmdbDataset], charset: Charset) -> Panels:
+    def present(cls, asked: Sequence[str], datasets: Sequence[Labelled], charset: Charset) -> Panels:
         """Keep the characters that the model knows and the data has.
 
         Raises:
@@ -76,7 +75,7 @@ def asked_panels(config: ProjectConfig, lookalikes: Lookalikes) -> list[str]:
 
 
 def worst_panels(
-    viewer: Viewer, datasets: Sequence[LmdbDataset], lookalikes: Lookalikes, config: ProjectConfig, report: Report
+    viewer: Viewer, datasets: Sequence[Labelled], lookalikes: Lookalikes, config: ProjectConfig, report: Report
 ) -> Panels:
     """Find the look-alike groups in the data whose characters lie nearest to one another's centers.
 
@@ -112,7 +111,9 @@ def worst_panels(
         skipped=skipped,
         report=report,
     )
-    return Panels(tuple(_join(sorted(groups, key=group_margins(viewer, sample, groups).__getitem__), config.worst)))
+    return Panels(
+        tuple(join_groups(sorted(groups, key=group_margins(viewer, sample, groups).__getitem__), config.worst))
+    )
 
 
 def frequent_groups(counts: Mapping[str, int], lookalikes: Lookalikes, most: int) -> list[str]:
@@ -127,7 +128,7 @@ def frequent_groups(counts: Mapping[str, int], lookalikes: Lookalikes, most: int
             break
     groups.sort(key=lambda group: -min(counts[char] for char in group))
     chars: set[str] = set()
-    kept = []
+    kept: list[str] = []
     for group in groups:
         if kept and len(chars | set(group)) > most:
             break
@@ -169,10 +170,10 @@ def _margin(features: Sequence[np.ndarray], centers: np.ndarray, learned: np.nda
     return float(np.mean(margins))
 
 
-def _join(groups: Sequence[str], most: int) -> list[str]:
+def join_groups(groups: Sequence[str], most: int) -> list[str]:
     """Take the first groups; one that overlaps with a panel widens it while there is room.
 
-    >>> _join(["己已", "未末", "已巳", "日曰"], 2)
+    >>> join_groups(["己已", "未末", "已巳", "日曰"], 2)
     ['己已巳', '未末']
     """
     panels: list[str] = []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from ocrcc.charset import Charset, normalise
-from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import DataError
 from ocrcc.projection.points import TILE, Shown, Space
 from ocrcc.projection.tiles import tile
@@ -19,6 +19,22 @@ from ocrcc.workflows.characters import Report, Skipped, Viewer, cut, walk
 
 Place = tuple[int, int, int]
 """Number of a dataset, of a line in it, and of a character in the line's label."""
+
+
+class Labelled(SizedLineSource, Protocol):
+    """A dataset whose labels can be read without its images."""
+
+    def label(self, index: int) -> str:
+        """Return the text of line ``index``."""
+
+    def source(self, index: int) -> str:
+        """Return where line ``index`` came from."""
+
+    @property
+    def characters(self) -> Mapping[str, int]:
+        """The characters of all labels and how often they occur."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +81,7 @@ class Sample:
         )
 
 
-def count_characters(datasets: Sequence[LmdbDataset], charset: Charset) -> Counter[str]:
+def count_characters(datasets: Sequence[Labelled], charset: Charset) -> Counter[str]:
     """Count the characters of all labels as the charset normalises them, without reading any."""
     counts: Counter[str] = Counter()
     for dataset in datasets:
@@ -90,7 +106,7 @@ def balanced_share(counts: Collection[int], most: int) -> int:
 
 
 def choose(
-    datasets: Sequence[LmdbDataset], charset: Charset, chars: Collection[str], most: int, seed: int, skipped: Skipped
+    datasets: Sequence[Labelled], charset: Charset, chars: Collection[str], most: int, seed: int, skipped: Skipped
 ) -> list[Place]:
     """Choose characters from the labels, alike many of each class and at random among its own.
 
