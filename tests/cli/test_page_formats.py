@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+
+from ocrcc.cli.page_formats import choose_writer, rows
+from ocrcc.types import Page, PageChar, PageLine, Recognition, RecognizedChar
+
+HTML = "{http://www.w3.org/1999/xhtml}"
+ALTO = "{http://www.loc.gov/standards/alto/ns-v4#}"
+HREF = "{http://www.w3.org/1999/xlink}href"
+HOSTILE = "a\"<b>&'\x1b\n\ud800.png"
+
+
+def box(left, top, right, bottom):
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+def line(text, left=10, top=20):
+    chars = tuple(
+        PageChar(
+            char=char,
+            confidence=0.5 + 0.01 * index,
+            left=left + 10 * index,
+            right=left + 10 * index + 10,
+            box=box(left + 10 * index, top, left + 10 * index + 10, top + 12),
+        )
+        for index, char in enumerate(text)
+    )
+    right = left + max(10, 10 * len(text))
+    confidence = min((char.confidence for char in chars), default=1.0)
+    return PageLine(text=text, confidence=confidence, chars=chars, box=box(left, top, right, top + 12))
+
+
+def page(*texts, path="page.png"):
+    return Page(path=path, width=640, height=480, lines=tuple(line(text, top=20 * n) for n, text in enumerate(texts)))
+
+
+def written(form, results, single=False):
+    return "".join(choose_writer(form, single=single)(results))
+
+
+def parse(form, results):
+    text = written(form, results)
+    return ElementTree.fromstring(text.encode("utf-8"))
+
+
+def text_of(element):
+    return "".join(element.itertext())
+
+
+def test_text_gives_a_line_for_each_line_of_a_page():
+    pages = [page("ab", "c d"), page(path="blank.png"), page("x\ty", path="t\tx.png")]
+    assert written("text", pages) == "page.png\tab\npage.png\tc d\nblank.png\t\nt\\tx.png\tx\\ty\n"
+    assert written("text", pages[:2], single=True) == "ab\nc d\n\n"
+    assert written("tsv", pages[:1]) == "path\ttext\tconfidence\npage.png\tab\t0.5000\npage.png\tc d\t0.5000\n"
+    assert written("tsv", []) == "path\ttext\tconfidence\n"
+
+
+def test_lines_and_pages_may_be_mixed_in_text_and_json():
+    char = RecognizedChar(char="z", confidence=0.25, left=0, right=9)
+    results = [Recognition(path="line.png", text="z", confidence=0.25, chars=(char,)), page("ab")]
+    assert written("text", results) == "line.png\tz\npage.png\tab\n"
+    first, second = map(json.loads, written("json", results).splitlines())
+    assert list(first) == ["path", "text", "confidence", "chars"]
+    assert [each["text"] for each in second["lines"]] == ["ab"]
+    assert rows(results[0]) == [("line.png", "z", "0.2500")]
+
+
+def test_hocr_has_pages_lines_words_and_characters():
+    root = parse("hocr", [page("ab cd", "e"), page(path="blank.png")])
+    pages = [each for each in root.iter(f"{HTML}div") if each.get("class") == "ocr_page"]
+    assert pages[0].get("title") == 'image "page.png"; bbox 0 0 640 480; ppageno 0'
+    assert len(list(pages[1])) == 0
+    kinds = {kind: [each for each in pages[0].iter(f"{HTML}span") if each.get("class") == kind]
+             for kind in ("ocr_line", "ocrx_word", "ocrx_cinfo")}  # fmt: skip
+    assert [text_of(each) for each in kinds["ocr_line"]] == ["ab cd", "e"]
+    assert kinds["ocr_line"][0].get("title").startswith("bbox 10 0 60 12; poly 10 0 60 0 60 12 10 12 10 0")
+    assert [text_of(each) for each in kinds["ocrx_word"]] == ["ab", "cd", "e"]
+    assert kinds["ocrx_word"][1].get("title") == "bbox 40 0 60 12; x_wconf 53"
+    assert [text_of(each) for each in kinds["ocrx_cinfo"]] == list("abcde")
+    assert kinds["ocrx_cinfo"][1].get("title") == "x_bboxes 20 0 30 12; x_conf 51.00"
+    ids = [each.get("id") for each in root.iter() if each.get("id")]
+    assert len(ids) == len(set(ids)) == 7
+
+
+def test_alto_has_pages_lines_strings_and_glyphs():
+    root = parse("alto", [page("ab cd", "", "e")])
+    assert root.find(f".//{ALTO}fileName").text == "page.png"
+    (sheet,) = root.iter(f"{ALTO}Page")
+    assert (sheet.get("WIDTH"), sheet.get("HEIGHT"), sheet.get("PHYSICAL_IMG_NR")) == ("640", "480", "1")
+    lines = list(root.iter(f"{ALTO}TextLine"))
+    assert [[child.tag.removeprefix(ALTO) for child in each] for each in lines] == [
+        ["Shape", "String", "SP", "String"],
+        ["Shape", "String"],
+        ["Shape", "String"],
+    ]
+    assert [each.get("CONTENT") for each in root.iter(f"{ALTO}String")] == ["ab", "cd", "", "e"]
+    assert [each.get("CONTENT") for each in root.iter(f"{ALTO}Glyph")] == list("abcde")
+    second = list(root.iter(f"{ALTO}Glyph"))[1]
+    assert [second.get(key) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT", "GC")] == ["20", "0", "10", "12", "0.5100"]
+    assert root.find(f".//{ALTO}Polygon").get("POINTS") == "10,0 60,0 60,12 10,12"
+
+
+def test_each_of_several_alto_pages_names_its_image():
+    root = parse("alto", [page("a", path="两 页.pdf#1"), page("b", path="x.png"), page(path="blank.png")])
+    assert root.find(f".//{ALTO}fileName") is None
+    assert [each.get(HREF) for each in root.iter(f"{ALTO}TextBlock")] == ["%E4%B8%A4%20%E9%A1%B5.pdf#1", "x.png"]
+    assert len(list(root.iter(f"{ALTO}Page"))) == 3
+
+
+@pytest.mark.parametrize("form", ["hocr", "alto"])
+def test_nothing_hostile_breaks_the_markup(form):
+    hostile = page("<b>&\"'\x00\x1b\ufffe]]>己", path=HOSTILE)
+    for pages in ([hostile], [hostile, hostile], [], [page()]):
+        root = parse(form, pages)
+        assert "\x1b" not in written(form, pages)
+        if pages and pages[0] is hostile:
+            tag, key = (f"{HTML}span", None) if form == "hocr" else (f"{ALTO}String", "CONTENT")
+            first = next(root.iter(tag))
+            assert (first.get(key) if key else text_of(first)) == "<b>&\"'\ufffd\ufffd\ufffd]]>己"
+
+
+@pytest.mark.parametrize("form", ["text", "json", "hocr", "alto"])
+def test_pages_are_written_as_they_come(form):
+    taken = []
+
+    def coming():
+        for number in range(5):
+            taken.append(number)
+            yield page("a", path=f"{number}.png")
+
+    pieces = choose_writer(form, single=False)(coming())
+    seen = ""
+    while "2.png" not in seen:
+        seen += next(pieces)
+    assert len(taken) <= 4

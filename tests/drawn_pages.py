@@ -1,0 +1,63 @@
+"""Pages drawn with Pillow's own font, and an engine that reads stripes of grey instead of text."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ocrcc.charset import Charset
+from ocrcc.config import PredictConfig, Preprocessing
+from ocrcc.workflows.predict import LineReader
+
+CHARSET = Charset("abcdefgh")
+STEP = 28  # grey levels between characters; the blank is black
+STRIDE = 4
+PLAIN = Preprocessing(polarity="keep")
+WORDS = ("the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "while", "nobody", "looks")
+
+
+def draw_page(lines: int = 12, size: int = 20, *, width: int = 700, words: int = 9, ink: int = 20) -> Image.Image:
+    """Draw running text, dark on light or light on dark by its ink."""
+    image = Image.new("L", (width, 40 + lines * size * 2), 255 - ink)
+    font = ImageFont.load_default(size=size)
+    for number in range(lines):
+        text = " ".join(WORDS[(number * 5 + word) % len(WORDS)] for word in range(words))
+        ImageDraw.Draw(image).text((20, 20 + number * size * 2), text, fill=ink, font=font)
+    return image
+
+
+def stripes(text: str, frames: int = 2) -> Image.Image:
+    """Draw a line, 32 pixels high, that `stripe_reader` reads as a text."""
+    columns: list[int] = []
+    for char in text:
+        columns += [CHARSET.id(char) * STEP] * frames + [0]
+    return Image.fromarray(np.tile(np.repeat(np.array(columns, dtype=np.uint8), STRIDE), (32, 1)))
+
+
+def stripe_page(texts: list[str], *, left: int = 40) -> tuple[Image.Image, list[np.ndarray]]:
+    """Draw a page of such lines on black, 64 pixels apart, 20 a character, with their corners."""
+    image = Image.new("L", (600, 64 * len(texts) + 32), 0)
+    quads = []
+    for number, text in enumerate(texts):
+        line = stripes(text, frames=4)
+        top = 32 + 64 * number
+        image.paste(line, (left, top))
+        right, bottom = left + line.width, top + line.height
+        quads.append(np.array([[left, top], [right, top], [right, bottom], [left, bottom]], dtype=np.float32))
+    return image, quads
+
+
+def read_stripes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell the class of each frame by its grey at half height; a frame of several greys lies between characters."""
+    count, _, _, width = images.shape
+    columns = (
+        ((images[:, :, 8:24] * PLAIN.std + PLAIN.mean) * 255).mean(axis=(1, 2)).reshape(count, width // STRIDE, STRIDE)
+    )
+    grey = np.where(np.ptp(columns, axis=2) > STEP, 0, columns.mean(axis=2))
+    distances = np.abs(grey[..., None] / STEP - np.arange(CHARSET.num_classes))
+    return grey[..., None].astype(np.float32), (-5 * distances).astype(np.float32)
+
+
+def stripe_reader(**config: object) -> LineReader:
+    """Make a reader of stripes."""
+    return LineReader(read_stripes, CHARSET, PLAIN, width_stride=STRIDE, config=PredictConfig(**config))
