@@ -165,3 +165,52 @@ class Recognition:
     text: str
     confidence: float
     chars: tuple[RecognizedChar, ...] = field(default=())
+
+
+Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
+"""Four corners (x, y) in pixels: from where the line's upper edge starts, clockwise as its text is read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageChar(RecognizedChar):
+    """One character of a page; ``left`` and ``right`` are pixel columns of the page.
+
+    Attributes:
+        box: Where it stands on the page.
+    """
+
+    box: Box
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageLine:
+    """One line of a page.
+
+    Attributes:
+        text: The text.
+        confidence: As in `Recognition`.
+        chars: Its characters, in order.
+        box: Where the line stands on the page.
+    """
+
+    text: str
+    confidence: float
+    chars: tuple[PageChar, ...]
+    box: Box
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """What was read on one page.
+
+    Attributes:
+        path: The image, as it was named by the caller; ``scan.pdf#2`` for the second page of a document.
+        width: Pixels of the upright page.
+        height: Pixels of the upright page.
+        lines: Its lines, in reading order.
+    """
+
+    path: str
+    width: int
+    height: int
+    lines: tuple[PageLine, ...]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,25 +13,19 @@ import typer
 
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, Device, with_config_options
+from ocrcc.cli.page_formats import PAGE_FORMATS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
 from ocrcc.errors import DataError, SomeInputsFailedError
 
 if TYPE_CHECKING:
-    from ocrcc.types import Recognition
-
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    0x09: "\\t",
-    0x0A: "\\n",
-    0x0D: "\\r",
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
-}
+    from ocrcc.workflows.predict import Unreadable
 
 
 @with_config_options()
 def command(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Images, folders, globs; - for paths on standard input.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Images, PDFs, folders, globs; - for paths on standard input."),
     ],
     settings: PredictConfig,
     model: Annotated[
@@ -42,16 +35,21 @@ def command(
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        Literal["text", "tsv", "json"] | None, typer.Option(help="By default text, and a table on a terminal.")
+        Literal["text", "tsv", "json", "hocr", "alto"] | None,
+        typer.Option(help="By default text, and a table on a terminal."),
     ] = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
-    """Read images of text lines.
+    """Read images of text lines, and pages: screenshots, scans, TIFF and PDF files of many pages.
 
-    The text of a single image is printed as it is; that of several as path<TAB>text. tsv adds the confidence
-    and a header; json gives one object a line, with each character's confidence and its pixel columns in the
-    upright image, as EXIF turns it. In text and tsv, tabs, newlines and other control characters are escaped.
+    What holds more than one line is a page: its lines are found, which needs pip install 'ocrcc[page]', and given
+    in reading order. --layout says it where the image does not. Pages of a file are called scan.pdf#2.
+
+    The text of a single file is printed as it is; that of several as path<TAB>text. tsv adds the confidence
+    and a header. json gives one object a line image, with each character's confidence and its pixel columns in
+    the upright image, as EXIF turns it, and one a page, with such lines and their boxes. hocr and alto give one
+    XML document. In text and tsv, tabs, newlines and other control characters are escaped.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
     """
@@ -67,31 +65,54 @@ def command(
     first = next(found, None)
     if first is None:
         raise DataError("nothing to read", "give image files, folders, globs, or - for paths on standard input")
-    from ocrcc.workflows.predict import LineReader, Unreadable, default_model
+    from ocrcc.workflows.pages import PageReader
+    from ocrcc.workflows.predict import LineReader, default_model
 
-    reader = LineReader.load(model or default_model(), device=device, config=settings)
-    table: list[Recognition] | None = [] if format is None and _on_terminal() else None
+    lines = LineReader.load(model or default_model(), device=device, config=settings)
+    hints: list[str] = []
+    reader = PageReader(
+        lines,
+        lines_as_pages=format in PAGE_FORMATS,
+        on_hint=lambda path, hint: hints.append(f"{path}: {hint}"),
+    )
+    table: list[Result] | None = [] if format is None and _on_terminal() else None
     images: Iterable[str] = itertools.chain([first], found)
     total = None
     if sys.stderr.isatty() and STDIN not in paths:
         images = list(images)
         total = len(images)
-    write = _writer(format, single=len(paths) == 1 and Path(paths[0]).is_file())
+    single = len(paths) == 1 and Path(paths[0]).is_file()
+    write = choose_writer(format, single=single, escape=render.harmless if _on_terminal() else one_line)
     # On a terminal a moving bar and lines of results would overwrite one another.
     bar = render.show_progress("predict") if table is not None or not _on_terminal() else nullcontext(_no_report)
     with bar as report, closing(reader.stream(images)) as results:
-        for done, result in enumerate(results, start=1):
-            if isinstance(result, Unreadable):
-                failures.add(result.path, result.message)
-            elif table is not None:
-                table.append(result)
-            else:
-                write(result)
-            report(done, total)
+        readable = _readable(results, failures, lambda done: report(done, None if total is None else max(done, total)))
+        if table is not None:
+            table.extend(readable)
+        else:
+            for piece in write(readable):
+                # Flushed, so that whoever reads at the other end of a pipe need not wait for more.
+                sys.stdout.write(piece)
+                sys.stdout.flush()
     if table:
-        rows = [(result.path, result.text, f"{result.confidence:.3f}") for result in table]
-        render.out.print(render.table("", ("image", "text", "confidence"), rows, left=2))
+        shown = [row for result in table for row in rows(result)]
+        render.out.print(render.table("", ("image", "text", "confidence"), shown, left=2))
+    render.warn_each("images may be read wrongly" if len(hints) > 1 else "image may be read wrongly", hints)
     failures.finish()
+
+
+def _readable(
+    results: Iterable[Result | Unreadable], failures: _Failures, report: Callable[[int], None]
+) -> Iterator[Result]:
+    """Pass on what was read, name what was not, and count both."""
+    from ocrcc.workflows.predict import Unreadable
+
+    for done, result in enumerate(results, start=1):
+        if isinstance(result, Unreadable):
+            failures.add(result.path, result.message)
+        else:
+            yield result
+        report(done)
 
 
 def _on_terminal() -> bool:
@@ -117,35 +138,3 @@ class _Failures:
         """Make them the command's exit code."""
         if self.count:
             raise SomeInputsFailedError(f"{self.count} of the inputs could not be read")
-
-
-def _writer(format_name: str | None, *, single: bool) -> Callable[[Recognition], None]:
-    """Choose how a reading is written to stdout; write what comes before the first."""
-    if format_name == "json":
-        return _write_json
-    if format_name == "tsv":
-        _write_line("path\ttext\tconfidence")
-        return lambda result: _write_columns(result.path, result.text, f"{result.confidence:.4f}")
-    if single:
-        return lambda result: _write_columns(result.text)
-    return lambda result: _write_columns(result.path, result.text)
-
-
-def _write_json(result: Recognition) -> None:
-    # The dataclasses' fields are the format's keys, in its order.
-    _write_line(json.dumps(result, default=vars, ensure_ascii=False))
-
-
-def _write_columns(*columns: str) -> None:
-    escape = render.harmless if _on_terminal() else _one_line
-    _write_line("\t".join(map(escape, columns)))
-
-
-def _write_line(line: str) -> None:
-    # Flushed, so that whoever reads at the other end of a pipe need not wait for more.
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _one_line(text: str) -> str:
-    return text.translate(_ESCAPES)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,11 @@ from ocrcc.errors import DataError
 
 
 def open_image(
-    source: bytes | str | Path | Image.Image, *, name: str = "", max_pixels: int = BuildConfig.max_pixels
+    source: bytes | str | Path | Image.Image,
+    *,
+    name: str = "",
+    max_pixels: int = BuildConfig.max_pixels,
+    frame: int | None = None,
 ) -> Image.Image:
     """Open an image of any kind as an upright one in grey or RGB.
 
@@ -29,6 +34,7 @@ def open_image(
         source: Encoded bytes, a path, or an image that Pillow opened.
         name: What to call it in messages; a path is its own name.
         max_pixels: Larger images are refused before they are decoded.
+        frame: Which of several pages, from 0; without it an image of several is refused.
 
     Returns:
         Mode ``L`` or ``RGB``, fully loaded.
@@ -37,11 +43,10 @@ def open_image(
         DataError: There is no such file, it is no image, truncated, empty, or too large.
     """
     name = name or (str(source) if isinstance(source, str | Path) else "image")
-    try:
-        with warnings.catch_warnings():
-            # Pillow's own limit only warns up to twice its size; ours is checked below, before decoding.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = _open(source)
+    with _data_errors(name):
+        image = _open(source)
+        if frame is not None:
+            image.seek(frame)
         width, height = image.size
         if width * height > max_pixels:
             raise DataError(
@@ -49,10 +54,33 @@ def open_image(
             )
         if not width * height:
             raise DataError(f"{name}: the image is empty")
-        if (pages := getattr(image, "n_frames", 1)) > 1:
+        if frame is None and (pages := getattr(image, "n_frames", 1)) > 1:
             raise DataError(f"{name}: has {pages} pages or frames, and a line has one", "save each as its own image")
         image.load()
         return _plain(ImageOps.exif_transpose(image), name)
+
+
+def identify(source: str | Path, *, name: str = "") -> tuple[Image.Image, int]:
+    """Open an image file without decoding it, to learn its size and format; whoever calls this closes it.
+
+    Returns:
+        Pillow's image, which `open_image` takes too, and how many pages or frames it has.
+
+    Raises:
+        DataError: There is no such file, it is no image, or damaged.
+    """
+    with _data_errors(name or str(source)):
+        image = _open(source)
+        return image, getattr(image, "n_frames", 1)
+
+
+@contextmanager
+def _data_errors(name: str) -> Iterator[None]:
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own limit only warns up to twice its size; ours is checked before decoding.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
     except FileNotFoundError:
         raise DataError(f"{name}: no such file") from None
     except UnidentifiedImageError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 STDIN = "-"
 IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
-    | {".tif", ".tiff", ".webp"}
+    | {".pdf", ".tif", ".tiff", ".webp"}
 )
 """What a file in a folder must end in to be taken for an image; files named one by one may end in anything."""
 
