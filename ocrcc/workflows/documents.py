@@ -16,6 +16,9 @@ from ocrcc.data.transforms import identify, open_image
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.workflows.detect import INSTALL_PAGE
 
+_PAGES_AT_ONCE = 32
+"""Then a PDF is opened anew, as PDFium keeps what it has read of a document until that is closed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
@@ -70,6 +73,19 @@ def _is_pdf(path: str) -> bool:
 
 
 def _pdf_frames(path: str, dpi: int) -> Iterator[Frame]:
+    start, count = 0, 1
+    while start < count:
+        with closing(_open_pdf(path)) as document:
+            count = len(document)
+            if not count:
+                raise DataError(f"{path}: this PDF has no pages")
+            for index in range(start, min(start + _PAGES_AT_ONCE, count)):
+                name = f"{path}#{index + 1}"
+                yield Frame(path=name, size=None, alone=False, load=partial(_draw, document, index, name, dpi))
+        start += _PAGES_AT_ONCE
+
+
+def _open_pdf(path: str) -> Any:
     try:
         import pypdfium2
     except ImportError:
@@ -85,13 +101,8 @@ def _pdf_frames(path: str, dpi: int) -> Iterator[Frame]:
         if "password" in str(error).lower():
             raise DataError(f"{path}: encrypted: it opens with a password only", "save it without one") from None
         raise DataError(f"{path}: damaged, or no PDF: {error}") from None
-    with closing(document):
-        document.init_forms()  # or what was filled into a form would not be drawn
-        if not len(document):
-            raise DataError(f"{path}: this PDF has no pages")
-        for index in range(len(document)):
-            name = f"{path}#{index + 1}"
-            yield Frame(path=name, size=None, alone=False, load=partial(_draw, document, index, name, dpi))
+    document.init_forms()  # or what was filled into a form would not be drawn
+    return document
 
 
 def _draw(document: Any, index: int, name: str, dpi: int) -> Image.Image:

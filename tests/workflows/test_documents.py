@@ -10,6 +10,7 @@ from drawn_pages import draw_page
 from PIL import Image
 
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.workflows import documents
 from ocrcc.workflows.documents import open_frames
 
 LOCKED = (
@@ -123,6 +124,16 @@ def test_pdfs_that_cannot_be_read_are_errors(tmp_path, content, message):
         opened(tmp_path / "doc.pdf")
     with pytest.raises(DataError, match="no such file"):
         opened(tmp_path / "gone.pdf")
+
+
+def test_a_long_document_is_read_whole(tmp_path, monkeypatch):
+    pytest.importorskip("pypdfium2")
+    monkeypatch.setattr(documents, "_PAGES_AT_ONCE", 3)
+    greys = list(range(40, 250, 30))
+    (tmp_path / "doc.pdf").write_bytes(pdf([Image.new("L", (60, 40), grey) for grey in greys]))
+    found = opened(tmp_path / "doc.pdf", 72)
+    assert [int(name.rpartition("#")[2]) for name, _ in found] == [1, 2, 3, 4, 5, 6, 7]
+    assert max(abs(image.getpixel((20, 20))[0] - grey) for (_, image), grey in zip(found, greys, strict=True)) < 4
 
 
 def test_a_document_may_be_left_before_its_end(tmp_path):
