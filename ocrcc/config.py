@@ -231,6 +231,7 @@ class FinetuneConfig(DataConfig):
         twin_weight: Of the cross-entropy among a character and its look-alikes alone.
         term_warmup: Steps in which these weights rise from 0.
         init_lines: Lines read at the start to place the first centers.
+        project_every: Steps between snapshots of the feature space, for TensorBoard's projector; 0 for none.
     """
 
     pretrained: str = ""
@@ -251,13 +252,22 @@ class FinetuneConfig(DataConfig):
     twin_weight: float = 0.1
     term_warmup: int = 200
     init_lines: int = 4000
+    project_every: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         problems = []
         if not self.pretrained:
             problems.append("no model to start from: give --pretrained")
-        for name in ("center_weight", "sibling_weight", "twin_weight", "distill_weight", "term_warmup", "init_lines"):
+        for name in (
+            "center_weight",
+            "sibling_weight",
+            "twin_weight",
+            "distill_weight",
+            "term_warmup",
+            "init_lines",
+            "project_every",
+        ):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is negative")
         for name in ("center_alpha", "sibling_margin", "retain_tolerance"):

@@ -21,11 +21,13 @@ from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import transfer
+from ocrcc.workflows.characters import Viewer, siblings_of
 from ocrcc.workflows.objective import CenterObjective
 from ocrcc.workflows.pretrain import Prepared, launch, validator
 from ocrcc.workflows.run import Trainee, Validate
+from ocrcc.workflows.snapshots import Snapshots
 from ocrcc.workflows.sources import charset_of, check_validation, open_datasets, open_sources, with_replay
-from ocrcc.workflows.train import LogEntry, TrainResult
+from ocrcc.workflows.train import LogEntry, OnStep, TrainResult
 
 
 def finetune(
@@ -66,6 +68,7 @@ def finetune(
         on_start=on_start,
         on_log=on_log,
         before_first_step=lambda prepared: place_centers(prepared, task, config, pick_device(device)),
+        watcher=lambda prepared: snapshots(prepared, task, out),
     )
 
 
@@ -216,3 +219,23 @@ def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig,
     recognizer.train()
     if read and not placed:
         raise DataError("not one line could be aligned", "are the labels longer than the lines, or all empty?")
+
+
+def snapshots(prepared: Prepared, task: FinetuneConfig, out: Path) -> OnStep:
+    """Make what writes the feature space of validation lines, or else of training lines, if that is asked for."""
+    if not task.project_every:
+        return lambda _step, _recognizer: None
+    trainee = prepared.trainee
+    assert isinstance(trainee.objective, CenterObjective)
+    lookalikes = load_lookalikes(task.lookalikes).for_training()
+    viewer = Viewer(
+        recognizer=trainee.recognizer,
+        charset=trainee.charset,
+        preprocessing=trainee.preprocessing,
+        device="cpu",
+        siblings=siblings_of(lookalikes, trainee.charset),
+        centers=trainee.objective.moving,
+        alignment=task.alignment,
+    )
+    sources = prepared.validation or [mixed.source for mixed in prepared.sources.mixed]
+    return Snapshots(viewer, sources, lookalikes, task.project_every, out / "tensorboard")

@@ -23,7 +23,7 @@ from ocrcc.workflows.evaluate import evaluate_datasets
 from ocrcc.workflows.objective import CtcObjective
 from ocrcc.workflows.run import Trainee, Validate
 from ocrcc.workflows.sources import Sources, charset_of, check_paths, check_validation, open_datasets, open_sources
-from ocrcc.workflows.train import LogEntry, TrainResult, train
+from ocrcc.workflows.train import LogEntry, OnStep, TrainResult, train
 
 Task = TypeVar("Task", bound=DataConfig)
 
@@ -91,6 +91,7 @@ def launch(
     on_start: Callable[[Prepared], None],
     on_log: Callable[[LogEntry], None],
     before_first_step: Callable[[Prepared], None] = lambda _: None,
+    watcher: Callable[[Prepared], OnStep] = lambda _: lambda _step, _recognizer: None,
 ) -> TrainResult:
     """Check, prepare, make the run folder, train: what pretraining and fine-tuning have in common.
 
@@ -104,6 +105,7 @@ def launch(
         on_start: Told what will happen, before the first step.
         on_log: Told of the run's course.
         before_first_step: Not called when a run is resumed.
+        watcher: Makes what is told of every step.
     """
     check_paths(task.paths())
     if not resume and (out / "last.safetensors").exists():
@@ -122,6 +124,7 @@ def launch(
         resume=resume,
         device=device,
         on_log=on_log,
+        on_step=watcher(prepared),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch import nn
 from torchvision.utils import make_grid
 
 from ocrcc.config import Preprocessing, TrainConfig
@@ -19,6 +20,9 @@ from ocrcc.data.batching import MixedSource, TrainingBatch, training_batches
 from ocrcc.errors import StoppedError
 from ocrcc.workflows.run import Run, Trainee, Validate, Window
 from ocrcc.workflows.tracking import Tracker
+
+OnStep = Callable[[int, Callable[[], nn.Module]], None]
+"""Told of the steps done, and how to get the weights that would be measured now; it must not change them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     on_log: Callable[[LogEntry], None] = lambda _: None,
+    on_step: OnStep = lambda _step, _recognizer: None,
 ) -> TrainResult:
     """Train until the configured end, saving ``last`` and ``best`` into the run folder.
 
@@ -91,6 +96,7 @@ def train(
         resume: Go on from the state in ``out``; on a CPU the end is bit-equal to an uninterrupted run's.
         device: ``auto``, or ``cpu``.
         on_log: Told of the run's course.
+        on_step: Called before the first step and after each, by the main process alone.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM; the step was finished and everything saved.
@@ -111,11 +117,15 @@ def train(
     main = accelerator.is_main_process
     with Tracker(out if main else None, run.state.step) as tracker, _stop_requests() as stop:
         progress, stopping = run.agree(stop.is_set())
+        if main and not run.state.step:
+            on_step(0, run.evaluated)
         while (progress < 1 or not run.state.step) and not stopped_early and not stopping:
             received = next(batches)
             window.add(received, run.step(received, progress))
             progress, stopping = run.agree(stop.is_set())
             step = run.state.step
+            if main:
+                on_step(step, run.evaluated)
             evaluating = validate is not None and _due(config.eval_every, step, progress)
             if evaluating or _due(config.log_every, step, progress):
                 scalars = run.flush(window)

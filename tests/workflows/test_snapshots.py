@@ -1,19 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from conftest import draw_line
+from safetensors.torch import load_file
 from spaces import check_tensors
 from wild import random_lines, save_wild_model
 
 from ocrcc.charset import Charset
+from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import DataError
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.types import Line
 from ocrcc.workflows.characters import Viewer
+from ocrcc.workflows.finetune import finetune
+from ocrcc.workflows.pretrain import pretrain
 from ocrcc.workflows.snapshots import FirstLines, Snapshots
 
 GROUPS = Lookalikes((Group("38", 0.9, "list"), Group("017", 0.8, "list"), Group("己已", 0.8, "list")))
@@ -82,3 +88,22 @@ def test_lines_of_a_renderer(viewer, tmp_path):
 def test_data_without_lookalikes_is_an_error_before_training(viewer, digits_lmdb, tmp_path):
     with pytest.raises(DataError, match="nothing to project"):
         Snapshots(viewer, [LmdbDataset(digits_lmdb)], Lookalikes(GROUPS.groups[2:]), 5, tmp_path)
+
+
+def test_fine_tuning_takes_them_and_learns_the_same(digits_lmdb, tmp_path):
+    groups = tmp_path / "groups.tsv"
+    groups.write_text("1\t017\t0.9\tlist\n2\t38\t0.8\tlist\n", encoding="utf-8")
+    quick = TrainConfig(steps=4, batch_size=4, workers=0, threads=1, eval_every=0, save_every=2, log_every=1, augment=0)
+    pretrain(PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050"), quick, tmp_path / "base", device="cpu")
+    task = FinetuneConfig(
+        pretrained=str(tmp_path / "base"), train=(str(digits_lmdb),), lookalikes=str(groups), init_lines=64
+    )
+    finetune(task, quick, tmp_path / "plain", device="cpu")
+    watched = replace(task, project_every=2)
+    finetune(watched, quick, tmp_path / "run", device="cpu")
+    found = check_tensors(tmp_path / "run" / "tensorboard")
+    assert sorted(found) == ["training:00000", "training:00002", "training:00004"]
+    kinds = {row[1] for _, rows, _ in found.values() for row in rows}
+    assert kinds == {"character", "center"}
+    plain, run = (load_file(tmp_path / name / "last.safetensors") for name in ("plain", "run"))
+    assert all(torch.equal(plain[name], value) for name, value in run.items())
