@@ -24,8 +24,8 @@ from ocrcc.workflows.reading_order import reading_order
 
 Hint = Callable[[str, str], None]
 
-_PADDING = 0.06
-"""Of a line's height is added around it when it is cut out: boxes cut off dots and the tips of strokes."""
+PADDING = 0.04
+"""Of a line's height is added around it when it is cut out; tests/benchmarks/page_reading.py compares."""
 
 _UPRIGHT = 2.5
 """Times its width is the least height of a line that runs from top to bottom: less may be a narrow character."""
@@ -50,6 +50,7 @@ class PageReader:
     Args:
         lines: Reads the lines; its config says what else to do.
         detector: Finds the lines of a page; by default that of the extra ``page``, once there is a page.
+        padding: Times a line's height is added around it when it is cut out.
         lines_as_pages: Give a line image as a page of one line, for formats that know only pages.
         on_hint: Told of images that are likely read wrongly, and why.
     """
@@ -59,12 +60,14 @@ class PageReader:
         lines: LineReader,
         *,
         detector: Detector | None = None,
+        padding: float = PADDING,
         lines_as_pages: bool = False,
         on_hint: Hint = lambda _path, _hint: None,
     ) -> None:
         self._lines = lines
         self._config = lines.config
         self._detector = detector
+        self._padding = padding
         self._lines_as_pages = lines_as_pages
         self._on_hint = on_hint
 
@@ -103,7 +106,7 @@ class PageReader:
         return self._read_quads(image, path, [quad for quad, _ in ordered])
 
     def _read_quads(self, image: Image.Image, path: str, quads: list[np.ndarray]) -> Page:
-        cuts = [cut_out(image, quad) for quad in quads]
+        cuts = [cut_out(image, quad, self._padding) for quad in quads]
         readings = self._lines.recognize([cut for cut, _ in cuts])
         lines = [
             _place(reading, quad, cut.width, pad, image.size)
@@ -167,24 +170,25 @@ class PageReader:
         return _Line(path=frame.path, source=image)
 
 
-def cut_out(image: Image.Image, quad: np.ndarray) -> tuple[Image.Image, float]:
+def cut_out(image: Image.Image, quad: np.ndarray, padding: float = PADDING) -> tuple[Image.Image, float]:
     """Cut a line out of a page and set it straight, with a little of what is around it.
 
     Args:
         image: The page.
         quad: (4, 2) corners (x, y), from where the line's upper edge starts, clockwise as it is read.
+        padding: Times its height is added on every side; nothing at the page's edge, where nothing is.
 
     Returns:
         The line, and how many of its columns on the left and on the right lie outside the quad.
     """
     width, height = _lengths(quad)
-    pad = _PADDING * height
+    pad = padding * height
     along, down = (quad[1] - quad[0]) / width, (quad[3] - quad[0]) / height
     signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
     outer = quad + pad * (signs[:, :1] * along + signs[:, 1:] * down)
     inside = outer.clip(0, np.array(image.size))
     if np.abs(outer - inside).max() > 0:
-        outer, pad = quad.clip(0, np.array(image.size)), 0.0  # at the page's edge nothing is around it
+        outer, pad = quad.clip(0, np.array(image.size)), 0.0
     low, high = outer.min(axis=0).round(), outer.max(axis=0).round()
     if np.abs(outer - [low, [high[0], low[1]], high, [low[0], high[1]]]).max() <= 1:
         right, bottom = high.clip(low + 1).tolist()
