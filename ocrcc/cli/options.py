@@ -15,13 +15,16 @@ from typing import Annotated, Any
 
 import typer
 
+from ocrcc import packaged
 from ocrcc.errors import ConfigError
 
 
 def _load_config(context: typer.Context, path: Path | None) -> Path | None:
-    """Let a TOML file set the defaults of the command's options; flags win."""
+    """Let a TOML file, or a shipped one by its name, set the defaults of the command's options; flags win."""
     if path is None or context.resilient_parsing:
         return path
+    if str(path) in packaged.names("presets", ".toml") and not path.exists():
+        path = packaged.ASSETS / "presets" / f"{path}.toml"
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -49,7 +52,11 @@ def _load_run(context: typer.Context, run: Path | None) -> Path | None:
 ConfigFile = Annotated[
     Path | None,
     typer.Option(
-        "--config", metavar="FILE", callback=_load_config, is_eager=True, help="TOML file of options; flags win."
+        "--config",
+        metavar="FILE",
+        callback=_load_config,
+        is_eager=True,
+        help="TOML file of options, or a shipped one's name; flags win.",
     ),
 ]
 ResumeRun = Annotated[

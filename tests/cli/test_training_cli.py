@@ -139,3 +139,14 @@ def test_hostile_names_reach_the_terminal_harmless(tmp_path: Path):
     assert result.exit_code == 2
     assert "\x1b" not in result.stderr
     assert "\\x1b[31m[red]x.lmdb" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["zh-small-1", "zh-small-2"])
+def test_shipped_recipes_are_settings_of_pretrain(name, tmp_path):
+    """Up to the first thing that a bare machine lacks: every option is known and has its type."""
+    result = call("pretrain", "--config", name, "--init-from", tmp_path / "no-model", "--out", tmp_path / "run")
+    assert result.exit_code == 4, result.stderr
+    assert "no-model" in result.stderr
+    unknown = call("pretrain", "--config", f"{name}0")
+    assert unknown.exit_code == 2
+    assert "TOML" in unknown.stderr
