@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -114,7 +115,14 @@ def _show(result: ProjectResult) -> None:
 
 def _show_suspects(found: SuspectsResult) -> None:
     rows = [
-        (one.source, one.position, one.char, one.suggested, f"{one.posterior:.3f}", f"{one.margin:.2f}")
+        (
+            one.source,
+            one.position,
+            one.char,
+            one.suggested,
+            f"{one.posterior:.3f}",
+            f"{one.margin:.2f}" if isfinite(one.margin) else "",
+        )
         for one in found.suspects[:_SUSPECTS_SHOWN]
     ]
     total = len(found.suspects) + found.left_out

@@ -18,7 +18,7 @@ from ocrcc.losses.center import Centers
 from ocrcc.projection.points import visible
 from ocrcc.projection.tiles import png
 from ocrcc.types import SizedLineSource
-from ocrcc.workflows.characters import Report, Skipped, Viewer, cut, walk
+from ocrcc.workflows.characters import CharacterBatch, Report, Skipped, Viewer, cut, walk
 
 HEADER = ("source", "position", "character", "suggested", "posterior", "margin", "label", "crop")
 _MOST = 10_000
@@ -35,7 +35,8 @@ class Suspect:
         char: What the label says.
         suggested: What it looks like.
         posterior: The model's posterior of that on the character's best frame.
-        margin: Distance to that one's center minus the distance to the label's; negative.
+        margin: Distance to that one's center minus the distance to the label's; negative, and -inf where no other
+            character of the data has that label.
         label: The whole label, as the charset normalises it.
         crop: (H, w) or (H, w, 3) uint8.
     """
@@ -100,8 +101,9 @@ def find_suspects(
     best: list[tuple[float, float, int, Suspect]] = []
     checked = found = 0
     for batch in walk(viewer, datasets, batch_size=batch_size, workers=workers, skipped=skipped, report=report):
-        checked += int(np.isfinite(batch.margin).sum())
-        for number in np.flatnonzero((batch.margin < 0) & (batch.sibling_posterior >= posterior)).tolist():
+        margin = _without_itself(batch, viewer.centers) if own_means else batch.margin
+        checked += int((~np.isnan(margin)).sum())
+        for number in np.flatnonzero((margin < 0) & (batch.sibling_posterior >= posterior)).tolist():
             found += 1
             suspect = Suspect(
                 source=batch.sources[batch.rows[number]],
@@ -109,7 +111,7 @@ def find_suspects(
                 char=viewer.charset.char(int(batch.classes[number])),
                 suggested=viewer.charset.char(int(batch.sibling[number])),
                 posterior=float(batch.sibling_posterior[number]),
-                margin=float(batch.margin[number]),
+                margin=float(margin[number]),
                 label=batch.labels[batch.rows[number]],
                 crop=cut(batch, number, viewer.preprocessing),
             )
@@ -142,6 +144,16 @@ def _class_means(
     ):  # the second pass counts what is skipped
         means.accumulate(torch.from_numpy(batch.features), torch.from_numpy(batch.classes))
     return means.to(viewer.device)
+
+
+def _without_itself(batch: CharacterBatch, means: Centers | None) -> np.ndarray:
+    """Return margins (M,) to class means that each character has no part in; -inf if its class has no other."""
+    assert means is not None
+    own = np.linalg.norm(batch.features - means.centers.cpu().numpy()[batch.classes], axis=1)
+    others = means.center_counts.cpu().numpy()[batch.classes] - 1
+    farther = np.where(others > 0, own / np.maximum(others, 1), np.inf)
+    margins: np.ndarray = batch.margin - farther
+    return margins
 
 
 def crop_folder(path: Path) -> Path:
@@ -187,7 +199,7 @@ def write_suspects(path: Path, result: SuspectsResult, *, crops: bool) -> None:
             visible(suspect.char),
             visible(suspect.suggested),
             f"{suspect.posterior:.4f}",
-            f"{suspect.margin:.4f}",
+            f"{suspect.margin:.4f}" if np.isfinite(suspect.margin) else "",
             visible(suspect.label),
             f"{visible(folder.name)}/{number:05d}.png" if crops else "",
         )

@@ -92,21 +92,21 @@ def render(path: Path, charset: Charset, options: argparse.Namespace) -> Path:
 def swap(dataset: LmdbDataset, path: Path, charset: Charset, lookalikes: Lookalikes, share: float, seed: int) -> Swaps:
     """Copy a dataset with some label characters swapped for a look-alike."""
     rng = np.random.default_rng(seed)
-    right: dict[tuple[str, int], str] = {}
+    right: dict[tuple[int, int], str] = {}
     candidates = 0
     with LmdbWriter(path) as writer:
         for number in range(len(dataset)):
             label = list(charset.normalise(dataset.label(number)))
-            source = f"line {number + 1}"
             for place, char in enumerate(label):
                 twins = lookalikes.siblings(char)
                 candidates += bool(twins)
                 if twins and rng.random() < share:
                     label[place] = twins[int(rng.integers(len(twins)))]
-                    right[source, place + 1] = char
+                    right[number, place + 1] = char
             size = int(dataset.widths[number]), int(dataset.heights[number])
-            writer.add(dataset.image_bytes(number), "".join(label), source=source, size=size)
-    return Swaps(right, candidates)
+            writer.add(dataset.image_bytes(number), "".join(label), source="", size=size)
+    names = LmdbDataset(path)
+    return Swaps({(names.source(number), place): char for (number, place), char in right.items()}, candidates)
 
 
 def read_otherwise(

@@ -52,6 +52,20 @@ def test_swapped_labels_are_found_and_nothing_else(centers):
     assert result.own_means is not centers
 
 
+def test_a_label_that_stands_for_nothing_else_is_no_witness_for_itself(tmp_path):
+    """c stands but once, and there it is a d; the only two b are an a and a b."""
+    lines = [("adb", "adb"), ("ad", "ac"), ("ad", "bd"), ("add", "add")]
+    result = check(*lines, viewer=grey_viewer(centers=False))
+    found = {(one.source, one.char, one.suggested): one.margin for one in result.suspects}
+    assert found.keys() == {("lines#2", "c", "d"), ("lines#3", "b", "a")}
+    assert found["lines#2", "c", "d"] == -np.inf
+    assert found["lines#3", "b", "a"] == pytest.approx(-1, abs=0.05)
+    write_suspects(tmp_path / "s.tsv", result, crops=False)
+    margins = [line.split("\t")[HEADER.index("margin")] for line in (tmp_path / "s.tsv").read_text().splitlines()[1:]]
+    assert "" in margins
+    assert not check(*lines[:1], viewer=grey_viewer(centers=False), posterior=0.5).suspects
+
+
 def test_the_likeliest_come_first_and_the_posterior_decides_who_is_in():
     lines, swapped = swapped_lines()
     posteriors = [one.posterior for one in check(*lines, posterior=0.0).suspects]
