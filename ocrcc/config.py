@@ -414,6 +414,8 @@ class EvaluateConfig:
         threads: CPU threads of the recogniser; 0 lets torch decide.
         worst: How many of the worst lines to list.
         lookalikes: Groups of look-alike characters, by name or file, whose accuracy is wanted; empty for none.
+        center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
+            decided between look-alikes; 0 leaves it to the classifier.
         compare: Another model, measured beside this one on the same lines; empty for none.
     """
 
@@ -422,13 +424,14 @@ class EvaluateConfig:
     threads: int = 0
     worst: int = 0
     lookalikes: str = "gb2312"
+    center_share: float = 0.0
     compare: str = ""
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0:
             raise ConfigError("batch_size is not positive")
-        if min(self.workers, self.threads, self.worst) < 0:
-            raise ConfigError("workers, threads and worst cannot be negative")
+        if min(self.workers, self.threads, self.worst, self.center_share) < 0:
+            raise ConfigError("workers, threads, worst and center_share cannot be negative")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -445,6 +448,8 @@ class PredictConfig:
         alternatives: How many other characters to name for each character, beside its look-alikes.
         lookalikes: The groups that margins and alternatives are given for: a shipped name or a TSV file, or
             empty for none.
+        center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
+            decided between look-alikes; 0 leaves it to the classifier.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
     """
@@ -456,14 +461,15 @@ class PredictConfig:
     threads: int = 0
     alternatives: int = 0
     lookalikes: str = "gb2312"
+    center_share: float = 0.0
     layout: Literal["auto", "line", "page"] = "auto"
     dpi: int = 200
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.window, self.workers) <= 0:
             raise ConfigError("batch_size, window and workers must be positive")
-        if min(self.threads, self.alternatives) < 0:
-            raise ConfigError("threads and alternatives cannot be negative")
+        if min(self.threads, self.alternatives, self.center_share) < 0:
+            raise ConfigError("threads, alternatives and center_share cannot be negative")
         if self.layout not in ("auto", "line", "page"):
             raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
         if not 20 <= self.dpi <= 2400:

@@ -5,7 +5,7 @@ Everything here works on numpy arrays, so that engines without torch read by the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -42,6 +42,10 @@ class Runs:
         """Return, for each of the N lines, which of the runs are its own."""
         bounds = np.searchsorted(self.lines, np.arange(self.num_lines + 1)).tolist()
         return [slice(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+
+    def texts(self, charset: Charset) -> list[str]:
+        """Return the N texts."""
+        return [charset.decode(self.classes[own].tolist()) for own in self.line_slices()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +93,36 @@ def collapse(classes: np.ndarray, frames: np.ndarray) -> Runs:
     return Runs(lines=lines, classes=own[lines, starts], starts=starts, ends=ends + 1, num_lines=num_lines)
 
 
+def reread(runs: Runs, logits: np.ndarray, features: np.ndarray, rivals: Rivals, weight: float) -> Runs:
+    """Decide once more between each character and its look-alikes, with the centers (`Rivals.decide`).
+
+    A run stays one character, and is decided at the frame where it is likeliest.
+
+    Args:
+        runs: The characters of a batch.
+        logits: (N, T, C) they were read from.
+        features: (N, T, D) of the same frames.
+        rivals: Who looks like whom.
+        weight: Of the centers beside the classifier.
+    """
+    lengths = runs.ends - runs.starts
+    peaks = runs.starts.copy()
+    highest = logits[runs.lines, peaks, runs.classes]
+    for step in range(1, int(lengths.max(initial=0))):
+        frames = np.minimum(runs.starts + step, runs.ends - 1)
+        scores = logits[runs.lines, frames, runs.classes]
+        higher = scores > highest
+        peaks, highest = np.where(higher, frames, peaks), np.where(higher, scores, highest)
+    classes = rivals.decide(features[runs.lines, peaks], logits[runs.lines, peaks], runs.classes, weight)
+    return replace(runs, classes=classes)
+
+
 def texts(classes: np.ndarray, frames: np.ndarray, charset: Charset) -> list[str]:
     """Collapse the frame classes (N, T) of lines with ``frames`` (N,) frames of their own to their N texts.
 
     This is all that an evaluation needs, and spares it the posteriors that `decode` computes.
     """
-    runs = collapse(classes, frames)
-    return [charset.decode(runs.classes[own].tolist()) for own in runs.line_slices()]
+    return collapse(classes, frames).texts(charset)
 
 
 def decode(
@@ -106,6 +133,7 @@ def decode(
     alternatives: int = 0,
     rivals: Rivals | None = None,
     features: np.ndarray | None = None,
+    center_share: float = 0.0,
 ) -> list[Reading]:
     """Read a batch: characters with their frames, how sure each is, and what else it could be.
 
@@ -121,6 +149,8 @@ def decode(
         rivals: Who looks like whom. A character's likeliest look-alikes are named among its alternatives.
         features: (N, T, D); with `rivals`, they give the margins, each at the frame where the character is
             likeliest, which is where fine-tuning looks as well.
+        center_share: Weight of the distances to the centers beside the classifier's scores, in deciding
+            between look-alikes (`reread`).
 
     Raises:
         ModelError: A score that decides is not finite.
@@ -128,6 +158,8 @@ def decode(
     best = logits.argmax(-1)
     check_finite(np.take_along_axis(logits, best[..., None], -1)[..., 0], frames)
     runs = collapse(best, frames)
+    if rivals is not None and features is not None and center_share:
+        runs = reread(runs, logits, features, rivals, center_share)
     found = [
         measured
         for first in range(0, len(runs.lines), _RUNS_AT_ONCE)
@@ -180,8 +212,9 @@ def _measure(
     offsets = np.cumsum(lengths) - lengths
     lines = np.repeat(runs.lines[group], lengths)
     frames = np.arange(len(lines)) + np.repeat(starts - offsets, lengths)
-    posteriors, best = _softmax(logits[lines, frames].astype(np.float32, copy=False))
-    sure = np.add.reduceat(best, offsets) / lengths
+    posteriors = _softmax(logits[lines, frames].astype(np.float32, copy=False))
+    own = posteriors[np.arange(len(lines)), np.repeat(classes, lengths)]
+    sure = np.add.reduceat(own, offsets) / lengths
     spans = [
         CharSpan(char=charset.char(class_id), confidence=confidence, start=start, end=end)
         for class_id, confidence, start, end in zip(
@@ -191,7 +224,7 @@ def _measure(
     margins: list[float | None] = [None] * len(spans)
     if rivals is not None and features is not None:
         peaks = np.array(
-            [offset + best[offset : offset + length].argmax() for offset, length in zip(offsets, lengths, strict=True)]
+            [offset + own[offset : offset + length].argmax() for offset, length in zip(offsets, lengths, strict=True)]
         )
         found = rivals.margins(features[lines[peaks], frames[peaks]], classes)
         margins = [None if np.isnan(margin) else margin for margin in found.tolist()]
@@ -202,13 +235,12 @@ def _measure(
     return list(zip(spans, others, margins, strict=True))
 
 
-def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn scores (R, C) into posteriors, in place; also return the highest (R,) of each row."""
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    """Turn scores (R, C) into posteriors, in place."""
     scores -= scores.max(-1, keepdims=True)
     np.exp(scores, out=scores)
-    best = 1 / scores.sum(-1)
-    scores *= best[:, None]
-    return scores, best
+    scores /= scores.sum(-1, keepdims=True)
+    return scores
 
 
 def _alternatives(
@@ -249,4 +281,4 @@ def _alternatives(
 
 def _emptiness(logits: np.ndarray) -> float:
     """Return the lowest posterior of the blank over a line's frames (T, C); 1 where there are none."""
-    return float(_softmax(logits.astype(np.float32))[0][:, BLANK].min()) if len(logits) else 1.0
+    return float(_softmax(logits.astype(np.float32))[:, BLANK].min()) if len(logits) else 1.0

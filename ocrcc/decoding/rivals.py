@@ -23,6 +23,31 @@ class Rivals:
     centers: np.ndarray | None = None
     known: np.ndarray | None = None
 
+    def decide(self, features: np.ndarray, logits: np.ndarray, classes: np.ndarray, weight: float) -> np.ndarray:
+        """Decide between each character and its look-alikes by the classifier and the centers together.
+
+        A candidate's score is its logit minus the weight times half the squared distance to its center over
+        D: of a Gaussian around each center, with one variance for all, that is the log likelihood. The
+        classifier was shaped by all its mistakes, a center by all its characters; rare classes gain most.
+
+        Args:
+            features: (R, D), those of the frames that characters were read from.
+            logits: (R, C) of these frames.
+            classes: (R,) what they were read as.
+            weight: Of the distances; 0 leaves all as it is.
+
+        Returns:
+            (R,) classes; a class or a sibling without a center takes no part.
+        """
+        if self.centers is None or self.known is None or not weight or not len(classes):
+            return classes
+        candidates = np.concatenate((classes[:, None], self.siblings[classes]), axis=1)
+        apart = features.astype(np.float32, copy=False)[:, None] - self.centers[candidates]
+        scores = np.take_along_axis(logits, candidates, 1) - weight * 0.5 * np.square(apart).mean(axis=-1)
+        scores[:, 1:][(candidates[:, 1:] == BLANK) | ~self.known[candidates[:, 1:]]] = -np.inf
+        decided = np.take_along_axis(candidates, scores.argmax(axis=1)[:, None], 1)[:, 0]
+        return np.where(self.known[classes], decided, classes)
+
     def margins(self, features: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """Return (R,) distances to the nearest sibling's center minus those to the own one.
 

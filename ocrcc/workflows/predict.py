@@ -219,7 +219,13 @@ class LineReader:
         frames = np.array([math.ceil(width / self._width_stride) for width in widths])
         features, logits = self._engine(images)
         readings = decode(
-            logits, frames, self.charset, alternatives=alternatives, rivals=self._rivals, features=features
+            logits,
+            frames,
+            self.charset,
+            alternatives=alternatives,
+            rivals=self._rivals,
+            features=features,
+            center_share=self.config.center_share,
         )
         return {
             line.index: _place(line, reading, self._width_stride) for line, reading in zip(batch, readings, strict=True)

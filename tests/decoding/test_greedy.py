@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ocrcc.charset import Charset
-from ocrcc.decoding.greedy import collapse, decode, texts
+from ocrcc.decoding.greedy import collapse, decode, reread, texts
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ModelError
 
@@ -212,3 +212,38 @@ def test_no_centers_no_margins():
     )
     assert reading.margins == (None,)
     assert reading.alternatives == ((),)
+
+
+def test_centers_have_their_share_in_deciding_between_lookalikes():
+    charset = Charset("己已巳x")
+    rivals = Rivals(
+        siblings=np.array([[0, 0], [2, 3], [1, 3], [1, 2], [0, 0]]),
+        centers=np.array([[0, 0], [4, 0], [0, 4], [8, 8], [9, 9]], np.float32),
+        known=np.array([False, True, True, False, True]),
+    )
+    logits = np.full((1, 6, 5), -9.0, np.float32)
+    for frame, class_id, score in (
+        (0, 1, 2.0), (1, 1, 3.0), (1, 2, 2.0), (2, 0, 5.0), (3, 4, 3.0), (4, 3, 3.0), (5, 0, 4.0)
+    ):  # fmt: skip
+        logits[0, frame, class_id] = score
+    features = np.zeros((1, 6, 2), np.float32)
+    features[0, 0] = [4, 0]  # not the peak: it says 己, but is not asked
+    features[0, 1] = [0, 4]  # nearer to 已 by half its squared distance over D: 8
+    features[0, 3] = [0, 4]  # x has no look-alikes
+    features[0, 4] = [0, 4]  # 巳 has no center, and stays
+
+    def read(share):
+        (reading,) = decode(logits, np.array([6]), charset, rivals=rivals, features=features, center_share=share)
+        return reading
+
+    assert read(0).text == "己x巳"
+    assert read(0.12).text == "己x巳"  # 3 - 0.12 * 8 > 2
+    assert read(0.13).text == "已x巳"
+    assert len(read(0.13).spans) == 3
+    posteriors = softmax(logits[0, :2])
+    assert read(0).spans[0].confidence == pytest.approx(posteriors[:, 1].mean(), rel=1e-5)
+    assert read(0.13).spans[0].confidence == pytest.approx(posteriors[:, 2].mean(), rel=1e-5)
+    runs = collapse(logits.argmax(-1), np.array([6]))
+    assert reread(runs, logits, features, rivals, 0.13).texts(charset) == ["已x巳"]
+    empty = collapse(np.zeros((1, 6), int), np.array([6]))
+    assert reread(empty, logits, features, rivals, 1.0).texts(charset) == [""]
