@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +18,15 @@ from ocrcc.config import EvaluateConfig, Preprocessing
 from ocrcc.data.batching import evaluation_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.decoding import greedy
-from ocrcc.errors import DataError
+from ocrcc.decoding.rivals import Rivals
+from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
-from ocrcc.models.checkpoint import load_model
-from ocrcc.types import SizedLineSource
-from ocrcc.workflows.reading import lines_at_once
+from ocrcc.models.checkpoint import LoadedModel, load_model
+from ocrcc.models.contract import resolve
+from ocrcc.types import Batch, RecognizerOutput, SizedLineSource
+from ocrcc.workflows.onnx_engine import OnnxModel, load_onnx, pick_onnx
+from ocrcc.workflows.reading import find_rivals, lines_at_once
 
 Report = Callable[[int, int | None], None]
 
@@ -37,7 +42,7 @@ def evaluate(
     """Measure a model.
 
     Args:
-        model: A file, a run folder, or ``hf://owner/name``.
+        model: A file, an exported one too, a run folder, or ``hf://owner/name``.
         data: Datasets.
         config: How.
         device: Where to.
@@ -54,8 +59,7 @@ def evaluate(
     if not sum(len(dataset) for dataset in datasets):
         raise DataError(f"{', '.join(map(str, data))}: no lines to measure on", "make a dataset with ocrcc build-lmdb")
     lookalikes = load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None
-    models = [load_model(each, device=device) for each in (config.compare, model) if each]
-    lines = sum(len(dataset) for dataset in datasets)
+    models = [_open(each, device, config.threads) for each in (config.compare, model) if each]
     result: EvaluationResult | None = None
     for number, loaded in enumerate(models):
         metrics, total = evaluate_datasets(
@@ -68,7 +72,9 @@ def evaluate(
             workers=config.workers,
             worst=config.worst,
             lookalikes=lookalikes,
-            report=lambda done, _, before=number * lines: report(before + done, len(models) * lines),
+            rivals=_rivals(loaded, config),
+            center_share=config.center_share,
+            report=partial(_report_share, report, number, len(models)),
         )
         result = EvaluationResult(
             model=str(loaded.path),
@@ -82,6 +88,53 @@ def evaluate(
     return result
 
 
+class _Exported(nn.Module):
+    """An exported model, called as a recogniser is."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        super().__init__()
+        self.width_stride = model.width_stride
+        self.num_classes = model.charset.num_classes
+        self._engine = model.engine
+
+    def forward(self, images: torch.Tensor) -> RecognizerOutput:
+        """Turn images (N, K, H, W) into features and logits."""
+        features, logits = self._engine(images.numpy())
+        return RecognizerOutput(features=torch.from_numpy(features), logits=torch.from_numpy(logits))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    recognizer: nn.Module
+    charset: Charset
+    preprocessing: Preprocessing
+    centers: torch.Tensor | None
+    center_counts: torch.Tensor | None
+    path: Path
+    device: str
+
+
+def _open(model: str | Path, device: str, threads: int) -> _Reader | LoadedModel:
+    path = resolve(model)
+    if path.suffix.lower() != ".onnx":
+        return load_model(path, device=device)
+    exported = load_onnx(pick_onnx(path, "onnx", device) or path, threads=threads)
+    return _Reader(
+        recognizer=_Exported(exported),
+        charset=exported.charset,
+        preprocessing=exported.preprocessing,
+        centers=None if exported.centers is None else torch.from_numpy(exported.centers),
+        center_counts=None if exported.center_counts is None else torch.from_numpy(exported.center_counts),
+        path=path,
+        device="cpu",
+    )
+
+
+def _report_share(report: Report, before: int, models: int, done: int, total: int | None) -> None:
+    """Report progress with one of several models as progress of all of them."""
+    report(before * (total or 0) + done, models * (total or 0))
+
+
 def evaluate_datasets(
     recognizer: nn.Module,
     charset: Charset,
@@ -93,6 +146,8 @@ def evaluate_datasets(
     workers: int = 0,
     worst: int = 0,
     lookalikes: Lookalikes | None = None,
+    rivals: Rivals | None = None,
+    center_share: float = 0.0,
     report: Report = lambda _done, _total: None,
 ) -> tuple[tuple[Metrics, ...], Metrics]:
     """Measure a live recogniser on several datasets.
@@ -111,6 +166,8 @@ def evaluate_datasets(
         workers: Processes that load; 0 loads in this one.
         worst: How many of the worst lines to keep.
         lookalikes: Who looks like whom, if their accuracy is wanted.
+        rivals: Whom centers decide between, if they have a share.
+        center_share: That share (`ocrcc.decoding.greedy.reread`).
         report: Told how many lines are done, of how many.
 
     Returns:
@@ -140,8 +197,7 @@ def evaluate_datasets(
             right = np.full(sizes[number], -1, np.int8)
             outcomes.append(right)
             for indices, batch in batches:
-                frames = batch.frames.numpy()
-                read = greedy.texts(_best_path(recognizer, batch.images, frames, device), frames, charset)
+                read = _read(recognizer, batch, charset, device, rivals, center_share)
                 for index, *line in zip(indices, batch.labels, read, batch.sources, strict=True):
                     right[index] = tally.update(*line)
                 done += len(indices)
@@ -181,19 +237,47 @@ def _evaluation_mode(recognizer: nn.Module) -> Iterator[None]:
             module.training = training
 
 
-def _best_path(recognizer: nn.Module, images: torch.Tensor, frames: np.ndarray, device: str) -> np.ndarray:
-    """Return the likeliest class of every frame (N, T) of images (N, K, H, W)."""
-    num_frames = images.shape[3] // int(recognizer.width_stride)  # type: ignore[arg-type]
-    step = lines_at_once(len(images), num_frames, int(recognizer.num_classes))  # type: ignore[arg-type]
-    parts = []
-    for first in range(0, len(images), step):
+def _rivals(loaded: _Reader | LoadedModel, config: EvaluateConfig) -> Rivals | None:
+    """Find what centers decide between.
+
+    Raises:
+        ModelError: They shall, and the model has none.
+    """
+    if not config.center_share:
+        return None
+    if loaded.centers is None or loaded.center_counts is None:
+        raise ModelError(f"{loaded.path}: no class centers to have a share", "ocrcc finetune makes them")
+    return find_rivals(
+        config.lookalikes, loaded.charset, loaded.centers.cpu().numpy(), loaded.center_counts.cpu().numpy()
+    )
+
+
+def _read(
+    recognizer: nn.Module,
+    batch: Batch,
+    charset: Charset,
+    device: str,
+    rivals: Rivals | None,
+    center_share: float,
+) -> list[str]:
+    """Read the lines of a batch, as many at once as memory holds."""
+    num_frames = batch.images.shape[3] // int(recognizer.width_stride)  # type: ignore[arg-type]
+    step = lines_at_once(len(batch.images), num_frames, int(recognizer.num_classes))  # type: ignore[arg-type]
+    found: list[str] = []
+    for first in range(0, len(batch.images), step):
         part = slice(first, first + step)
-        logits = recognizer(images[part].to(device)).logits.float()
+        output = recognizer(batch.images[part].to(device))
+        logits = output.logits.float()
         if logits.device.type == "cpu":  # where numpy finds the maximum several times faster than torch
             classes = logits.numpy().argmax(-1)
             highest = np.take_along_axis(logits.numpy(), classes[..., None], -1)[..., 0]
         else:
-            highest, classes = (found.cpu().numpy() for found in logits.max(-1))
-        greedy.check_finite(highest, frames[part])
-        parts.append(classes)
-    return np.concatenate(parts)
+            highest, classes = (values.cpu().numpy() for values in logits.max(-1))
+        frames = batch.frames[part].numpy()
+        greedy.check_finite(highest, frames)
+        runs = greedy.collapse(classes, frames)
+        if rivals is not None and center_share:
+            features = output.features.float().cpu().numpy()
+            runs = greedy.reread(runs, logits.cpu().numpy(), features, rivals, center_share)
+        found += runs.texts(charset)
+    return found

@@ -23,11 +23,10 @@ from ocrcc.data.transforms import open_image, pad, prepare
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.lookalikes import load_lookalikes, sibling_table
 from ocrcc.models.contract import resolve
 from ocrcc.types import Recognition, RecognizedChar
 from ocrcc.workflows.onnx_engine import load_onnx, pick_onnx
-from ocrcc.workflows.reading import Engine, lines_at_once, torch_engine
+from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, torch_engine
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -310,26 +309,6 @@ def _place(line: _Waiting, reading: Reading, width_stride: int) -> Recognition:
             )
         )
     return Recognition(path=line.path, text=reading.text, confidence=reading.confidence, chars=tuple(chars))
-
-
-def find_rivals(
-    lookalikes: str, charset: Charset, centers: np.ndarray | None, counts: np.ndarray | None
-) -> Rivals | None:
-    """Bring look-alike groups and a model's centers together.
-
-    Args:
-        lookalikes: Groups by name or file; empty for none.
-        charset: Of the model.
-        centers: (C, D), if the model has them.
-        counts: (C,), how many characters each center stands on.
-
-    Raises:
-        CharsetError: The groups cannot be read.
-    """
-    if not lookalikes:
-        return None
-    table = sibling_table(load_lookalikes(lookalikes).for_training(), charset)
-    return Rivals(siblings=np.array(table, np.int64), centers=centers, known=None if counts is None else counts > 0)
 
 
 def default_model() -> str:

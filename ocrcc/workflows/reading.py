@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ocrcc.charset import Charset
+from ocrcc.decoding.rivals import Rivals
+from ocrcc.lookalikes import load_lookalikes, sibling_table
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -36,3 +40,23 @@ def torch_engine(recognizer: nn.Module, device: str) -> Engine:
         return output.features.float().cpu().numpy(), output.logits.float().cpu().numpy()
 
     return read
+
+
+def find_rivals(
+    lookalikes: str, charset: Charset, centers: np.ndarray | None, counts: np.ndarray | None
+) -> Rivals | None:
+    """Bring look-alike groups and a model's centers together.
+
+    Args:
+        lookalikes: Groups by name or file; empty for none.
+        charset: Of the model.
+        centers: (C, D), if the model has them.
+        counts: (C,), how many characters each center stands on.
+
+    Raises:
+        CharsetError: The groups cannot be read.
+    """
+    if not lookalikes:
+        return None
+    table = sibling_table(load_lookalikes(lookalikes).for_training(), charset)
+    return Rivals(siblings=np.array(table, np.int64), centers=centers, known=None if counts is None else counts > 0)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 from conftest import draw_line, png
 from typer.testing import CliRunner
 from wild import save_wild_model
@@ -10,6 +11,7 @@ from wild import save_wild_model
 from ocrcc.charset import Charset
 from ocrcc.cli import app
 from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.workflows.predict import LineReader
 
 CHARSET = Charset("0123456789abcdefghij，")
@@ -211,3 +213,32 @@ def test_bad_input_is_told_in_one_line(model, halves, arguments, code, words):
     assert words in result.stderr
     assert "Traceback" not in result.stderr
     assert result.stdout == ""
+
+
+def test_centers_can_have_a_share_in_reading(model, halves, tmp_path):
+    """With a center of each class far from all features but that of the class to be read, they decide alone."""
+    result = run(model, "--data", halves[0], "--center-share", "1")
+    assert result.exit_code == 4
+    assert "no class centers" in result.stderr
+    loaded = load_model(model, device="cpu")
+    centers = torch.full((CHARSET.num_classes, loaded.recognizer.feature_width), 1e3)
+    wanted = CHARSET.id("0")  # the first of the siblings that are kept of each
+    centers[wanted] = 0
+    path = tmp_path / "centers.safetensors"
+    save_model(
+        path, recognizer_state=loaded.recognizer.state_dict(), arch=loaded.arch, charset=CHARSET,
+        preprocessing=loaded.preprocessing, info={}, centers=centers, center_counts=torch.ones(CHARSET.num_classes),
+    )  # fmt: skip
+    groups = tmp_path / "groups.tsv"
+    everyone = CHARSET.symbols
+    groups.write_text(f"group\tcharacters\tscore\tsource\n1\t{everyone}\t0.9\tlist\n", encoding="utf-8")
+    found = {}
+    for share in ("0", "1"):
+        result = run(
+            path, "--data", halves[0], "--lookalikes", groups, "--center-share", share, "--json", tmp_path / "r.json"
+        )
+        assert result.exit_code == 0, result.stderr
+        found[share] = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert found["0"]["line_accuracy"] == 1
+    assert found["1"]["line_accuracy"] < 1
+    assert {pair["predicted"] for pair in found["1"]["confusions"]} == {"0"}
