@@ -9,6 +9,8 @@ from typing import Literal
 
 from ocrcc.errors import ConfigError
 
+DEFAULT_MODEL = "ocrcc-zh-small"
+"""The shipped model: what reads, and what is fine-tuned, where none is named."""
 Precision = Literal["no", "bf16", "fp16"]
 Unknown = Literal["fail", "skip"]
 
@@ -234,7 +236,7 @@ class FinetuneConfig(DataConfig):
         project_every: Steps between snapshots of the feature space, for TensorBoard's projector; 0 for none.
     """
 
-    pretrained: str = ""
+    pretrained: str = DEFAULT_MODEL
     charset: str = ""
     charset_policy: Literal["fail", "extend", "replace"] = "fail"
     lookalikes: str = "gb2312"
@@ -257,8 +259,6 @@ class FinetuneConfig(DataConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         problems = []
-        if not self.pretrained:
-            problems.append("no model to start from: give --pretrained")
         for name in (
             "center_weight",
             "sibling_weight",
@@ -551,8 +551,9 @@ class ProjectConfig:
         max_points: Characters shown, of all classes alike many where the data has them.
         alignment: Which feature stands for a character: that of its best frame (peak), or the mean over its
             frames; by default what the model was fine-tuned with, else peak.
-        method: How pictures bring features to two dimensions: pca, or umap or tsne where umap-learn or
-            scikit-learn is installed.
+        method: How pictures bring features to two dimensions: pca; centers, which looks from where the class
+            centers are farthest apart, and flatters a model whose centers are only means of what is shown; or umap
+            or tsne where umap-learn or scikit-learn is installed.
         suspect_posterior: Suspects are characters that the model reads as their look-alike with at least this
             posterior, 0..1.
         suspect_crops: Write an image of each suspect into a folder beside the list.
@@ -568,7 +569,7 @@ class ProjectConfig:
     worst: int = 8
     max_points: int = 2000
     alignment: Literal["", "peak", "mean"] = ""
-    method: Literal["pca", "umap", "tsne"] = "pca"
+    method: Literal["pca", "centers", "umap", "tsne"] = "pca"
     suspect_posterior: float = 0.5
     suspect_crops: bool = True
     seed: int = 0

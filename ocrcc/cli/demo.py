@@ -11,14 +11,15 @@ import typer
 
 from ocrcc import packaged
 from ocrcc.cli import render
+from ocrcc.config import DEFAULT_MODEL
 from ocrcc.errors import ConfigError
 
 
 def command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")] = Path("ocrcc-demo"),
-    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 2.5,
+    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 1.5,
 ) -> None:
-    """Show the main job on lines that ship with the package: dataset, training, measuring, reading.
+    """Show the main job on lines that ship with the package: measure, fine-tune, compare, read, look.
 
     Each command is printed before it runs, so that it can be run by hand afterwards.
     """
@@ -26,17 +27,21 @@ def command(
         raise ConfigError(f"{out} exists", "choose another --out")
     out.mkdir(parents=True)
     samples = packaged.ASSETS / "samples"
+    held_out = f"{out / 'train-val.lmdb'}"
     steps = [
-        ["build-lmdb", f"{samples / 'labels.txt'}", f"{out / 'train.lmdb'}", "--val-fraction", "0.1"],
-        ["inspect", f"{out / 'train-val.lmdb'}"],
+        ["build-lmdb", f"{samples / 'labels.txt'}", f"{out / 'train.lmdb'}", "--val-fraction", "0.2"],
+        ["eval", DEFAULT_MODEL, "--data", held_out],
         [
-            *("pretrain", "--train", f"{out / 'train.lmdb'}", "--val", f"{out / 'train-val.lmdb'}"),
-            *("--arch", "timm/lcnet_050+none", "--minutes", f"{minutes:g}", "--batch-size", "12"),
-            *("--learning-rate", "3e-3", "--augment", "0.3", "--ema-decay", "0.99", "--eval-every", "400"),
-            *("--out", f"{out / 'run'}"),
+            *("finetune", "--pretrained", DEFAULT_MODEL, "--train", f"{out / 'train.lmdb'}", "--val", held_out),
+            *("--minutes", f"{minutes:g}", "--batch-size", "16", "--learning-rate", "3e-4", "--ema-decay", "0.98"),
+            *("--eval-every", "60", "--init-lines", "400", "--out", f"{out / 'run'}"),
         ],
-        ["eval", f"{out / 'run'}", "--data", f"{out / 'train-val.lmdb'}"],
+        ["eval", f"{out / 'run'}", "--compare", DEFAULT_MODEL, "--data", held_out],
         ["predict", *_first_images(samples, 3), "--model", f"{out / 'run'}"],
+        [
+            *("project", "--model", DEFAULT_MODEL, "--model", f"{out / 'run'}", "--data", held_out),
+            *("--logdir", f"{out / 'projector'}", "--png", f"{out / 'lookalikes.png'}"),
+        ],
     ]
     started = time.monotonic()
     for arguments in steps:

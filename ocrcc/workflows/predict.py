@@ -18,7 +18,7 @@ from PIL import Image
 
 from ocrcc import packaged
 from ocrcc.charset import Charset
-from ocrcc.config import PredictConfig, Preprocessing
+from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.data.transforms import open_image, pad, prepare
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
@@ -30,9 +30,6 @@ from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, torch_en
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
-
-DEFAULT_MODEL = "ocrcc-zh-small"
-"""The shipped model that reads where none is named."""
 
 _MAX_WAITING = 2**26
 """Pixels that wait for others of their width, 256 MB; beyond it batches are read as they are."""
