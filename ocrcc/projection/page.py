@@ -58,7 +58,7 @@ def write_page(path: Path, shown: Shown, spaces: Sequence[Space], *, method: Met
 def _plot(shown: Shown, space: Space, panel: str, method: Method, seed: int) -> str:
     """Draw one panel of one model as SVG; a point's title is its number, which the script looks up."""
     view = view_panel(shown, space, panel)
-    plane = to_plane(view.points, method, seed)
+    plane = to_plane(view.points, method, seed, centers=len(view.chars))
     low, reach = plane.min(axis=0), np.maximum(np.ptp(plane, axis=0), 1e-9)
     places = _EDGE + (plane - low) / reach * (_SIZE - 2 * _EDGE)
     places[:, 1] = _SIZE - places[:, 1]

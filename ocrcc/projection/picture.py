@@ -55,7 +55,7 @@ def write_picture(path: Path, shown: Shown, spaces: Sequence[Space], *, method: 
         views = [view_panel(shown, space, panel) for space in spaces]
         _legend(axes[0], shown, views[-1])
         for place, (space, view) in zip(axes[1:], zip(spaces, views, strict=True), strict=True):
-            _scatter(place, shown, view, to_plane(view.points, method, seed))
+            _scatter(place, shown, view, to_plane(view.points, method, seed, centers=len(view.chars)))
             place.set_title(f"{space.name}: {view.own_share:.1%} nearest to their own center", fontsize=9)
     for axes in places[len(panels) :]:
         for place in axes:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ocrcc.errors import ConfigError
 
-Method = Literal["pca", "umap", "tsne"]
+Method = Literal["pca", "centers", "umap", "tsne"]
 _PACKAGES = {"umap": ("umap", "umap-learn"), "tsne": ("sklearn", "scikit-learn")}
 
 
@@ -25,13 +25,16 @@ def check_method(method: Method) -> None:
             raise ConfigError(f"{method} needs {package}, which is not installed", f"pip install {package}, or pca")
 
 
-def to_plane(features: np.ndarray, method: Method = "pca", seed: int = 0) -> np.ndarray:
+def to_plane(features: np.ndarray, method: Method = "pca", seed: int = 0, *, centers: int = 0) -> np.ndarray:
     """Bring features to two dimensions.
 
     Args:
         features: (M, D).
-        method: PCA keeps distances as far as two dimensions can; the others keep neighbourhoods.
+        method: ``pca`` shows what differs most among all points, ``centers`` what differs among the centers
+            first: the look from which classes are farthest apart. Both keep distances as far as two dimensions
+            can; the others keep neighbourhoods.
         seed: Of the others.
+        centers: How many of the points, the last ones, are centers.
 
     Returns:
         (M, 2) float64.
@@ -40,8 +43,10 @@ def to_plane(features: np.ndarray, method: Method = "pca", seed: int = 0) -> np.
         ConfigError: What the method needs is not installed.
     """
     check_method(method)
+    if method == "centers" and centers > 1:
+        return along_centers(features, centers)
     # UMAP and t-SNE need some points to have neighbours among
-    if method == "pca" or len(features) < 5:
+    if method in ("pca", "centers") or len(features) < 5:
         return pca(features)
     if method == "umap":
         import umap
@@ -52,6 +57,20 @@ def to_plane(features: np.ndarray, method: Method = "pca", seed: int = 0) -> np.
 
         reducer = TSNE(random_state=seed, init="pca", perplexity=min(30.0, (len(features) - 1) / 3))
     return np.asarray(reducer.fit_transform(features), dtype=np.float64)
+
+
+def along_centers(features: np.ndarray, count: int) -> np.ndarray:
+    """Return (M, 2): along where the last ``count`` points differ most, then along what is left over.
+
+    The second axis too lies within what they span, if they are three or more.
+    """
+    centred = features.astype(np.float64) - features[-count:].mean(axis=0, dtype=np.float64)
+    _, spreads, directions = np.linalg.svd(centred[-count:], full_matrices=False)
+    axes = directions[:2][spreads[:2] > 1e-9 * max(1.0, float(spreads[0]))]
+    plane = centred @ axes.T
+    if (missing := 2 - len(axes)) > 0:
+        plane = np.concatenate((plane, pca(centred - plane @ axes, missing)), axis=1)
+    return _fix_signs(plane)
 
 
 def pca(features: np.ndarray, dimensions: int = 2) -> np.ndarray:
@@ -68,5 +87,9 @@ def pca(features: np.ndarray, dimensions: int = 2) -> np.ndarray:
         plane = centred @ directions[:, ::-1][:, :dimensions]
     if plane.shape[1] < dimensions:
         plane = np.pad(plane, ((0, 0), (0, dimensions - plane.shape[1])))
+    return _fix_signs(plane)
+
+
+def _fix_signs(plane: np.ndarray) -> np.ndarray:
     largest = np.abs(plane).argmax(axis=0)
-    return plane * np.where(plane[largest, np.arange(dimensions)] < 0, -1.0, 1.0)
+    return plane * np.where(plane[largest, np.arange(plane.shape[1])] < 0, -1.0, 1.0)

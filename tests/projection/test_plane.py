@@ -29,6 +29,28 @@ def test_few_points_or_dimensions(shape):
     assert np.isfinite(plane).all()
 
 
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_looking_along_the_centers_keeps_their_distances(count):
+    """Points that spread widely along an axis on which the centers do not differ."""
+    rng = np.random.default_rng(0)
+    centers = np.zeros((count, 6))
+    centers[:, :2] = rng.normal(size=(count, 2)) * (1 if count > 2 else [1, 0])
+    points = np.concatenate((centers[rng.integers(0, count, 50)], centers))
+    points[:50, 5] += rng.normal(size=50) * 100
+    plane = to_plane(points, "centers", centers=count)
+    apart = np.linalg.norm(centers[:, None] - centers, axis=2)
+    assert np.allclose(np.linalg.norm(plane[-count:, None] - plane[-count:], axis=2), apart, atol=1e-6)
+    if count == 2:  # the other axis is the widest of the rest
+        assert np.ptp(plane[:, 1]) > 100
+    assert not np.allclose(plane, pca(points))
+
+
+def test_a_lone_center_is_looked_at_as_by_pca():
+    points = np.random.default_rng(0).normal(size=(9, 4))
+    assert np.array_equal(to_plane(points, "centers", centers=1), pca(points))
+    assert np.isfinite(to_plane(np.ones((5, 3)), "centers", centers=2)).all()
+
+
 def test_equal_points_lie_on_one_another():
     assert np.allclose(pca(np.ones((5, 3))), 0)
 
