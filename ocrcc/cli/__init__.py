@@ -74,6 +74,7 @@ from ocrcc.cli import (
     charset,
     demo,
     evaluate,
+    export,
     finetune,
     inspect,
     lookalikes,
@@ -97,4 +98,5 @@ app.command("pretrain")(pretrain.command)
 app.command("finetune")(finetune.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(predict.command)
+app.command("export")(export.command)
 app.command("project")(project.command)

@@ -1,0 +1,280 @@
+"""Write a recogniser as an ONNX file, and prove on lines that the file reads what the recogniser reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ocrcc import packaged
+from ocrcc.config import EvaluateConfig, ExportConfig, Preprocessing
+from ocrcc.data.transforms import open_image, pad, prepare
+from ocrcc.decoding import greedy
+from ocrcc.errors import ConfigError, ModelError, OcrccError
+from ocrcc.evaluation.report import EvaluationResult
+from ocrcc.files import whole
+from ocrcc.models.checkpoint import LoadedModel, load_model
+from ocrcc.models.contract import KEY, describe
+from ocrcc.synth.source import load_source
+from ocrcc.workflows.evaluate import evaluate
+from ocrcc.workflows.onnx_engine import CENTERS, COUNTS, load_onnx
+from ocrcc.workflows.reading import Engine, lines_at_once, torch_engine
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_TOLERANCE = 1e-3
+"""By which share of the largest logit others may differ in float32; it is some 1e-6 in truth."""
+_BATCHES = (1, 2, 4, 8)
+"""How many lines are read at once in turn."""
+
+Report = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parity:
+    """How alike two engines read.
+
+    Attributes:
+        lines: Lines that both read.
+        same: Lines on which both read the same text.
+        difference: Largest difference of two logits.
+        largest: The largest logit, without its sign.
+    """
+
+    lines: int
+    same: int
+    difference: float
+    largest: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """An exported model.
+
+    Attributes:
+        model: The model file.
+        path: The ONNX file.
+        size: Bytes.
+        precision: Of its weights: ``float32``, ``float16`` or ``int8``.
+        rendered: How many of the lines it was checked on were rendered; the others ship with the package.
+        parity: How alike torch and ONNX Runtime read them.
+        evaluation: Both on the given datasets, torch as the baseline; None without datasets.
+    """
+
+    model: Path
+    path: Path
+    size: int
+    precision: str
+    rendered: int
+    parity: Parity
+    evaluation: EvaluationResult | None
+
+
+def export(
+    model: str | Path,
+    out: Path,
+    config: ExportConfig | None = None,
+    *,
+    data: Sequence[Path] = (),
+    report: Report = lambda _done, _total: None,
+) -> ExportResult:
+    """Write a model as an ONNX file with dynamic batch size and width.
+
+    Its input is ``images`` (N, K, H, W), its outputs are ``features`` (N, T, D) and ``logits`` (N, T, C), all
+    float32, and ``centers`` (C, D) and ``center_counts`` (C,) for a model that has them. Charset and
+    preprocessing are in its metadata; settings of the training run are not.
+
+    Args:
+        model: A file, a run folder, a shipped model's name, or ``hf://owner/name``.
+        out: The ONNX file; it appears whole, and only if it reads as the model does.
+        config: How.
+        data: Datasets to measure both on.
+        report: Told how many lines are done, of how many.
+
+    Raises:
+        ConfigError: onnx or ONNX Runtime is not installed.
+        ModelError: The model cannot be exported, or the file reads something else.
+        DataError: The file cannot be written.
+    """
+    config = config or ExportConfig()
+    if out.suffix.lower() != ".onnx":
+        raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx")
+    if not out.absolute().parent.is_dir():
+        raise ConfigError(f"{out}: there is no folder {out.parent}", "make it first")
+    _check_installed()
+    loaded = load_model(model, device="cpu")
+    lines, rendered = _lines(loaded, config)
+    with whole(out) as aside:
+        _write(loaded, config, aside)
+        parity = compare(torch_engine(loaded.recognizer, "cpu"), load_onnx(aside).engine, lines, loaded, report=report)
+        _check(parity, config, out)
+        evaluation = None
+        if data:
+            settings = EvaluateConfig(compare=str(loaded.path), workers=0)
+            evaluation = evaluate(aside, data, settings, device="cpu", report=report)
+        size = aside.stat().st_size
+    return ExportResult(
+        model=loaded.path,
+        path=out,
+        size=size,
+        precision="int8" if config.int8 else "float16" if config.half else "float32",
+        rendered=rendered,
+        parity=parity,
+        evaluation=evaluation,
+    )
+
+
+def _check_installed() -> None:
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"export needs {' and '.join(missing)}", 'pip install "ocrcc[onnx]"')
+
+
+def _write(loaded: LoadedModel, config: ExportConfig, path: Path) -> None:
+    import onnx
+
+    from ocrcc.workflows import onnx_graph
+
+    model = onnx_graph.trace(loaded.recognizer, loaded.arch, loaded.preprocessing)
+    onnx_graph.fold_affines(model)
+    if config.int8:
+        model = _quantise(model)
+    if loaded.centers is not None and loaded.center_counts is not None:
+        onnx_graph.add_constant(model, CENTERS, loaded.centers.numpy())
+        onnx_graph.add_constant(model, COUNTS, loaded.center_counts.numpy())
+    if config.half:
+        onnx_graph.halve(model)
+    metadata = {
+        **describe(loaded.arch, loaded.charset, loaded.preprocessing),
+        "width_stride": loaded.recognizer.width_stride,
+        "step": loaded.info["step"],
+        "metrics": loaded.info["metrics"],
+        "source": hashlib.sha256(loaded.path.read_bytes()).hexdigest(),
+    }
+    model.producer_name = "ocrcc"
+    onnx.helper.set_model_props(model, {KEY: json.dumps(metadata, ensure_ascii=False)})
+    onnx.save(model, str(path))
+
+
+def _quantise(model: ModelProto) -> ModelProto:
+    """Compute matrix products with 8-bit weights and inputs that are scaled as they come."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "int8.onnx"
+        logging.disable(logging.WARNING)  # advice to run another tool first, whose work is done here already
+        try:
+            quantize_dynamic(
+                model,
+                path,
+                op_types_to_quantize=["MatMul", "Gemm"],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+            )
+        finally:
+            logging.disable(logging.NOTSET)
+        return onnx.load(str(path))
+
+
+def _lines(loaded: LoadedModel, config: ExportConfig) -> tuple[list[np.ndarray], int]:
+    """Prepare the lines of the check, and say how many of them were rendered.
+
+    Half of them ship with the package; the others are rendered in the model's charset, where there are fonts.
+    The last one is several of them in a row, as long as a line may be.
+    """
+    paths = sorted((packaged.ASSETS / "samples" / "images").iterdir())
+    chosen = paths[:: max(1, len(paths) // config.samples)][: config.samples] if config.samples else []
+    images = [open_image(path) for path in chosen]
+    rendered = 0
+    if config.rendered:
+        try:
+            source = load_source("synth:documents", loaded.charset, seed=config.seed)
+            images += [source.line(index).image for index in range(config.rendered)]
+            rendered = config.rendered
+        except OcrccError:  # no fonts here, or none for this charset
+            rendered = 0
+    if not images:
+        raise ConfigError("no lines to check on: there are no fonts to render them in", "--samples 48")
+    lines = [prepare(image, loaded.preprocessing) for image in images]
+    return [*lines, np.concatenate(lines[:8], axis=2)[..., : loaded.preprocessing.max_width]], rendered
+
+
+def compare(
+    reference: Engine,
+    other: Engine,
+    lines: Sequence[np.ndarray],
+    model: LoadedModel,
+    *,
+    report: Report = lambda _done, _total: None,
+) -> Parity:
+    """Let two engines read the same lines, in batches of several sizes.
+
+    Args:
+        reference: How it should read.
+        other: How it does.
+        lines: Each (K, H, W), prepared.
+        model: What both are.
+        report: Told how many lines are done, of how many.
+
+    Raises:
+        ModelError: The reference's logits are not finite.
+    """
+    stride, charset = model.recognizer.width_stride, model.charset
+    same, done, difference, largest = 0, 0, 0.0, 0.0
+    for images, frames in _batches(lines, model.preprocessing, stride, charset.num_classes):
+        wanted, found = reference(images)[1], other(images)[1]
+        for logits in (wanted, found):
+            greedy.check_finite(logits.max(-1), frames)
+        for count, one, two in zip(frames, wanted, found, strict=True):
+            difference = max(difference, float(np.abs(one[:count] - two[:count]).max()))
+            largest = max(largest, float(np.abs(one[:count]).max()))
+        texts = [greedy.texts(logits.argmax(-1), frames, charset) for logits in (wanted, found)]
+        same += sum(one == two for one, two in zip(*texts, strict=True))
+        done += len(images)
+        report(done, len(lines))
+    return Parity(lines=done, same=same, difference=difference, largest=largest)
+
+
+def _batches(
+    lines: Sequence[np.ndarray], preprocessing: Preprocessing, stride: int, num_classes: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    by_width: defaultdict[int, list[np.ndarray]] = defaultdict(list)
+    for line in lines:
+        by_width[preprocessing.padded_width(line.shape[2])].append(line)
+    sizes = cycle(_BATCHES)
+    for width, group in by_width.items():
+        while group:
+            count = lines_at_once(next(sizes), width // stride, num_classes)
+            batch, group = group[:count], group[count:]
+            yield pad(batch, width), np.array([math.ceil(line.shape[2] / stride) for line in batch])
+
+
+def _check(parity: Parity, config: ExportConfig, out: Path) -> None:
+    share = parity.same / parity.lines
+    exact = not (config.half or config.int8)
+    if exact and parity.difference > _TOLERANCE * max(1.0, parity.largest):
+        raise ModelError(
+            f"{out}: not written, since its logits differ by up to {parity.difference:.3g} from torch's, which reach "
+            f"{parity.largest:.3g}",
+            "this version of torch may export the model wrongly; another one may not",
+        )
+    if share < config.agreement:
+        raise ModelError(
+            f"{out}: not written, since it reads {parity.lines - parity.same} of {parity.lines} lines differently",
+            f"export without {'--int8' if config.int8 else '--half'}, or allow it: --agreement {share:.2f}"
+            if not exact
+            else None,
+        )

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_line
+from wild import random_lines, save_wild_model
+
+from ocrcc import packaged
+from ocrcc.config import EvaluateConfig, ExportConfig, PredictConfig
+from ocrcc.errors import ConfigError, DataError, ModelError
+from ocrcc.models.checkpoint import load_model, save_model
+from ocrcc.models.contract import KEY
+from ocrcc.workflows.evaluate import evaluate
+from ocrcc.workflows.onnx_engine import load_onnx
+from ocrcc.workflows.predict import LineReader
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from ocrcc.workflows import onnx_graph  # noqa: E402
+from ocrcc.workflows.export import compare, export  # noqa: E402
+
+QUICK = ExportConfig(samples=16, rendered=0)
+LINES = [draw_line(text) for text in (*random_lines(30), "1", "0123456789" * 12)]
+
+
+def save_again(path, out, *, centers=False, config=None, change=lambda recognizer: None):
+    """Save a model with centers, other weights or other settings."""
+    loaded = load_model(path, device="cpu")
+    with torch.no_grad():
+        change(loaded.recognizer)
+    shape = (loaded.charset.num_classes, loaded.recognizer.feature_width)
+    torch.manual_seed(3)
+    save_model(
+        out,
+        recognizer_state=loaded.recognizer.state_dict(),
+        arch=loaded.arch,
+        charset=loaded.charset,
+        preprocessing=loaded.preprocessing,
+        info={"step": 7, "metrics": {"cer": 0.5}, "config": config or {}},
+        centers=torch.randn(shape) if centers else None,
+        center_counts=(torch.arange(shape[0]) % 3).float() if centers else None,
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    save_wild_model(folder / "wild.safetensors")
+    settings = {"train": ["/secret/place/train.lmdb"], "corpus": ["/secret/text.txt"]}
+    return save_again(folder / "wild.safetensors", folder / "model.safetensors", centers=True, config=settings)
+
+
+@pytest.fixture(scope="module")
+def exported(model, folder):
+    return export(model, folder / "model.onnx", QUICK).path
+
+
+def texts(path, **config):
+    return [reading.text for reading in LineReader.load(path, config=PredictConfig(**config)).recognize(LINES)]
+
+
+@pytest.mark.parametrize("arch", ["hgnetv2_b0", "lcnet_050", "timm/lcnet_050+bilstm", "mobilenetv3_small"])
+def test_the_exported_model_reads_what_torch_reads(arch, tmp_path):
+    path = tmp_path / "wild.safetensors"
+    save_wild_model(path, arch)
+    result = export(path, tmp_path / "out.onnx", QUICK)
+    assert result.parity.lines == 17
+    assert result.parity.same == 17
+    assert result.parity.difference < 1e-4 * result.parity.largest
+    assert (result.precision, result.rendered, result.evaluation) == ("float32", 0, None)
+    assert result.size == result.path.stat().st_size
+    wanted = texts(path)
+    assert len(set(wanted)) == len(LINES)
+    assert texts(result.path) == wanted
+    assert texts(result.path, batch_size=1, threads=1) == wanted
+    assert texts(result.path, batch_size=5, threads=2) == wanted
+
+
+def test_affine_layers_of_either_sign_are_merged_into_convolutions(tmp_path):
+    save_wild_model(tmp_path / "wild.safetensors", "hgnetv2_b0")
+
+    def change(recognizer):
+        layers = [
+            module for name, module in recognizer.named_modules() if name.endswith(".lab") and hasattr(module, "scale")
+        ]
+        for number, layer in enumerate(layers):
+            layer.scale.fill_((-1) ** number * (0.8 + 0.01 * number))
+            layer.bias.fill_(0.3 - 0.05 * number)
+
+    path = save_again(tmp_path / "wild.safetensors", tmp_path / "signs.safetensors", change=change)
+    loaded = load_model(path, device="cpu")
+    graph = onnx_graph.trace(loaded.recognizer, loaded.arch, loaded.preprocessing)
+    before = sum(node.op_type == "Relu" for node in graph.graph.node)
+    assert onnx_graph.fold_affines(graph) == before > 20
+    onnx.checker.check_model(graph)
+    assert not [node for node in graph.graph.node if node.op_type == "Relu"]
+    parity = export(path, tmp_path / "out.onnx", QUICK).parity
+    assert parity.difference < 1e-4 * max(1, parity.largest)
+
+
+def test_interface_of_the_file(exported, model):
+    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+    loaded = load_model(model, device="cpu")
+    classes, width = loaded.charset.num_classes, loaded.recognizer.feature_width
+    assert [(each.name, each.type, each.shape) for each in session.get_inputs()] == [
+        ("images", "tensor(float)", ["lines", 1, 32, "width"])
+    ]
+    assert [(each.name, each.shape) for each in session.get_outputs()] == [
+        ("features", ["lines", "frames", width]),
+        ("logits", ["lines", "frames", classes]),
+        ("centers", [classes, width]),
+        ("center_counts", [classes]),
+    ]
+    for shape in ((1, 1, 32, 32), (3, 1, 32, 320), (2, 1, 32, 1600)):
+        images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        features, logits = session.run(["features", "logits"], {"images": images})
+        with torch.inference_mode():
+            output = loaded.recognizer(torch.from_numpy(images))
+        np.testing.assert_allclose(features, output.features.numpy(), atol=1e-4)
+        np.testing.assert_allclose(logits, output.logits.numpy(), atol=5e-3)  # they reach 80
+
+
+def test_metadata_says_what_reading_needs_and_nothing_of_the_machine(exported, model):
+    found, loaded = load_onnx(exported), load_model(model, device="cpu")
+    assert found.arch == loaded.arch
+    assert found.charset == loaded.charset
+    assert found.charset.normalisation == loaded.charset.normalisation
+    assert found.preprocessing == loaded.preprocessing
+    assert found.width_stride == loaded.recognizer.width_stride
+    assert found.info == {
+        "step": 7,
+        "metrics": {"cer": 0.5},
+        "source": hashlib.sha256(model.read_bytes()).hexdigest(),
+    }
+    content = exported.read_bytes()
+    for place in (b"/secret", os.fsencode(model.parent), os.fsencode(Path(torch.__file__).parent), b".py"):
+        assert place not in content
+
+
+def test_centers_travel_and_give_the_same_margins(exported, model):
+    loaded, found = load_model(model, device="cpu"), load_onnx(exported)
+    np.testing.assert_array_equal(found.centers, loaded.centers.numpy())
+    np.testing.assert_array_equal(found.center_counts, loaded.center_counts.numpy())
+    margins = []
+    for path in (model, exported):
+        readings = LineReader.load(path, config=PredictConfig(lookalikes="well-known")).recognize(LINES)
+        margins.append([char.margin for reading in readings for char in reading.chars])
+    known = [pair for pair in zip(*margins, strict=True) if None not in pair]
+    assert len(known) > 20
+    assert [one is None for one in margins[0]] == [two is None for two in margins[1]]
+    for one, two in known:
+        assert one == pytest.approx(two, abs=1e-2)
+
+
+def test_a_model_without_centers_has_no_margins(folder):
+    path = export(folder / "wild.safetensors", folder / "plain.onnx", QUICK).path
+    assert load_onnx(path).centers is None
+    readings = LineReader.load(path).recognize(LINES[:3])
+    assert {char.margin for reading in readings for char in reading.chars} == {None}
+
+
+def test_half_weights_take_half_the_space(model, exported, folder):
+    half = export(model, folder / "half.onnx", ExportConfig(samples=16, rendered=0, half=True, agreement=0))
+    assert half.precision == "float16"
+    assert half.size < 0.65 * exported.stat().st_size
+    assert 0 < half.parity.difference < 0.1 * half.parity.largest
+    np.testing.assert_allclose(load_onnx(half.path).centers, load_onnx(exported).centers, atol=2e-3)
+
+
+def test_int8_is_smaller_and_close(model, exported, folder):
+    result = export(model, folder / "int8.onnx", ExportConfig(samples=16, rendered=0, int8=True, agreement=0))
+    assert result.precision == "int8"
+    assert result.size < exported.stat().st_size
+    assert 0 < result.parity.difference < 0.2 * result.parity.largest
+    assert load_onnx(result.path).centers is not None
+    kinds = {node.op_type for node in onnx.load(str(result.path)).graph.node}
+    assert "MatMulInteger" in kinds
+
+
+def test_what_reads_something_else_leaves_no_file_and_no_harm(model, folder):
+    out = folder / "harmed.onnx"
+    out.write_bytes(b"what was there before")
+    before = sorted(path.name for path in folder.iterdir())
+    changed = save_again(model, folder / "big.safetensors", change=lambda recognizer: recognizer.head.weight.mul_(1e7))
+    with pytest.raises(ModelError):  # weights that half precision does not hold
+        export(changed, out, ExportConfig(samples=4, rendered=0, half=True))
+    with pytest.raises(ModelError, match=r"reads \d+ of 17 lines differently") as caught:
+        export(model, out, ExportConfig(samples=16, rendered=0, int8=True, agreement=1))
+    assert "--agreement 0." in caught.value.hint
+    assert out.read_bytes() == b"what was there before"
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "big.safetensors"])
+
+
+def test_parity_counts_what_differs(model):
+    loaded = load_model(model, device="cpu")
+    lines = [np.random.default_rng(seed).normal(size=(1, 32, 40)).astype(np.float32) for seed in range(7)]
+    frames, classes, seen = 10, loaded.charset.num_classes, []
+
+    def reference(images):
+        seen.append(len(images))
+        logits = np.zeros((len(images), 16, classes), np.float32)
+        logits[:, 2, 5] = 3
+        logits[:, frames:, 7] = 100  # padding is not compared
+        return logits[..., :4], logits
+
+    def other(images):
+        features, logits = reference(images)
+        if len(images) == 2:
+            logits[1, 4, 6] = 2.5
+            logits[1, frames:, 8] = 1000
+        return features, logits
+
+    parity = compare(reference, other, lines, loaded)
+    assert (parity.lines, parity.same, parity.difference, parity.largest) == (7, 6, 2.5, 3)
+    assert sorted(set(seen)) == [1, 2, 4]
+
+
+def test_it_needs_a_proper_name_and_place(model, tmp_path):
+    with pytest.raises(ConfigError, match=r"ends in \.onnx"):
+        export(model, tmp_path / "out.bin", QUICK)
+    with pytest.raises(ConfigError, match="no folder"):
+        export(model, tmp_path / "gone" / "out.onnx", QUICK)
+    (tmp_path / "taken.onnx").mkdir()
+    with pytest.raises(DataError, match=r"taken\.onnx"):
+        export(model, tmp_path / "taken.onnx", QUICK)
+    assert [path.name for path in tmp_path.iterdir()] == ["taken.onnx"]
+
+
+def test_eval_measures_exported_models(model, exported, digits_lmdb):
+    results = [
+        evaluate(path, [digits_lmdb], EvaluateConfig(batch_size=7, workers=0), device="cpu")
+        for path in (model, exported)
+    ]
+    one, two = (result.to_json() for result in results)
+    assert two["lines"] == 40
+    assert two["cer"] > 0
+    for key in ("cer", "line_accuracy", "confusions", "charset"):
+        assert one[key] == two[key]
+    assert two["model"] == str(exported)
+
+
+def test_accuracy_of_both_is_measured_on_request(model, digits_lmdb, tmp_path):
+    result = export(model, tmp_path / "out.onnx", QUICK, data=[digits_lmdb])
+    assert result.evaluation.total.strict == result.evaluation.baseline.total.strict
+    assert result.evaluation.total.lines == 40
+
+
+def test_reading_imports_no_torch(exported, tmp_path):
+    LINES[3].save(tmp_path / "one.png")
+    code = (
+        "import sys; from ocrcc.cli import app\n"
+        "try: app(sys.argv[1:])\n"
+        "except SystemExit as exit: assert not exit.code, exit.code\n"
+        "heavy = {'torch', 'timm', 'torchvision', 'accelerate', 'onnx', 'lmdb', 'tensorboard'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    command = [sys.executable, "-c", code, "predict", str(tmp_path / "one.png"), "--model", str(exported)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.rstrip("\n") == texts(exported)[3]
+    assert done.stderr == ""
+
+
+@pytest.fixture
+def without_onnxruntime(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+
+
+def test_without_onnx_runtime_the_hint_says_how_to_get_it(model, exported, tmp_path, without_onnxruntime):
+    for call in (lambda: LineReader.load(exported), lambda: export(model, tmp_path / "out.onnx", QUICK)):
+        with pytest.raises(ConfigError, match="onnxruntime|ONNX Runtime") as caught:
+            call()
+        assert "pip install" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_engine_must_fit_the_file(model, exported):
+    with pytest.raises(ConfigError, match="not an ONNX file") as caught:
+        LineReader.load(model, config=PredictConfig(engine="onnx"))
+    assert "ocrcc export" in caught.value.hint
+    with pytest.raises(ConfigError, match="torch does not read"):
+        LineReader.load(exported, config=PredictConfig(engine="torch"))
+    with pytest.raises(ConfigError, match="CPU"):
+        LineReader.load(exported, device="cuda")
+    with pytest.raises(ModelError, match="no such model"):
+        LineReader.load(exported.with_name("gone.onnx"))
+
+
+@pytest.fixture
+def shipped(model, exported, tmp_path, monkeypatch):
+    """A shipped model whose safetensors file is damaged, so that only its export can be read."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "good.safetensors").write_bytes(b"damaged")
+    (models / "good.onnx").write_bytes(exported.read_bytes())
+    (tmp_path / "lookalikes").symlink_to(packaged.ASSETS / "lookalikes")
+    monkeypatch.setattr(packaged, "ASSETS", tmp_path)
+    return "good"
+
+
+def test_a_shipped_model_is_read_by_its_export(shipped, exported):
+    wanted = texts(exported)
+    for engine in ("auto", "onnx"):
+        assert texts(shipped, engine=engine) == wanted
+    with pytest.raises(ModelError, match="safetensors"):
+        texts(shipped, engine="torch")
+    with pytest.raises(ModelError, match="safetensors"):
+        LineReader.load(shipped, device="cuda")
+
+
+def test_a_shipped_model_is_read_by_torch_without_onnx_runtime(shipped, without_onnxruntime):
+    with pytest.raises(ModelError, match="safetensors"):
+        texts(shipped)
+
+
+def test_an_export_beside_a_model_of_ones_own_is_not_taken(model, exported):
+    assert exported == model.with_suffix(".onnx")
+    broken = exported.read_bytes()
+    exported.write_bytes(b"damaged")
+    try:
+        assert len(set(texts(model))) == len(LINES)
+    finally:
+        exported.write_bytes(broken)
+
+
+def damaged(content, kind):
+    if kind == "empty":
+        return b""
+    if kind == "text":
+        return b"no model at all"
+    if kind == "cut":
+        return content[: len(content) // 2]
+    graph = onnx.load_from_string(content)
+    metadata = json.loads(graph.metadata_props[0].value)
+    if kind == "foreign":
+        del graph.metadata_props[:]
+        return graph.SerializeToString()
+    if kind == "outputs":
+        del graph.graph.output[0]
+    change = {
+        "newer": {"format": 99},
+        "not JSON": None,
+        "charset": {"charset": {**metadata["charset"], "symbols": metadata["charset"]["symbols"][:-1]}},
+        "no charset": {"charset": {}},
+        "height": {"preprocessing": {**metadata["preprocessing"], "height": 48}},
+        "stride": {"width_stride": 0},
+        "other stride": {"width_stride": 8},
+    }.get(kind, {})
+    graph.metadata_props[0].value = "{" if change is None else json.dumps({**metadata, **change})
+    return graph.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("empty", "not an ONNX file"),
+        ("text", "not an ONNX file"),
+        ("cut", "not an ONNX file"),
+        ("foreign", "not one of ocrcc export"),
+        ("outputs", "outputs are"),
+        ("newer", "newer ocrcc"),
+        ("not JSON", "metadata is damaged"),
+        ("charset", "classes for a charset"),
+        ("no charset", "charset is damaged"),
+        ("height", "inputs are"),
+        ("stride", "width_stride is damaged"),
+        ("other stride", "logits for 32 pixels"),
+    ],
+)
+def test_damaged_files_are_named(exported, tmp_path, kind, message, capfd):
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(damaged(exported.read_bytes(), kind))
+    with pytest.raises(ModelError, match=message) as caught:
+        LineReader.load(path)
+    assert str(path) in caught.value.message
+    assert "\n" not in caught.value.message
+    assert capfd.readouterr().err == ""
+
+
+def test_shipped_exports_are_of_the_shipped_models():
+    pairs = list((packaged.ASSETS / "models").glob("*.onnx"))
+    if not pairs:
+        pytest.skip("no exported model is shipped")
+    for path in pairs:
+        source = path.with_suffix(".safetensors")
+        assert load_onnx(path).info["source"] == hashlib.sha256(source.read_bytes()).hexdigest()
+        assert KEY in source.read_bytes().decode("utf-8", "replace")[:100_000]
