@@ -15,6 +15,8 @@ TILE = 32
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c564b", "#7f7f7f", "#bcbd22", "#9467bd")
 """Of the characters of a panel, in their order; the first ones can be told apart by the colour-blind too."""
 
+_AT_ONCE = 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
@@ -39,7 +41,8 @@ class Shown:
 
     def rows(self, panel: str) -> np.ndarray:
         """Return the numbers of the characters that belong to a panel."""
-        return np.array([row for row, char in enumerate(self.chars) if char in panel], dtype=np.int64)
+        members = set(panel)
+        return np.array([row for row, char in enumerate(self.chars) if char in members], dtype=np.int64)
 
     def panel_of(self, char: str) -> str:
         """Return the first panel that a character is in."""
@@ -130,25 +133,39 @@ class PanelView:
 
 def view_panel(shown: Shown, space: Space, panel: str) -> PanelView:
     """Take one panel out of all that is shown."""
-    different = shown.different()
-    chars = tuple(char for char in different if char in panel)
+    places = {char: place for place, char in enumerate(shown.different())}
+    chars = tuple(char for char in places if char in panel)
+    which = [places[char] for char in chars]
     rows = shown.rows(panel)
-    classes = np.array([chars.index(shown.chars[row]) for row in rows], dtype=np.int64)
-    centers = space.centers[[different.index(char) for char in chars]]
-    features = space.features[rows]
-    away = np.stack([np.linalg.norm(features - center, axis=1) for center in centers], axis=1)
-    learned = space.learned[[different.index(char) for char in chars]]
+    numbers = {char: number for number, char in enumerate(chars)}
+    classes = np.array([numbers[shown.chars[row]] for row in rows], dtype=np.int64)
+    features, centers = space.features[rows], space.centers[which]
     counts = np.bincount(classes, minlength=len(chars)).tolist()
-    fair = np.array([1.0 if known else without_itself(count) for known, count in zip(learned, counts, strict=True)])
-    own = np.take_along_axis(away, classes[:, None], axis=1)[:, 0] * fair[classes]
-    np.put_along_axis(away, classes[:, None], np.inf, axis=1)
+    fair = np.array(
+        [1.0 if known else without_itself(count) for known, count in zip(space.learned[which], counts, strict=True)]
+    )
+    own, other = _own_and_other(features, centers, classes)
     return PanelView(
         chars=chars,
         rows=rows,
         classes=classes,
         points=np.concatenate((features, centers)),
-        strangeness=own / np.maximum(away.min(axis=1), 1e-12),
+        strangeness=own * fair[classes] / np.maximum(other, 1e-12),
     )
+
+
+def _own_and_other(features: np.ndarray, centers: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distances (m,) to the own center and to the nearest other one, in little memory."""
+    own, other = np.empty(len(features)), np.full(len(features), np.inf)
+    for first in range(0, len(features), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        far = features[part].astype(np.float64)
+        squared = (far**2).sum(axis=1)[:, None] - 2 * far @ centers.T + (centers.astype(np.float64) ** 2).sum(axis=1)
+        away = np.sqrt(squared.clip(min=0))
+        own[part] = np.take_along_axis(away, classes[part, None], axis=1)[:, 0]
+        np.put_along_axis(away, classes[part, None], np.inf, axis=1)
+        other[part] = away.min(axis=1)
+    return own, other
 
 
 def without_itself(count: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ from ocrcc.workflows.probe import choose, in_common, look, to_shown, to_space
 from ocrcc.workflows.suspects import SuspectsResult, check_crop_folder, find_suspects, write_suspects
 
 Report = Callable[[int, int | None], None]
+_ALIKE = 16
+"""Larger groups that are asked for are shown, but their members do not become one another's look-alikes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +121,8 @@ def project(
     asked = asked_panels(config, lookalikes)
     known = lookalikes.for_training()
     # what is compared on demand counts as alike
-    known = known.merge(Lookalikes(tuple(Group(panel, 1.0, "asked") for panel in asked if len(panel) > 1)))
+    compared = [panel for panel in asked if 1 < len(panel) <= _ALIKE]
+    known = known.merge(Lookalikes(tuple(Group(panel, 1.0, "asked") for panel in compared)))
     viewers = [Viewer.of(load_model(model, device=device), known, config.alignment) for model in models]
     names = model_names(models)
     with open_data(data) as datasets:
@@ -145,12 +149,11 @@ def project(
                 skipped=suspects_skipped,
                 report=report,
             )
+    counts = Counter(shown.chars if shown else ())
     written = _write(outputs, shown, spaces, suspects, config)
     return ProjectResult(
         models=names,
-        panels={panel: {char: list(shown.chars).count(char) for char in panel} for panel in panels.panels}
-        if shown
-        else {},
+        panels={panel: {char: counts[char] for char in panel} for panel in panels.panels} if shown else {},
         points=len(shown) if shown else 0,
         nearest={space.name: nearest_shares(shown, space) for space in spaces} if shown else {},
         absent=panels.absent,
