@@ -231,6 +231,7 @@ class FinetuneConfig(DataConfig):
         sibling_weight: Of the hinge on the margin to the nearest look-alike's center.
         sibling_margin: What that hinge wants, as a share of the distance between the two centers, 0..1.
         twin_weight: Of the cross-entropy among a character and its look-alikes alone.
+        twin_margin: Taken off the right character's score there, so that a narrow win is not enough; in nats.
         term_warmup: Steps in which these weights rise from 0.
         init_lines: Lines read at the start to place the first centers.
         project_every: Steps between snapshots of the feature space, for TensorBoard's projector; 0 for none.
@@ -252,6 +253,7 @@ class FinetuneConfig(DataConfig):
     sibling_weight: float = 0.0
     sibling_margin: float = 0.5
     twin_weight: float = 0.1
+    twin_margin: float = 0.0
     term_warmup: int = 200
     init_lines: int = 4000
     project_every: int = 0
@@ -263,6 +265,7 @@ class FinetuneConfig(DataConfig):
             "center_weight",
             "sibling_weight",
             "twin_weight",
+            "twin_margin",
             "distill_weight",
             "term_warmup",
             "init_lines",

@@ -129,7 +129,7 @@ class CenterObjective(Objective):
         if config.sibling_weight:
             terms["sibling"] = config.sibling_weight * mean(sibling_hinge(features, near, config.sibling_margin))
         if config.twin_weight:
-            values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings)
+            values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings, config.twin_margin)
             terms["twin"] = config.twin_weight * mean(values)
         if config.distill_weight:
             terms["distill"] = config.distill_weight * self._divergence(batch, output, alignment)

@@ -42,6 +42,8 @@ ARMS: dict[str, dict[str, object]] = {
     "twin alone": {**OFF, "twin_weight": FinetuneConfig.twin_weight},
     "hinge alone": {**OFF, "sibling_weight": 0.1},
     "center + hinge": {**OFF, "center_weight": FinetuneConfig.center_weight, "sibling_weight": 0.1},
+    "strong": {"center_weight": 0.1, "twin_weight": 1.0},
+    "strong, margin 4": {"center_weight": 0.1, "twin_weight": 1.0, "twin_margin": 4.0},
     "mean of the frames": {"alignment": "mean"},
     "centers from nothing": {"init_lines": 0},
     "no replay": {"replay": ()},
