@@ -1,0 +1,295 @@
+"""Our reader beside those that a user would take instead, on real lines, in one run.
+
+python tests/benchmarks/peers.py --model RUN [--pairs LMDB] [--set fund-documents] [--int8] [--json FILE]
+
+Line sets are folders real/NAME with labels.tsv (file<TAB>text) under OCRCC_DATA, or ../shared/data beside the
+repository. The peers, where they are installed (pip install rapidocr-onnxruntime rapidocr; apt-get install
+tesseract-ocr tesseract-ocr-chi-sim): PP-OCRv4 mobile and PP-OCRv6 small under ONNX Runtime, and Tesseract 5.
+
+White space does not count in any figure, since the peers and the labels set it differently; folded figures ignore
+compatibility forms (NFKC) too. Lines a second: images decoded and the reader warm, everything after that included;
+ours in batches, the peers as their packages offer it, one line at a time. Cold: a new process that reads one image.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from statistics import median
+
+from rich.console import Console
+
+from ocrcc.cli import render
+from ocrcc.config import ExportConfig, PredictConfig
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.transforms import open_image
+from ocrcc.evaluation.metrics import ScoreCounter, fold
+from ocrcc.workflows.predict import LineReader
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("OCRCC_DATA", ROOT.parent / "shared" / "data"))
+SETS = ["fund-documents", "page-qt-book", "page-web-encyclopedia", "page-wechat-news", "page-cnocr-screens"]
+PP_OCR = "{'EngineConfig.onnxruntime.intra_op_num_threads': %d, 'Global.text_score': 0.0, 'Global.log_level': 'error'}"
+COLD_V4 = (
+    "import sys, cv2; from rapidocr_onnxruntime import RapidOCR;"
+    "print(RapidOCR(intra_op_num_threads=int(sys.argv[2]))"
+    "(cv2.imread(sys.argv[1]), use_det=False, use_cls=False, use_rec=True)[0][0][0])"
+)
+COLD_V6 = (
+    "import sys, cv2; from rapidocr import RapidOCR;"
+    f"print(RapidOCR(params=eval({PP_OCR!r} % int(sys.argv[2])))"
+    "(cv2.imread(sys.argv[1]), use_det=False, use_cls=False, use_rec=True).txts[0])"
+)
+
+
+class Ours:
+    """This package, with one model file."""
+
+    def __init__(self, model, threads):
+        self.model, self.threads = Path(model), threads
+        self.reader = None
+
+    def open(self):
+        engine = "onnx" if self.model.suffix == ".onnx" else "torch"
+        config = PredictConfig(engine=engine, threads=self.threads)
+        self.reader = LineReader.load(self.model, device="cpu", config=config)
+        return lambda encoded: open_image(encoded)
+
+    def read(self, images):
+        return [reading.text for reading in self.reader.recognize(images)]
+
+    def cold(self, path):
+        engine = "onnx" if self.model.suffix == ".onnx" else "torch"
+        options = ["--model", str(self.model), "--engine", engine, "--threads", str(self.threads), "--device", "cpu"]
+        return [sys.executable, "-c", "from ocrcc.cli import main; main()", "predict", str(path), *options]
+
+
+def decode_bgr(encoded):
+    import cv2
+    import numpy as np
+
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+
+
+class PpOcrV4:
+    """PP-OCRv4 mobile, as rapidocr-onnxruntime ships it."""
+
+    def __init__(self, threads):
+        self.threads, self.engine = threads, None
+
+    def open(self):
+        from rapidocr_onnxruntime import RapidOCR
+
+        self.engine = RapidOCR(intra_op_num_threads=self.threads)
+        return decode_bgr
+
+    def read(self, images):
+        found = [self.engine(image, use_det=False, use_cls=False, use_rec=True)[0] for image in images]
+        return [result[0][0] if result else "" for result in found]
+
+    def cold(self, path):
+        return [sys.executable, "-c", COLD_V4, str(path), str(self.threads)]
+
+
+class PpOcrV6:
+    """PP-OCRv6 small, as rapidocr ships it."""
+
+    def __init__(self, threads):
+        self.threads, self.engine = threads, None
+
+    def open(self):
+        from rapidocr import RapidOCR
+
+        threads = {"EngineConfig.onnxruntime.intra_op_num_threads": self.threads}
+        self.engine = RapidOCR(params={**threads, "Global.text_score": 0.0, "Global.log_level": "error"})
+        return decode_bgr
+
+    def read(self, images):
+        found = [self.engine(image, use_det=False, use_cls=False, use_rec=True) for image in images]
+        return [result.txts[0] if result.txts else "" for result in found]
+
+    def cold(self, path):
+        return [sys.executable, "-c", COLD_V6, str(path), str(self.threads)]
+
+
+class Tesseract:
+    """Tesseract's own program, started for every line."""
+
+    def __init__(self, threads):
+        self.environment = {**os.environ, "OMP_THREAD_LIMIT": str(threads)}
+
+    def open(self):
+        return lambda encoded: encoded
+
+    def read(self, images):
+        return [self._read(image) for image in images]
+
+    def _read(self, encoded):
+        command = ["tesseract", "-", "-", "--psm", "7", "-l", "chi_sim+eng"]
+        done = subprocess.run(command, input=encoded, capture_output=True, env=self.environment, check=True)
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    def cold(self, path):
+        return ["tesseract", str(path), "-", "--psm", "7", "-l", "chi_sim+eng"]
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="ours: a .safetensors file or a run folder")
+    parser.add_argument("--set", action="append", dest="sets", help=f"by default {', '.join(SETS)}")
+    parser.add_argument("--pairs", type=Path, help="LMDB of look-alike lines, another set")
+    parser.add_argument("--int8", action="store_true", help="ours in 8 bits as well")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=1, help="the best time of so many counts")
+    parser.add_argument("--cold", type=int, default=3, help="cold runs, whose median counts; 0 for none")
+    parser.add_argument("--no-peers", action="store_true", help="ours alone")
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def load_sets(options):
+    """Give each set as a list of (encoded image, label)."""
+    sets = {}
+    for name in options.sets or SETS:
+        folder = DATA / "real" / name
+        if not (folder / "labels.tsv").is_file():
+            print(f"{folder}: not there, left out", file=sys.stderr)
+            continue
+        rows = [line.split("\t", 1) for line in (folder / "labels.tsv").read_text("utf-8").splitlines() if "\t" in line]
+        sets[name] = [((folder / file).read_bytes(), label) for file, label in rows]
+    if options.pairs:
+        dataset = LmdbDataset(options.pairs)
+        sets["pairs"] = [(dataset.image_bytes(i), dataset.label(i)) for i in range(len(dataset))]
+    return sets
+
+
+def find_readers(options, folder):
+    """Give the readers that there are, and say which are not."""
+    readers = {"ocrcc torch": Ours(options.model, options.threads)}
+    if find_spec("onnx") and find_spec("onnxruntime"):
+        from ocrcc.workflows.export import export
+
+        for name, int8 in (("ocrcc onnx", False), ("ocrcc int8", True))[: 1 + options.int8]:
+            config = ExportConfig(int8=int8, agreement=0 if int8 else 0.9)
+            path = export(options.model, folder / f"{name.split()[1]}.onnx", config).path
+            readers[name] = Ours(path, options.threads)
+    missing = []
+    for name, make, there in (
+        ("PP-OCRv4 mobile", PpOcrV4, find_spec("rapidocr_onnxruntime")),
+        ("PP-OCRv6 small", PpOcrV6, find_spec("rapidocr")),
+        ("Tesseract", Tesseract, which("tesseract")),
+    ):
+        if there and not options.no_peers:
+            readers[name] = make(options.threads)
+        elif not there:
+            missing.append(name)
+    return readers, missing
+
+
+def measure(reader, sets, repeats):
+    """Read all sets; give figures for each."""
+    decode = reader.open()
+    found = {}
+    for name, lines in sets.items():
+        images = [decode(encoded) for encoded, _ in lines]
+        reader.read(images[:8])
+        seconds = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            texts = reader.read(images)
+            seconds.append(time.perf_counter() - started)
+        strict, folded = ScoreCounter(), ScoreCounter()
+        for text, (_, label) in zip(texts, lines, strict=True):
+            strict.update("".join(label.split()), "".join(text.split()))
+            folded.update(fold(label), fold(text))
+        found[name] = {
+            "lines": len(lines),
+            **{f"strict_{key}": getattr(strict.summary(), key) for key in ("line_accuracy", "cer")},
+            **{f"folded_{key}": getattr(folded.summary(), key) for key in ("line_accuracy", "cer")},
+            "lines_per_second": len(lines) / min(seconds),
+        }
+    return found
+
+
+def cold_seconds(reader, encoded, folder, runs):
+    """Time new processes that read one image."""
+    path = folder / "one.png"
+    open_image(encoded).save(path)
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        subprocess.run(reader.cold(path), check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    return median(seconds) if seconds else None
+
+
+def show(report):
+    out = Console(width=150, highlight=False)
+    names = list(report["readers"])
+    for set_name, size in report["sets"].items():
+        rows = []
+        for name in names:
+            figures = report["readers"][name]["sets"][set_name]
+            ratio = report["readers"][name]["ratios"].get(set_name, {})
+            rows.append(
+                (
+                    name,
+                    *(f"{figures[key]:.2%}" for key in ("strict_line_accuracy", "strict_cer")),
+                    *(f"{figures[key]:.2%}" for key in ("folded_line_accuracy", "folded_cer")),
+                    f"{figures['lines_per_second']:.1f}",
+                    *(f"{ratio[peer]:.2f}" for peer in ratio),
+                )
+            )
+        peers = [f"x {peer}" for peer in report["peers"]]
+        columns = ("reader", "line acc", "CER", "folded acc", "folded CER", "lines/s", *peers)
+        out.print(render.table(f"{set_name}: {size} lines", columns, rows))
+    rows = [(name, f"{report['readers'][name]['cold_seconds']:.2f}") for name in names if report["cold_runs"]]
+    if rows:
+        out.print(render.table("one image, cold", ("reader", "seconds"), rows))
+    for name in report["not_installed"]:
+        out.print(f"{name}: not installed")
+
+
+def main():
+    options = parse()
+    sets = load_sets(options)
+    if not sets:
+        sys.exit(f"no line sets under {DATA / 'real'}: set OCRCC_DATA, or give --pairs LMDB")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        readers, missing = find_readers(options, folder)
+        report = {
+            "model": Path(options.model).name,
+            "threads": options.threads,
+            "cold_runs": options.cold,
+            "sets": {name: len(lines) for name, lines in sets.items()},
+            "peers": [name for name in readers if not name.startswith("ocrcc")],
+            "not_installed": missing,
+            "readers": {},
+        }
+        first = next(iter(sets.values()))[0][0]
+        for name, reader in readers.items():
+            print(f"reading with {name}", file=sys.stderr, flush=True)
+            cold = cold_seconds(reader, first, folder, options.cold)
+            report["readers"][name] = {"sets": measure(reader, sets, options.repeats), "cold_seconds": cold}
+    for entry in report["readers"].values():
+        entry["ratios"] = {
+            name: {
+                peer: figures["lines_per_second"] / report["readers"][peer]["sets"][name]["lines_per_second"]
+                for peer in report["peers"]
+            }
+            for name, figures in entry["sets"].items()
+        }
+    show(report)
+    if options.json:
+        options.json.write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
