@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @with_config_options()
 def command(
     model: ModelArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUT.onnx", help="The file to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .onnx, or .safetensors.")],
     settings: ExportConfig,
     data: Annotated[
         list[Path] | None,
@@ -27,11 +27,11 @@ def command(
     ] = None,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
-    """Write a model as an ONNX file, which predict and eval read without torch.
+    """Write a model for others: as an ONNX file, which predict and eval read without torch, or as a model file.
 
-    Lines and widths are free. Before the file appears, torch and ONNX Runtime read the same lines with it; if
-    they differ by more than rounding, or with --half or --int8 on more lines than --agreement allows, it does not
-    appear.
+    Neither says where the model was made; --half takes half the space. Lines and widths of an ONNX file are
+    free. Before the file appears, the model and the file read the same lines; if they differ by more than
+    rounding, or with --half or --int8 on more lines than --agreement allows, it does not appear.
     """
     from ocrcc.workflows.export import export
 
@@ -49,10 +49,10 @@ def _show(result: ExportResult) -> None:
         ("same text", f"{parity.same} lines, {parity.same / parity.lines:.2%}"),
         ("logits differ by", f"{parity.difference:.2g} at most, where they reach {parity.largest:.3g}"),
     ]
-    render.out.print(render.table("", ("export", "to ONNX"), rows, left=2))
+    render.out.print(render.table("", ("export", ""), rows, left=2))
     if result.evaluation is not None and result.evaluation.baseline is not None:
-        columns = ("engine", "lines", "line acc", "CER", "folded acc", "folded CER", "lines/s")
-        both = (("torch", result.evaluation.baseline.total), ("ONNX", result.evaluation.total))
+        columns = ("", "lines", "line acc", "CER", "folded acc", "folded CER", "lines/s")
+        both = (("model", result.evaluation.baseline.total), ("file", result.evaluation.total))
         render.out.print(render.table("", columns, ((name, *_figures(total)) for name, total in both)))
 
 

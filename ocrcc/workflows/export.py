@@ -1,19 +1,16 @@
-"""Write a recogniser as an ONNX file, and prove on lines that the file reads what the recogniser reads."""
+"""Write a recogniser for others to use, and prove on lines that the file reads what the recogniser reads."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,15 +21,12 @@ from ocrcc.decoding import greedy
 from ocrcc.errors import ConfigError, ModelError, OcrccError
 from ocrcc.evaluation.report import EvaluationResult
 from ocrcc.files import whole
-from ocrcc.models.checkpoint import LoadedModel, load_model
+from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
 from ocrcc.models.contract import KEY, describe
 from ocrcc.synth.source import load_source
 from ocrcc.workflows.evaluate import evaluate
 from ocrcc.workflows.onnx_engine import CENTERS, COUNTS, load_onnx
 from ocrcc.workflows.reading import Engine, lines_at_once, torch_engine
-
-if TYPE_CHECKING:
-    from onnx import ModelProto
 
 _TOLERANCE = 1e-3
 """By which share of the largest logit others may differ in float32; it is some 1e-6 in truth."""
@@ -65,12 +59,12 @@ class ExportResult:
 
     Attributes:
         model: The model file.
-        path: The ONNX file.
+        path: The file.
         size: Bytes.
         precision: Of its weights: ``float32``, ``float16`` or ``int8``.
         rendered: How many of the lines it was checked on were rendered; the others ship with the package.
-        parity: How alike torch and ONNX Runtime read them.
-        evaluation: Both on the given datasets, torch as the baseline; None without datasets.
+        parity: How alike the model and the file read them.
+        evaluation: Both on the given datasets, the model as the baseline; None without datasets.
     """
 
     model: Path
@@ -90,35 +84,39 @@ def export(
     data: Sequence[Path] = (),
     report: Report = lambda _done, _total: None,
 ) -> ExportResult:
-    """Write a model as an ONNX file with dynamic batch size and width.
+    """Write a model as an ONNX file with dynamic batch size and width, or as a model file without its history.
 
-    Its input is ``images`` (N, K, H, W), its outputs are ``features`` (N, T, D) and ``logits`` (N, T, C), all
-    float32, and ``centers`` (C, D) and ``center_counts`` (C,) for a model that has them. Charset and
-    preprocessing are in its metadata; settings of the training run are not.
+    The input of an ONNX file is ``images`` (N, K, H, W), its outputs are ``features`` (N, T, D) and ``logits``
+    (N, T, C), all float32, and ``centers`` (C, D) and ``center_counts`` (C,) for a model that has them. Charset and
+    preprocessing are in the metadata of either; the settings of the training run, with their paths, are not.
 
     Args:
         model: A file, a run folder, a shipped model's name, or ``hf://owner/name``.
-        out: The ONNX file; it appears whole, and only if it reads as the model does.
+        out: The file, ``.onnx`` or ``.safetensors``; it appears whole, and only if it reads as the model does.
         config: How.
         data: Datasets to measure both on.
         report: Told how many lines are done, of how many.
 
     Raises:
-        ConfigError: onnx or ONNX Runtime is not installed.
+        ConfigError: onnx or ONNX Runtime is not installed, or ``out`` has another suffix.
         ModelError: The model cannot be exported, or the file reads something else.
         DataError: The file cannot be written.
     """
     config = config or ExportConfig()
-    if out.suffix.lower() != ".onnx":
-        raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx")
+    suffix = out.suffix.lower()
+    if suffix not in (".onnx", ".safetensors"):
+        raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx, that of a model in .safetensors")
+    if suffix == ".safetensors" and config.int8:
+        raise ConfigError("int8 is for ONNX files alone")
     if not out.absolute().parent.is_dir():
         raise ConfigError(f"{out}: there is no folder {out.parent}", "make it first")
-    _check_installed()
+    if suffix == ".onnx":
+        _check_installed()
     loaded = load_model(model, device="cpu")
     lines, rendered = _lines(loaded, config)
     with whole(out) as aside:
-        _write(loaded, config, aside)
-        parity = compare(torch_engine(loaded.recognizer, "cpu"), load_onnx(aside).engine, lines, loaded, report=report)
+        engine = _write_onnx(loaded, config, aside) if suffix == ".onnx" else _write_model(loaded, config, aside)
+        parity = compare(torch_engine(loaded.recognizer, "cpu"), engine, lines, loaded, report=report)
         _check(parity, config, out)
         evaluation = None
         if data:
@@ -142,15 +140,32 @@ def _check_installed() -> None:
         raise ConfigError(f"export needs {' and '.join(missing)}", 'pip install "ocrcc[onnx]"')
 
 
-def _write(loaded: LoadedModel, config: ExportConfig, path: Path) -> None:
+def _write_model(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine:
+    """Write a model file that says nothing of where it was made, and open it."""
+    save_model(
+        path,
+        recognizer_state=loaded.recognizer.state_dict(),
+        arch=loaded.arch,
+        charset=loaded.charset,
+        preprocessing=loaded.preprocessing,
+        info={"step": loaded.info["step"], "metrics": loaded.info["metrics"], "config": {}},
+        centers=loaded.centers,
+        center_counts=loaded.center_counts,
+        half=config.half,
+    )
+    return torch_engine(load_model(path, device="cpu").recognizer, "cpu")
+
+
+def _write_onnx(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine:
+    """Write an ONNX file and open it."""
     import onnx
 
-    from ocrcc.workflows import onnx_graph
+    from ocrcc.workflows import onnx_graph, onnx_int8
 
     model = onnx_graph.trace(loaded.recognizer, loaded.arch, loaded.preprocessing)
     onnx_graph.fold_affines(model)
     if config.int8:
-        model = _quantise(model)
+        model = onnx_int8.quantise(model, _lines(loaded, config, other=True)[0], loaded.preprocessing)
     if loaded.centers is not None and loaded.center_counts is not None:
         onnx_graph.add_constant(model, CENTERS, loaded.centers.numpy())
         onnx_graph.add_constant(model, COUNTS, loaded.center_counts.numpy())
@@ -166,42 +181,23 @@ def _write(loaded: LoadedModel, config: ExportConfig, path: Path) -> None:
     model.producer_name = "ocrcc"
     onnx.helper.set_model_props(model, {KEY: json.dumps(metadata, ensure_ascii=False)})
     onnx.save(model, str(path))
+    return load_onnx(path).engine
 
 
-def _quantise(model: ModelProto) -> ModelProto:
-    """Compute matrix products with 8-bit weights and inputs that are scaled as they come."""
-    import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "int8.onnx"
-        logging.disable(logging.WARNING)  # advice to run another tool first, whose work is done here already
-        try:
-            quantize_dynamic(
-                model,
-                path,
-                op_types_to_quantize=["MatMul", "Gemm"],
-                per_channel=True,
-                weight_type=QuantType.QInt8,
-            )
-        finally:
-            logging.disable(logging.NOTSET)
-        return onnx.load(str(path))
-
-
-def _lines(loaded: LoadedModel, config: ExportConfig) -> tuple[list[np.ndarray], int]:
-    """Prepare the lines of the check, and say how many of them were rendered.
+def _lines(loaded: LoadedModel, config: ExportConfig, *, other: bool = False) -> tuple[list[np.ndarray], int]:
+    """Prepare the lines of the check, or other ones of their kind, and say how many of them were rendered.
 
     Half of them ship with the package; the others are rendered in the model's charset, where there are fonts.
     The last one is several of them in a row, as long as a line may be.
     """
     paths = sorted((packaged.ASSETS / "samples" / "images").iterdir())
-    chosen = paths[:: max(1, len(paths) // config.samples)][: config.samples] if config.samples else []
+    step = max(1, len(paths) // max(1, config.samples))
+    chosen = paths[step // 2 if other else 0 :: step][: config.samples]
     images = [open_image(path) for path in chosen]
     rendered = 0
     if config.rendered:
         try:
-            source = load_source("synth:documents", loaded.charset, seed=config.seed)
+            source = load_source("synth:documents", loaded.charset, seed=config.seed + other)
             images += [source.line(index).image for index in range(config.rendered)]
             rendered = config.rendered
         except OcrccError:  # no fonts here, or none for this charset

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,14 +182,15 @@ def test_half_weights_take_half_the_space(model, exported, folder):
     np.testing.assert_allclose(load_onnx(half.path).centers, load_onnx(exported).centers, atol=2e-3)
 
 
-def test_int8_is_smaller_and_close(model, exported, folder):
+def test_int8_is_smaller_and_close(model, exported, folder, capfd):
     result = export(model, folder / "int8.onnx", ExportConfig(samples=16, rendered=0, int8=True, agreement=0))
     assert result.precision == "int8"
-    assert result.size < exported.stat().st_size
-    assert 0 < result.parity.difference < 0.2 * result.parity.largest
+    assert result.size < 0.5 * exported.stat().st_size
+    assert 0 < result.parity.difference < 0.6 * result.parity.largest
     assert load_onnx(result.path).centers is not None
     kinds = {node.op_type for node in onnx.load(str(result.path)).graph.node}
-    assert "MatMulInteger" in kinds
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
+    assert capfd.readouterr().err == ""
 
 
 def test_what_reads_something_else_leaves_no_file_and_no_harm(model, folder):
@@ -399,3 +401,24 @@ def test_shipped_exports_are_of_the_shipped_models():
         source = path.with_suffix(".safetensors")
         assert load_onnx(path).info["source"] == hashlib.sha256(source.read_bytes()).hexdigest()
         assert KEY in source.read_bytes().decode("utf-8", "replace")[:100_000]
+
+
+def test_a_model_file_without_its_history(model, folder):
+    plain = export(model, folder / "plain.safetensors", QUICK)
+    assert plain.parity.difference == 0
+    assert texts(plain.path) == texts(model)
+    half = export(model, folder / "half.safetensors", replace(QUICK, half=True, agreement=0.3))  # wild readings turn easily
+    assert half.size < 0.6 * plain.size
+    assert 0.3 <= half.parity.same / half.parity.lines <= 1
+    for path in (plain.path, half.path):
+        assert b"secret" not in path.read_bytes()
+        loaded, before = load_model(path, device="cpu"), load_model(model, device="cpu")
+        assert loaded.info["step"] == 7
+        assert loaded.info["metrics"] == {"cer": 0.5}
+        assert loaded.charset == before.charset
+        assert torch.equal(loaded.center_counts, before.center_counts)
+        assert torch.allclose(loaded.centers, before.centers, atol=0.01)
+    with pytest.raises(ConfigError, match="int8 is for ONNX"):
+        export(model, folder / "int8.safetensors", replace(QUICK, int8=True))
+    with pytest.raises(ConfigError, match="ends in"):
+        export(model, folder / "model.pt", QUICK)
