@@ -206,7 +206,8 @@ def walk(
         for indices, batch in batches:
             lines = numbers[which][indices]
             num_frames = batch.images.shape[3] // viewer.recognizer.width_stride
-            step = lines_at_once(len(lines), num_frames, viewer.charset.num_classes)
+            # four times, because log-probabilities stand beside the logits, and each is made of another
+            step = lines_at_once(len(lines), num_frames, 4 * viewer.charset.num_classes)
             for first in range(0, len(lines), step):
                 part = slice(first, first + step)
                 found = _characters(viewer, _part(batch, part), lines[part], which, wanted, skipped)
