@@ -24,6 +24,8 @@ COLUMNS = ("char", "kind", "group", "predicted", "sibling", "confidence", "margi
 _SHEET = 4096
 """Pixels that a sheet of sprites is wide at most. TensorBoard takes 8192, but not every graphics card does."""
 _DIGITS = 5
+_NAMED = 16
+"""So many characters of a group stand in its name."""
 
 
 def write_tensors(logdir: Path, shown: Shown, spaces: Sequence[Space], *, step: int = 0) -> None:
@@ -105,11 +107,12 @@ def _add_embeddings(folder: Path, shown: Shown, spaces: Sequence[Space], step: i
 
 def metadata(shown: Shown, space: Space) -> list[list[str]]:
     """Return one row of `COLUMNS` for each character, and for each center after them; all texts made harmless."""
+    groups = {char: _group(shown.panel_of(char)) for char in shown.different()}
     rows = [
         [
             visible(char),
             "character",
-            visible(shown.panel_of(char)),
+            groups[char],
             visible(space.predicted[row]),
             visible(space.siblings[row]) if space.siblings[row] else "",
             f"{space.confidence[row]:.4f}",
@@ -120,6 +123,11 @@ def metadata(shown: Shown, space: Space) -> list[list[str]]:
         for row, char in enumerate(shown.chars)
     ]
     return rows + [
-        [visible(char), "center" if learned else "mean", visible(shown.panel_of(char)), "", "", "", "", "", ""]
+        [visible(char), "center" if learned else "mean", groups[char], "", "", "", "", "", ""]
         for char, learned in zip(shown.different(), space.learned, strict=True)
     ]
+
+
+def _group(panel: str) -> str:
+    """Name a panel in a cell, which is repeated for each of its characters."""
+    return visible(panel[:_NAMED]) + ("…" if len(panel) > _NAMED else "")

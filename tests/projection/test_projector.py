@@ -88,3 +88,9 @@ def test_a_place_that_cannot_be_written(tmp_path):
 def test_every_row_has_every_column():
     shown = make_shown()
     assert {len(row) for row in metadata(shown, make_space(shown))} == {len(COLUMNS)}
+
+
+def test_a_group_of_many_is_named_by_its_first():
+    chars = "".join(map(chr, range(0x4E00, 0x4E00 + 40)))
+    shown = make_shown(chars, (chars,))
+    assert {row[COLUMNS.index("group")] for row in metadata(shown, make_space(shown))} == {chars[:16] + "…"}
