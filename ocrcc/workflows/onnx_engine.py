@@ -158,6 +158,8 @@ def _open(path: Path, threads: int) -> InferenceSession:
     options.intra_op_num_threads = threads or _cores()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # On processors without 8-bit dot products, sums of signed weights would overflow.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     # A memory plan is kept for every shape ever seen; the arena alone is as fast and no larger than one batch.
     options.enable_mem_pattern = False
     options.log_severity_level = _FATAL
