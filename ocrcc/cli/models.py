@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ocrcc import packaged
 from ocrcc.cli import render
 
 
 def command() -> None:
-    """List the recognisers that can be trained."""
+    """List the recognisers that can be trained, and the trained ones that ship with the package."""
+    from ocrcc.models.checkpoint import read_metadata
     from ocrcc.models.registry import MODELS, create_model
 
     rows = []
@@ -20,3 +22,11 @@ def command() -> None:
     render.out.print(render.table("", columns, rows, left=2))
     render.out.print("* without the classifier, which has (feature width + 1) x classes more")
     render.out.print("timm/NAME[+none|+bilstm|+transformer] takes any timm backbone that can be cut to 4 px/frame")
+    shipped = []
+    for name in packaged.names("models", ".safetensors"):
+        path = packaged.ASSETS / "models" / f"{name}.safetensors"
+        metadata = read_metadata(path)
+        characters = len(metadata["charset"]["symbols"])
+        shipped.append((name, metadata["arch"], characters, f"{path.stat().st_size / 1e6:.1f}"))
+    if shipped:
+        render.out.print(render.table("shipped", ("model", "arch", "characters", "MB"), shipped, left=2))

@@ -40,6 +40,7 @@ def test_models_lists_all_of_them():
     assert result.exit_code == 0
     assert len(MODELS) >= 10
     assert all(name[:12] in result.stdout for name in MODELS)
+    assert "ocrcc-zh-small" in result.stdout
 
 
 def test_pretrain_then_finetune(digits_lmdb, tmp_path):
@@ -141,12 +142,19 @@ def test_hostile_names_reach_the_terminal_harmless(tmp_path: Path):
     assert "\\x1b[31m[red]x.lmdb" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["zh-small-1", "zh-small-2"])
-def test_shipped_recipes_are_settings_of_pretrain(name, tmp_path):
+@pytest.mark.parametrize(
+    ("command", "start", "name"),
+    [
+        ("pretrain", "--init-from", "zh-small-1"),
+        ("pretrain", "--init-from", "zh-small-2"),
+        ("finetune", "--pretrained", "zh-small-3"),
+    ],
+)
+def test_shipped_recipes_are_settings_of_their_command(command, start, name, tmp_path):
     """Up to the first thing that a bare machine lacks: every option is known and has its type."""
-    result = call("pretrain", "--config", name, "--init-from", tmp_path / "no-model", "--out", tmp_path / "run")
+    result = call(command, "--config", name, start, tmp_path / "no-model", "--out", tmp_path / "run")
     assert result.exit_code == 4, result.stderr
     assert "no-model" in result.stderr
-    unknown = call("pretrain", "--config", f"{name}0")
+    unknown = call(command, "--config", f"{name}0")
     assert unknown.exit_code == 2
     assert "TOML" in unknown.stderr
