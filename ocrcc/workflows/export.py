@@ -260,6 +260,7 @@ def _batches(
 
 def _check(parity: Parity, config: ExportConfig, out: Path) -> None:
     share = parity.same / parity.lines
+    allowed = math.floor(100 * share) / 100
     exact = not (config.half or config.int8)
     if exact and parity.difference > _TOLERANCE * max(1.0, parity.largest):
         raise ModelError(
@@ -270,7 +271,7 @@ def _check(parity: Parity, config: ExportConfig, out: Path) -> None:
     if share < config.agreement:
         raise ModelError(
             f"{out}: not written, since it reads {parity.lines - parity.same} of {parity.lines} lines differently",
-            f"export without {'--int8' if config.int8 else '--half'}, or allow it: --agreement {share:.2f}"
+            f"export without {'--int8' if config.int8 else '--half'}, or allow it: --agreement {allowed:.2f}"
             if not exact
             else None,
         )

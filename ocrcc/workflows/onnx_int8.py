@@ -18,6 +18,8 @@ from ocrcc.errors import ModelError
 from ocrcc.workflows.onnx_engine import INPUT
 
 _KINDS = ["Conv", "MatMul", "Gemm"]
+_KEPT = 5
+"""Convolutions nearest to the image that stay as they are: they cost little time, and most of what 8 bits lose."""
 _LONGEST = 1024
 """Pixels of lines that ranges are taken from; longer ones cost time and show nothing new."""
 
@@ -39,8 +41,9 @@ class _Lines(CalibrationDataReader):
 def quantise(model: ModelProto, lines: Iterable[np.ndarray], preprocessing: Preprocessing) -> ModelProto:
     """Turn a graph's convolutions and matrix products to 8-bit weights and 8-bit inputs.
 
-    What goes into them is scaled by the lowest and highest value that it takes on some lines, which is several
-    times quicker than to look for these while reading. Attention, which multiplies what it computed, stays as it is.
+    What goes into them is scaled by the lowest and highest value that it takes on some lines, which is quicker than
+    to look for these while reading. The first convolutions, and attention, which multiplies what it computed, stay
+    as they are.
 
     Args:
         model: A graph with constant weights.
@@ -51,9 +54,9 @@ def quantise(model: ModelProto, lines: Iterable[np.ndarray], preprocessing: Prep
         ModelError: It cannot be done for this model.
     """
     weights = {tensor.name for tensor in model.graph.initializer}
-    computed = [
-        node.name for node in model.graph.node if node.op_type == "MatMul" and not weights.intersection(node.input)
-    ]
+    nodes = model.graph.node
+    first = [node.name for node in nodes if node.op_type == "Conv"][:_KEPT]
+    computed = [node.name for node in nodes if node.op_type == "MatMul" and not weights.intersection(node.input)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         logging.disable(logging.WARNING)  # advice to run another tool first, whose work is done here already
@@ -64,7 +67,7 @@ def quantise(model: ModelProto, lines: Iterable[np.ndarray], preprocessing: Prep
                 _Lines(lines, preprocessing),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=_KINDS,
-                nodes_to_exclude=computed,
+                nodes_to_exclude=[*first, *computed],
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,

@@ -30,8 +30,8 @@ def test_export_then_predict_and_eval(model, tmp_path, digits_lmdb):
     assert result.exit_code == 0, result.stderr
     assert "9 lines, 100.00%" in result.stdout
     assert "9 of the package, 0 rendered" in result.stdout
-    assert re.search(r"torch .* 40 ", result.stdout)
-    assert re.search(r"ONNX .* 40 ", result.stdout)
+    assert re.search(r"model .* 40 ", result.stdout)
+    assert re.search(r"file .* 40 ", result.stdout)
     (tmp_path / "lines").mkdir()
     for number, text in enumerate(random_lines(12)):
         draw_line(text).save(tmp_path / "lines" / f"{number:02d}.png")

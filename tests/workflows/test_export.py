@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from wild import random_lines, save_wild_model
 
 from ocrcc import packaged
 from ocrcc.config import EvaluateConfig, ExportConfig, PredictConfig
+from ocrcc.data.transforms import prepare
 from ocrcc.errors import ConfigError, DataError, ModelError
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.models.contract import KEY
@@ -182,14 +184,20 @@ def test_half_weights_take_half_the_space(model, exported, folder):
     np.testing.assert_allclose(load_onnx(half.path).centers, load_onnx(exported).centers, atol=2e-3)
 
 
-def test_int8_is_smaller_and_close(model, exported, folder, capfd):
-    result = export(model, folder / "int8.onnx", ExportConfig(samples=16, rendered=0, int8=True, agreement=0))
+def test_int8_is_smaller_and_close(folder, capfd):
+    # Random weights are harder to round than trained ones; those of an early ResNet survive it best.
+    save_wild_model(folder / "resnet.safetensors", "timm/resnet10t+none")
+    model = save_again(folder / "resnet.safetensors", folder / "resnet-centers.safetensors", centers=True)
+    result = export(model, folder / "int8.onnx", replace(QUICK, int8=True, agreement=0))
     assert result.precision == "int8"
-    assert result.size < 0.5 * exported.stat().st_size
-    assert 0 < result.parity.difference < 0.6 * result.parity.largest
-    assert load_onnx(result.path).centers is not None
-    kinds = {node.op_type for node in onnx.load(str(result.path)).graph.node}
-    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
+    assert result.size < 0.3 * model.stat().st_size
+    assert result.parity.difference > 0
+    loaded, exported = load_model(model, device="cpu"), load_onnx(result.path)
+    images = np.stack([prepare(line, loaded.preprocessing)[..., :32] for line in LINES if line.width >= 40])
+    with torch.inference_mode():
+        wanted = loaded.recognizer.forward_features(torch.from_numpy(images)).numpy()
+    assert np.corrcoef(wanted.ravel(), exported.engine(images)[0].ravel())[0, 1] > 0.99
+    np.testing.assert_array_equal(exported.centers, loaded.centers.numpy())
     assert capfd.readouterr().err == ""
 
 
@@ -202,7 +210,7 @@ def test_what_reads_something_else_leaves_no_file_and_no_harm(model, folder):
         export(changed, out, ExportConfig(samples=4, rendered=0, half=True))
     with pytest.raises(ModelError, match=r"reads \d+ of 17 lines differently") as caught:
         export(model, out, ExportConfig(samples=16, rendered=0, int8=True, agreement=1))
-    assert "--agreement 0." in caught.value.hint
+    assert re.search(r"--agreement 0\.\d\d$", caught.value.hint)
     assert out.read_bytes() == b"what was there before"
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "big.safetensors"])
 
@@ -407,7 +415,8 @@ def test_a_model_file_without_its_history(model, folder):
     plain = export(model, folder / "plain.safetensors", QUICK)
     assert plain.parity.difference == 0
     assert texts(plain.path) == texts(model)
-    half = export(model, folder / "half.safetensors", replace(QUICK, half=True, agreement=0.3))  # wild readings turn easily
+    # Readings of random weights turn easily.
+    half = export(model, folder / "half.safetensors", replace(QUICK, half=True, agreement=0.3))
     assert half.size < 0.6 * plain.size
     assert 0.3 <= half.parity.same / half.parity.lines <= 1
     for path in (plain.path, half.path):
