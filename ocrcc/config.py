@@ -233,7 +233,7 @@ class FinetuneConfig(DataConfig):
         twin_weight: Of the cross-entropy among a character and its look-alikes alone.
         twin_margin: Taken off the right character's score there, so that a narrow win is not enough; in nats.
         term_warmup: Steps in which these weights rise from 0.
-        init_lines: Lines read at the start to place the first centers.
+        init_lines: Lines read at the start to place the first centers; of datasets, each line once at most.
         project_every: Steps between snapshots of the feature space, for TensorBoard's projector; 0 for none.
     """
 

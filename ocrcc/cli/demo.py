@@ -34,7 +34,7 @@ def command(
         [
             *("finetune", "--pretrained", DEFAULT_MODEL, "--train", f"{out / 'train.lmdb'}", "--val", held_out),
             *("--minutes", f"{minutes:g}", "--batch-size", "16", "--learning-rate", "3e-4", "--ema-decay", "0.98"),
-            *("--eval-every", "60", "--init-lines", "400", "--out", f"{out / 'run'}"),
+            *("--eval-every", "60", "--out", f"{out / 'run'}"),
         ],
         ["eval", f"{out / 'run'}", "--compare", DEFAULT_MODEL, "--data", held_out],
         ["predict", *_first_images(samples, 3), "--model", f"{out / 'run'}"],

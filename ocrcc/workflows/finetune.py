@@ -210,9 +210,11 @@ def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig,
     batches = training_batches(chunks, workers=config.workers)
     recognizer.to(device).eval()
     objective.to(device)
+    endless = any(source.size is None for source in prepared.sources.mixed)
+    wanted = task.init_lines if endless else min(task.init_lines, prepared.sources.lines)
     read = placed = 0
     with torch.no_grad():
-        while read < task.init_lines:
+        while read < wanted:
             batch = next(batches).batch.to(device)
             placed += objective.place(batch, recognizer(batch.images))
             read += len(batch.labels)
