@@ -41,7 +41,10 @@ def test_the_steps_run_one_after_the_other(tmp_path):
     lines = [line for block in blocks("run") for line in block.splitlines() if line.startswith(("ocrcc", "ls"))]
     assert len(lines) >= 8
     output = {line: run(line, tmp_path) for line in lines}
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "center", "control"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "center", "control", "projector"}
+    assert {"before.json", "lookalikes.png", "lookalikes.html", "suspects.tsv"} <= {
+        path.name for path in tmp_path.iterdir()
+    }
     predicted = next(text for line, text in output.items() if "--format json" in line)
     assert predicted.count("\n") > 100
 
@@ -52,5 +55,6 @@ def test_the_demo_runs(tmp_path):
         [sys.executable, "-m", "ocrcc", "demo", "--minutes", "0.05"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("$ ocrcc ") == 5
+    assert done.stderr.count("$ ocrcc ") == 6
     assert (tmp_path / "ocrcc-demo" / "run" / "best.safetensors").exists()
+    assert (tmp_path / "ocrcc-demo" / "lookalikes.png").stat().st_size > 10_000
