@@ -146,7 +146,7 @@ def parse():
     parser.add_argument("--pairs", type=Path, help="LMDB of look-alike lines, another set")
     parser.add_argument("--int8", action="store_true", help="ours in 8 bits as well")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=1, help="the best time of so many counts")
+    parser.add_argument("--repeats", type=int, default=3, help="turns; the best time counts")
     parser.add_argument("--cold", type=int, default=3, help="cold runs, whose median counts; 0 for none")
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
     parser.add_argument("--json", type=Path)
@@ -192,29 +192,39 @@ def find_readers(options, folder):
     return readers, missing
 
 
-def measure(reader, sets, repeats):
-    """Read all sets; give figures for each."""
-    decode = reader.open()
-    found = {}
-    for name, lines in sets.items():
-        images = [decode(encoded) for encoded, _ in lines]
-        reader.read(images[:8])
-        seconds = []
-        for _ in range(repeats):
-            started = time.perf_counter()
-            texts = reader.read(images)
-            seconds.append(time.perf_counter() - started)
-        strict, folded = ScoreCounter(), ScoreCounter()
-        for text, (_, label) in zip(texts, lines, strict=True):
-            strict.update("".join(label.split()), "".join(text.split()))
-            folded.update(fold(label), fold(text))
-        found[name] = {
-            "lines": len(lines),
-            **{f"strict_{key}": getattr(strict.summary(), key) for key in ("line_accuracy", "cer")},
-            **{f"folded_{key}": getattr(folded.summary(), key) for key in ("line_accuracy", "cer")},
-            "lines_per_second": len(lines) / min(seconds),
-        }
+def measure(readers, sets, repeats):
+    """Let all readers read all sets, taking turns, so that whatever else the machine does falls on all of them."""
+    decoders = {name: reader.open() for name, reader in readers.items()}
+    found = {name: {} for name in readers}
+    for set_name, lines in sets.items():
+        images = {name: [decode(encoded) for encoded, _ in lines] for name, decode in decoders.items()}
+        seconds = {name: [] for name in readers}
+        for turn in range(repeats):
+            for name, reader in readers.items():
+                print(f"{set_name}: {name}, turn {turn + 1} of {repeats}", file=sys.stderr, flush=True)
+                if not turn:
+                    reader.read(images[name][:8])
+                started = time.perf_counter()
+                texts = reader.read(images[name])
+                seconds[name].append(time.perf_counter() - started)
+                if not turn:
+                    found[name][set_name] = score(lines, texts)
+        for name in readers:
+            found[name][set_name] |= {"lines_per_second": len(lines) / min(seconds[name]), "seconds": seconds[name]}
     return found
+
+
+def score(lines, texts):
+    """Compare readings with labels."""
+    strict, folded = ScoreCounter(), ScoreCounter()
+    for text, (_, label) in zip(texts, lines, strict=True):
+        strict.update("".join(label.split()), "".join(text.split()))
+        folded.update(fold(label), fold(text))
+    return {
+        "lines": len(lines),
+        **{f"strict_{key}": getattr(strict.summary(), key) for key in ("line_accuracy", "cer")},
+        **{f"folded_{key}": getattr(folded.summary(), key) for key in ("line_accuracy", "cer")},
+    }
 
 
 def cold_seconds(reader, encoded, folder, runs):
@@ -274,10 +284,9 @@ def main():
             "readers": {},
         }
         first = next(iter(sets.values()))[0][0]
-        for name, reader in readers.items():
-            print(f"reading with {name}", file=sys.stderr, flush=True)
-            cold = cold_seconds(reader, first, folder, options.cold)
-            report["readers"][name] = {"sets": measure(reader, sets, options.repeats), "cold_seconds": cold}
+        cold = {name: cold_seconds(reader, first, folder, options.cold) for name, reader in readers.items()}
+        found = measure(readers, sets, options.repeats)
+        report["readers"] = {name: {"sets": found[name], "cold_seconds": cold[name]} for name in readers}
     for entry in report["readers"].values():
         entry["ratios"] = {
             name: {
