@@ -240,7 +240,9 @@ def test_a_reader_that_leaves_ends_it_quietly(model, folder):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
 def test_interrupting_it_ends_with_130(model, folder):
-    running = process(["-"], model, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # a shell's background jobs ignore SIGINT, and so would their children
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    running = process(["-"], model, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **heeding)
     running.stdin.write("lines/00.png\n" * 1200)
     running.stdin.flush()
     assert running.stdout.readline().startswith("lines/00.png\t")

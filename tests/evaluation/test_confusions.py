@@ -56,7 +56,7 @@ def test_directions_are_told_apart():
 
 def test_lookalikes_are_counted_both_ways_and_others_not():
     groups = Lookalikes((Group("己已巳", 0.9, "list"), Group("0O", 0.9, "list")))
-    counter = counted(("己已巳0O", "已己巳00"), ("己x", "已y"), ("O己", "0"))
+    counter = counted(("己巳0O", "已巳00"), ("a已", "a己"), ("己x", "已y"), ("Oz", "0"))
     found = [(pair.first, pair.second, pair.first_as_second, pair.second_as_first) for pair in counter.between(groups)]
     assert found == [("己", "已", 2, 1), ("0", "O", 0, 2)]
 

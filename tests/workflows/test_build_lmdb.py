@@ -199,7 +199,12 @@ def test_a_killed_build_leaves_nothing_under_the_name(tmp_path, number):
         f"build_lmdb([Path({str(labels)!r})], Path({str(out)!r}), report=report)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ}
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     assert process.stdout is not None
     for line in process.stdout:
