@@ -89,6 +89,8 @@ class TrainConfig:
         ema_decay: Of the averaged weights that are evaluated and saved; 0 for none.
         freeze_backbone: Steps at the start in which only the encoder and the classifier learn.
         precision: ``no``, ``bf16`` or ``fp16``.
+        compile: Compile the recogniser with torch.compile: some minutes at the start, then far quicker steps. It
+            needs a C++ compiler (on a GPU, Triton); a resumed run may differ in the last bits.
         augment: Strength of the augmentation, 0 (none) to 1 (strong).
         workers: Processes that load and augment; 0 loads in the main process.
         threads: CPU threads of the training process; 0 lets torch decide.
@@ -114,6 +116,7 @@ class TrainConfig:
     ema_decay: float = 0.998
     freeze_backbone: int = 0
     precision: Precision = "no"
+    compile: bool = False
     augment: float = 0.5
     workers: int = 2
     threads: int = 0

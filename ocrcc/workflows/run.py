@@ -17,6 +17,7 @@ from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
@@ -151,6 +152,7 @@ class Run:
         optimizer = _optimizer(trainee.recognizer, config)
         self.schedule = _schedule(optimizer, config)
         self.model, self.optimizer = accelerator.prepare(trainee.recognizer, optimizer)
+        self.forward = _compiled(self.model) if config.compile else self.model
         self.objective = trainee.objective.to(accelerator.device)
         self._margins: Sequence[ClassMargin] = ()
         self.recognizer: nn.Module = accelerator.unwrap_model(self.model)
@@ -180,7 +182,7 @@ class Run:
         if self.schedule is not None:
             self.schedule.step(int(progress * _SCHEDULE_POINTS))
         batch = received.batch.to(str(self.accelerator.device))
-        terms: Terms = self.objective(batch, self.model(batch.images))
+        terms: Terms = self.objective(batch, self.forward(batch.images))
         # Batches of rare widths are small; each line is to count the same.
         self.accelerator.backward(terms.total * (len(batch.labels) / self.config.batch_size))
         scalars = dict(terms.scalars)
@@ -309,6 +311,23 @@ class Run:
             raise ModelError(f"{path}: no such file, so there is nothing to resume", "start without --resume") from None
         except Exception as error:  # a damaged file fails in many ways, and all mean the same
             raise ModelError(f"{path}: damaged, or of other settings: {str(error).splitlines()[0]}") from None
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
+    """Compile for batches of any size and width: a program for each shape would take minutes every time."""
+    compiled = torch.compile(model.to(memory_format=torch.channels_last))
+
+    def forward(images: Tensor) -> Any:
+        images = images.contiguous(memory_format=torch.channels_last)
+        for side in (0, 3):
+            torch._dynamo.maybe_mark_dynamic(images, side)
+        try:
+            return compiled(images)
+        except BackendCompilerFailed as error:
+            reason = str(error.inner_exception).strip().splitlines()[0]
+            raise ConfigError(f"torch.compile failed: {reason}", "install a C++ compiler, or drop --compile") from None
+
+    return forward
 
 
 def _lines_to_see(config: TrainConfig, sources: Sequence[MixedSource]) -> float:

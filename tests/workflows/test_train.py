@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,33 @@ def test_lines_are_learned(digits_lmdb, tmp_path):
         steps=150, batch_size=16, workers=0, threads=1, eval_every=0, augment=0, learning_rate=3e-3, ema_decay=0.9
     )
     assert run(task, config, tmp_path / "run").best["cer"] < 0.3
+
+
+def test_compiled_steps_are_the_same_steps_and_few_programs_do_for_all_shapes(task, tmp_path, monkeypatch):
+    programs = []
+
+    def count(graph, inputs):
+        programs.append(inputs)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=count))
+    # So few steps, and no Adam, because both blow up rounding errors.
+    config = replace(QUICK, steps=4, batch_size=3, ema_decay=0, optimizer="sgd")
+    run(task, replace(config, compile=True), tmp_path / "compiled")
+    assert 1 <= len(programs) <= 4  # batches of one line and of more have their own
+    run(task, config, tmp_path / "plain")
+    plain, compiled = (load_file(tmp_path / name / "last.safetensors") for name in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys()
+    for key, weight in plain.items():
+        difference = (weight.float() - compiled[key].float()).abs().max()
+        assert difference < 1e-3, f"{key}: {difference}"
+
+
+def test_where_nothing_can_be_compiled_the_error_says_so(task, tmp_path, monkeypatch):
+    def fail(graph, inputs):
+        raise RuntimeError("No working C++ compiler found\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=fail))
+    with pytest.raises(ConfigError, match="torch.compile failed: No working C\\+\\+ compiler found$") as raised:
+        run(task, replace(QUICK, compile=True), tmp_path / "run")
+    assert "--compile" in raised.value.hint

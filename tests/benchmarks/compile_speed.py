@@ -1,0 +1,97 @@
+"""What `--compile` gains: training steps as they are against compiled ones, on batches of several widths, one run.
+
+python tests/benchmarks/compile_speed.py [--model hgnetv2_b0] [--repeats 5] [--precision bf16]
+
+The steps are the training loop's own, without its data; the two kinds alternate, so that whatever else the machine
+does falls on both. What compiling itself took is printed too.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+from accelerate import Accelerator
+
+from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing, TrainConfig
+from ocrcc.data.batching import TrainingBatch
+from ocrcc.models.registry import create_model
+from ocrcc.types import Batch
+from ocrcc.workflows.objective import CtcObjective
+from ocrcc.workflows.run import Run, Trainee
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="hgnetv2_b0")
+    parser.add_argument("--classes", type=int, default=7000)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--widths", type=int, nargs="+", default=[128, 224, 320, 416])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--precision", default="bf16", choices=["no", "bf16", "fp16"])
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def make_run(options, compiled):
+    torch.manual_seed(0)
+    charset = Charset([chr(0x4E00 + index) for index in range(options.classes - 1)])
+    trainee = Trainee(
+        recognizer=create_model(options.model, options.classes),
+        arch=options.model,
+        charset=charset,
+        preprocessing=Preprocessing(),
+        objective=CtcObjective(),
+    )
+    config = TrainConfig(steps=10_000, batch_size=options.batch_size, precision=options.precision, compile=compiled)
+    accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=options.precision)
+    return Run(trainee, config, Path(tempfile.gettempdir()), accelerator, [])
+
+
+def make_batch(options, width):
+    n, frames = options.batch_size, width // 4
+    length = max(2, width // 28)
+    batch = Batch(
+        images=torch.randn(n, 1, 32, width),
+        frames=torch.full((n,), frames),
+        targets=torch.randint(1, options.classes, (n, length)),
+        target_lengths=torch.full((n,), length),
+        labels=("",) * n,
+        sources=("",) * n,
+    )
+    return TrainingBatch(batch=batch, after=(0, 0))
+
+
+def seconds(run, batch):
+    start = time.perf_counter()
+    float(run.step(batch, 0.5).total)
+    return time.perf_counter() - start
+
+
+def main():
+    options = parse()
+    runs = {"as it is": make_run(options, False), "compiled": make_run(options, True)}
+    batches = {width: make_batch(options, width) for width in options.widths}
+    for name, run in runs.items():
+        print(f"first steps of every width, {name}: {sum(seconds(run, batch) for batch in batches.values()):.0f} s")
+    print(
+        f"{options.model}, {options.classes} classes, {options.batch_size} lines, {options.precision}, "
+        f"{options.device}, {torch.get_num_threads()} threads, medians of {options.repeats}"
+    )
+    for width, batch in batches.items():
+        times = {name: [] for name in runs}
+        for _ in range(options.repeats):
+            for name, run in runs.items():
+                times[name].append(seconds(run, batch))
+        plain, compiled = (median(values) for values in times.values())
+        print(
+            f"width {width:4d}: {options.batch_size / plain:6.1f} lines/s as it is, "
+            f"{options.batch_size / compiled:6.1f} compiled, {plain / compiled:.2f} times as many"
+        )
+
+
+if __name__ == "__main__":
+    main()
