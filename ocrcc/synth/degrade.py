@@ -248,9 +248,9 @@ def _shrink(
         em = dice.uniform(16, 30) if dice.chance(0.9) else dice.uniform(30, 52)
     aspect = dice.uniform(0.95, 1.06)
     if on["condensed"]:
-        aspect = max(dice.uniform(0.45, 0.92), _NARROWEST / em)
+        aspect = max(dice.uniform(0.4, 0.92), _NARROWEST / em)
     elif on["stretched"]:
-        aspect = dice.uniform(1.08, 1.5)
+        aspect = 1.08 + 1.1 * dice.random() ** 2
     high = min(max(round(height * em / EM), 8), 2 * heights[1])
     wide = round(high * max(width / height * aspect, frames * _STRIDE * 1.1 / _HEIGHT_FOR_FRAMES))
     image = Image.fromarray(canvas)

@@ -30,6 +30,7 @@ _MAIN_SHARE = 0.6
 """A font is a main one if it has this share of the charset's characters."""
 _UNMAPPED = "\U0010fffe"
 _TRIES = 10
+_LOW_LEFT = ".,;:"
 
 
 class Glyph(NamedTuple):
@@ -206,11 +207,14 @@ class Setting:
         spacing: Ems between characters, beyond their advance.
         gap: Ems between ASCII and other characters.
         jitter: Pixels at `EM` by which characters stand off the baseline.
+        half_cells: Give every ASCII character half an em, as the Song faces of office software do: digits stand in
+            the middle of their cells, and a full stop at the left of its own, close to the digit before it.
     """
 
     spacing: float = 0.0
     gap: float = 0.0
     jitter: float = 0.0
+    half_cells: bool = False
 
 
 def typeset(
@@ -245,8 +249,11 @@ def typeset(
         if at and setting.gap and was_narrow != narrow:
             pen += setting.gap * EM
         shift = round(dice.uniform(-setting.jitter, setting.jitter)) if setting.jitter else 0
-        placed.append((glyph, round(pen) + glyph.left, ASCENT + glyph.top + shift))
-        pen += max(glyph.advance + setting.spacing * EM, 0.35 * glyph.advance)
+        left, advance = glyph.left, glyph.advance
+        if narrow and setting.half_cells:
+            left, advance = _half_cell(glyph, char)
+        placed.append((glyph, round(pen) + left, ASCENT + glyph.top + shift))
+        pen += max(advance + setting.spacing * EM, 0.35 * advance)
     left = min(x for _, x, _ in placed)
     right = max(x + glyph.mask.shape[1] for glyph, x, _ in placed)
     ink = np.zeros((HEIGHT, right - left), np.uint8)
@@ -256,3 +263,11 @@ def typeset(
         part = ink[y : y + height, x - left : x - left + width]
         np.maximum(part, glyph.mask, out=part)
     return ink
+
+
+def _half_cell(glyph: Glyph, char: str) -> tuple[int, float]:
+    """Place a glyph in half an em: where it starts, and how far the pen moves; a wider one takes what it needs."""
+    cell, width = EM / 2, glyph.mask.shape[1]
+    if width > cell:
+        return 0, width + 1
+    return round(0.08 * EM if char in _LOW_LEFT else (cell - width) / 2), cell

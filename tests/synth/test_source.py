@@ -21,7 +21,7 @@ from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.synth.degrade import EFFECTS, JPEG_BYTES, Degrader
 from ocrcc.synth.dice import Dice
-from ocrcc.synth.render import ASCENT, EM, HEIGHT, FontSet, GlyphCache, Setting, typeset
+from ocrcc.synth.render import ASCENT, EM, HEIGHT, FontSet, Glyph, GlyphCache, Setting, typeset
 from ocrcc.synth.source import SynthSource, frames_needed, load_config, load_source, swap
 
 CHARSET = Charset(CHARACTERS + " ", name="tiny")
@@ -215,6 +215,28 @@ def test_typeset_places_ink_on_the_baseline_and_spaces_between(fonts):
     columns = np.flatnonzero(tight.any(axis=0))
     assert columns[0] == 0
     assert columns[-1] == tight.shape[1] - 1
+
+
+def test_half_cells_give_ascii_half_an_em_and_keep_dots_at_the_left():
+    def glyph(width, advance):
+        return Glyph(np.full((4, width), 255, np.uint8), 3, -4, advance)
+
+    class Drawn:
+        def glyph(self, face, char):
+            return {".": glyph(3, 9.0), "0": glyph(12, 20.0), "W": glyph(30, 34.0), "己": glyph(32, 36.0)}[char]
+
+        def face_of(self, choice, char):
+            return 0
+
+    def columns(text, half_cells):
+        ink = typeset(text, None, Drawn(), Drawn(), Setting(half_cells=half_cells), Dice(0, 0))
+        edges = np.diff(np.pad((ink > 0).any(axis=0).astype(int), 1))
+        return [(int(a), int(b)) for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)]
+
+    assert columns("0.0", False) == [(0, 12), (20, 23), (29, 41)]
+    assert columns("0.0", True) == [(0, 12), (18, 21), (36, 48)]  # 3 + 18 + 3 and 3 + 36: the dot is off its middle
+    assert columns("0己", True) == [(0, 12), (18, 50)]
+    assert columns("W0", True)[1][0] >= 31  # what is wider than its cell is not drawn over
 
 
 def test_the_glyph_cache_stays_within_its_bound(fonts, monkeypatch):
