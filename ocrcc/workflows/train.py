@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torchvision.utils import make_grid
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch, training_batches
 from ocrcc.errors import StoppedError
+from ocrcc.workflows.memory import freed_memory_kept
 from ocrcc.workflows.run import Run, Trainee, Validate, Window
 from ocrcc.workflows.tracking import Tracker
 
@@ -115,7 +116,8 @@ def train(
     window = Window()
     stopped_early = False
     main = accelerator.is_main_process
-    with Tracker(out if main else None, run.state.step) as tracker, _stop_requests() as stop:
+    memory = freed_memory_kept() if accelerator.device.type == "cpu" else nullcontext()
+    with memory, Tracker(out if main else None, run.state.step) as tracker, _stop_requests() as stop:
         progress, stopping = run.agree(stop.is_set())
         if main and not run.state.step:
             on_step(0, run.evaluated)
