@@ -63,10 +63,15 @@ def test_what_is_not_installed_is_named(method, module, monkeypatch):
     assert "pip install" in caught.value.hint
 
 
-@pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="needs scikit-learn")
-def test_tsne():
-    plane = to_plane(np.random.default_rng(0).normal(size=(20, 4)), "tsne")
-    assert plane.shape == (20, 2)
+@pytest.mark.parametrize(("method", "module"), [("umap", "umap"), ("tsne", "sklearn")])
+def test_neighbours_stay_neighbours(method, module):
+    pytest.importorskip(module)
+    groups = np.arange(30) % 3
+    features = np.random.default_rng(0).normal(size=(30, 6)) + 20 * np.eye(6)[groups]
+    plane = to_plane(features, method)
+    assert plane.shape == (30, 2)
+    distances = np.linalg.norm(plane[:, None] - plane[None], axis=2) + 1e9 * np.eye(30)
+    assert (groups[distances.argmin(axis=1)] == groups).all()
 
 
 def _installed(module):
