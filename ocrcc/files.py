@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""What files are called, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ocrcc.errors import DataError
+
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
+"""What the name of an image ends in, where nothing but the name can tell."""
 
 
 @contextmanager

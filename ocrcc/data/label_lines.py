@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ocrcc.files import IMAGE_SUFFIXES
+
 Format = Literal["tab", "space", "csv", "jsonl", "icdar", "pairs"]
 
 PATH_COLUMNS = (
@@ -19,7 +21,7 @@ TEXT_COLUMNS = (
     *("text", "label", "transcription", "transcript", "ground_truth", "gt", "words", "word", "labels"),
     *("sentence", "content", "value", "文本", "标签", "内容"),
 )
-_SUFFIX = r"\.(?:avif|bmp|gif|jp2|jpe|jpeg|jpg|pbm|pgm|png|pnm|ppm|tif|tiff|webp)"
+_SUFFIX = f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
 _SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) (.*)", re.IGNORECASE | re.DOTALL)
 _SPACE_SURE = re.compile(rf".+?{_SUFFIX} .*", re.IGNORECASE | re.DOTALL)
 _ICDAR = re.compile(r'(.+?), ?"(.*)"\s*', re.DOTALL)

@@ -6,12 +6,11 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from ocrcc.files import IMAGE_SUFFIXES
+
 STDIN = "-"
-IMAGE_SUFFIXES = frozenset(
-    {".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"}
-    | {".pdf", ".tif", ".tiff", ".webp"}
-)
-"""What a file in a folder must end in to be taken for an image; files named one by one may end in anything."""
+_READ = frozenset((*IMAGE_SUFFIXES, ".pdf"))
+"""What a file in a folder must end in to be read; files named one by one may end in anything."""
 
 Problem = Callable[[str, str], None]
 
@@ -66,7 +65,7 @@ def _images_in(folder: str, on_missing: Problem, on_passed_over: Problem) -> Ite
     for parent, folders, files in os.walk(folder, onerror=complain):
         folders.sort()
         for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            if os.path.splitext(name)[1].lower() in _READ:
                 count += 1
                 yield os.path.join(parent, name)
             else:
