@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import pickle
 import statistics
 from collections import Counter
 from dataclasses import replace
@@ -43,6 +44,8 @@ ARMS: dict[str, dict[str, object]] = {
     "twin alone": {"center_weight": 0.0},
     "hinge for twin": {"twin_weight": 0.0, "sibling_weight": 0.1},
     "a tenth of the weights": {"center_weight": 0.01, "twin_weight": 0.1},
+    "center weight 5": {"center_weight": 5.0},
+    "center weight 5, twin 5": {"center_weight": 5.0, "twin_weight": 5.0},
     "twin margin 2": {"twin_margin": 2.0},
     "mean of the frames": {"alignment": "mean"},
     "centers from nothing": {"init_lines": 0},
@@ -147,10 +150,15 @@ def run(options: argparse.Namespace, arm: str, seed: int, preset: Path, groups: 
 
 
 def measure(
-    model: str | Path, tests: dict[str, Path], groups: Path, center_share: float = 0.0
+    model: Path, tests: dict[str, Path], groups: Path, kept: Path, center_share: float = 0.0
 ) -> dict[str, EvaluationResult]:
+    """Measure a model, unless that was done before."""
+    if kept.exists():
+        return pickle.loads(kept.read_bytes())
     config = EvaluateConfig(lookalikes=str(groups), workers=1, center_share=center_share)
-    return {name: evaluate(model, [path], config) for name, path in tests.items()}
+    found = {name: evaluate(model, [path], config) for name, path in tests.items()}
+    kept.write_bytes(pickle.dumps(found))
+    return found
 
 
 def alignable(result: EvaluationResult, data: Path) -> str:
@@ -212,14 +220,15 @@ def main() -> None:
     groups = common_groups(options, charset)
     preset = look_preset(options, groups)
     tests = make_tests(options, preset, charset)
-    found = {BEFORE: [measure(options.base, tests, groups)]}
+    found = {BEFORE: [measure(Path(options.base), tests, groups, options.out / "before.pickle")]}
     print(f"look-alike set, before: {alignable(found[BEFORE][0]['look-alikes'], tests['look-alikes'])}", flush=True)
     for seed in range(options.seeds):
         for arm in options.arms:
             out = run(options, arm, seed, preset, groups)
-            found.setdefault(arm, []).append(measure(out / "last.safetensors", tests, groups))
-            if arm == CENTER and options.center_share:
-                read = measure(out / "last.safetensors", tests, groups, options.center_share)
+            model = out / "last.safetensors"
+            found.setdefault(arm, []).append(measure(model, tests, groups, out / "measured.pickle"))
+            if options.center_share and ARMS[arm].get("center_weight", 1):
+                read = measure(model, tests, groups, out / "measured-centers.pickle", options.center_share)
                 found.setdefault(arm + READING, []).append(read)
             print(table(found), flush=True)
     (options.out / options.table).write_text(table(found) + "\n", encoding="utf-8")
