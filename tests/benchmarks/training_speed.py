@@ -18,7 +18,7 @@ from accelerate import Accelerator
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
-from ocrcc.data.batching import TrainingBatch
+from ocrcc.data.batching import MixedSource, TrainingBatch
 from ocrcc.models.registry import create_model
 from ocrcc.types import Batch
 from ocrcc.workflows.memory import freed_memory_kept
@@ -38,6 +38,15 @@ def parse():
     return parser.parse_args()
 
 
+class NoLines:
+    """A source that is never asked: the batches are made here."""
+
+    size = None
+
+    def line(self, index):
+        raise NotImplementedError
+
+
 def make_run(options, compiled):
     torch.manual_seed(0)
     charset = Charset([chr(0x4E00 + index) for index in range(options.classes - 1)])
@@ -50,7 +59,7 @@ def make_run(options, compiled):
     )
     config = TrainConfig(steps=10_000, batch_size=options.batch_size, precision=options.precision, compile=compiled)
     accelerator = Accelerator(cpu=options.device == "cpu", mixed_precision=options.precision)
-    return Run(trainee, config, Path(tempfile.gettempdir()), accelerator, [])
+    return Run(trainee, config, Path(tempfile.gettempdir()), accelerator, [MixedSource(source=NoLines(), weight=1)])
 
 
 def make_batch(options, width):
