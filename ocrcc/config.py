@@ -488,7 +488,7 @@ class ExportConfig:
 
     Attributes:
         half: Store weights in half precision, in half the space; they are computed with as before.
-        int8: Compute in 8 bits: twice as quick, a quarter of the size, and not exactly the same.
+        int8: Compute in 8 bits: a quarter of the size, quicker on some processors, and not exactly the same.
         samples: Lines of the package that the check reads.
         rendered: Lines rendered in the model's charset that the check reads as well, where there are fonts.
         agreement: Share of the check's lines on which torch and the exported model must read the same, 0..1.

@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
         nargs="*",
         default=[],
         metavar="NAME=VALUE",
-        help="settings of all arms but as these say",
+        help="settings of every arm, under its own",
     )
     return parser.parse_args()
 

@@ -8,9 +8,8 @@ import pytest
 from ocrcc.workflows.memory import _glibc
 
 FAULTS = """
-import resource, sys
+import resource
 import torch
-from contextlib import nullcontext
 from ocrcc.workflows.memory import freed_memory_kept
 
 def faults(rounds=8):
