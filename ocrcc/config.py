@@ -11,6 +11,8 @@ from ocrcc.errors import ConfigError
 
 DEFAULT_MODEL = "ocrcc-zh-small"
 """The shipped model: what reads, and what is fine-tuned, where none is named."""
+SECOND_LOOK = 0.7
+"""Below this confidence lines are read again; tests/benchmarks/second_look.py compares."""
 Precision = Literal["no", "bf16", "fp16"]
 Unknown = Literal["fail", "skip"]
 
@@ -410,6 +412,11 @@ class SynthConfig:
             raise ConfigError("synth: " + "; ".join(problems))
 
 
+def _check_second_look(confidence: float) -> None:
+    if not 0 <= confidence <= 1:
+        raise ConfigError(f"second_look is {confidence}, not 0..1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
     """How a model is measured.
@@ -422,6 +429,8 @@ class EvaluateConfig:
         lookalikes: Groups of look-alike characters, by name or file, whose accuracy is wanted; empty for none.
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
+        second_look: Lines on which some character is less sure than this are read again, at 1.3 and 1.5 times
+            their width, and the surest reading counts; 0 for never.
         compare: Another model, measured beside this one on the same lines; empty for none.
     """
 
@@ -431,6 +440,7 @@ class EvaluateConfig:
     worst: int = 0
     lookalikes: str = "gb2312"
     center_share: float = 0.0
+    second_look: float = SECOND_LOOK
     compare: str = ""
 
     def __post_init__(self) -> None:
@@ -438,6 +448,7 @@ class EvaluateConfig:
             raise ConfigError("batch_size is not positive")
         if min(self.workers, self.threads, self.worst, self.center_share) < 0:
             raise ConfigError("workers, threads, worst and center_share cannot be negative")
+        _check_second_look(self.second_look)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -456,6 +467,8 @@ class PredictConfig:
             empty for none.
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
+        second_look: Lines on which some character is less sure than this are read again, at 1.3 and 1.5 times
+            their width, and the surest reading counts; 0 for never.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
     """
@@ -468,6 +481,7 @@ class PredictConfig:
     alternatives: int = 0
     lookalikes: str = "gb2312"
     center_share: float = 0.0
+    second_look: float = SECOND_LOOK
     layout: Literal["auto", "line", "page"] = "auto"
     dpi: int = 200
 
@@ -476,6 +490,7 @@ class PredictConfig:
             raise ConfigError("batch_size, window and workers must be positive")
         if min(self.threads, self.alternatives, self.center_share) < 0:
             raise ConfigError("threads, alternatives and center_share cannot be negative")
+        _check_second_look(self.second_look)
         if self.layout not in ("auto", "line", "page"):
             raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
         if not 20 <= self.dpi <= 2400:

@@ -61,6 +61,7 @@ class Batch:
 
     Attributes:
         images: (N, K, H, W) float32, normalised and padded on the right.
+        widths: (N,) int64, the columns of each image that are the line's own; the rest is padding.
         frames: (N,) int64, the frames that lie on each line's own pixels; the rest is padding.
         targets: (N, L) int64 class ids, padded with the blank 0.
         target_lengths: (N,) int64.
@@ -69,6 +70,7 @@ class Batch:
     """
 
     images: Tensor
+    widths: Tensor
     frames: Tensor
     targets: Tensor
     target_lengths: Tensor
@@ -79,7 +81,7 @@ class Batch:
         """Return the batch with its tensors on ``device``."""
         moved = {
             name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("images", "frames", "targets", "target_lengths")
+            for name in ("images", "widths", "frames", "targets", "target_lengths")
         }
         return Batch(**moved, labels=self.labels, sources=self.sources)
 

@@ -50,6 +50,7 @@ def _collate(lines: Sequence[_Encoded], preprocessing: Preprocessing, width_stri
     targets = [torch.tensor(line.target, dtype=torch.int64) for line in lines]
     return Batch(
         images=torch.from_numpy(pad([line.pixels for line in lines], preprocessing.padded_width(max(widths)))),
+        widths=torch.tensor(widths),
         frames=torch.tensor([math.ceil(width / width_stride) for width in widths]),
         targets=torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=BLANK),
         target_lengths=torch.tensor([len(target) for target in targets]),

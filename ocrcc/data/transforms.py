@@ -164,6 +164,19 @@ def is_light_on_dark(pixels: np.ndarray) -> bool:
     return bool(high - low > 16 and (middle + np.median(border) - low - high) / (high - low) < -0.1)
 
 
+def widen(line: np.ndarray, factor: float, preprocessing: Preprocessing) -> np.ndarray:
+    """Stretch a prepared line, at most to the width that its model takes.
+
+    Args:
+        line: (K, H, W).
+        factor: To how many times its width.
+        preprocessing: Of the model.
+    """
+    _, height, width = line.shape
+    size = (min(round(width * factor), preprocessing.max_width), height)
+    return np.stack([np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR)) for channel in line])
+
+
 def pad(lines: Sequence[np.ndarray], width: int) -> np.ndarray:
     """Stack prepared lines, with zeros on the right up to ``width``.
 

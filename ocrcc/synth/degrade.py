@@ -162,7 +162,7 @@ def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
             sides[side] += round(EM * dice.uniform(0, most))
     top, bottom, left, right = sides
     if on["cut"]:
-        deep = round(EM * dice.uniform(0.02, 0.09))
+        deep = round(EM * dice.uniform(0.02, 0.13))
         match dice.below(4):
             case 0:
                 top = -deep
@@ -248,7 +248,7 @@ def _shrink(
         em = dice.uniform(16, 30) if dice.chance(0.9) else dice.uniform(30, 52)
     aspect = dice.uniform(0.95, 1.06)
     if on["condensed"]:
-        aspect = max(dice.uniform(0.4, 0.92), _NARROWEST / em)
+        aspect = max(dice.uniform(0.36, 0.8) if dice.chance(0.6) else dice.uniform(0.7, 0.92), _NARROWEST / em)
     elif on["stretched"]:
         aspect = 1.08 + 1.1 * dice.random() ** 2
     high = min(max(round(height * em / EM), 8), 2 * heights[1])

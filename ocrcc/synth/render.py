@@ -209,12 +209,14 @@ class Setting:
         jitter: Pixels at `EM` by which characters stand off the baseline.
         half_cells: Give every ASCII character half an em, as the Song faces of office software do: digits stand in
             the middle of their cells, and a full stop at the left of its own, close to the digit before it.
+        inset: How far from the left of its half cell such a full stop stands, in em; below 0 it touches the digit.
     """
 
     spacing: float = 0.0
     gap: float = 0.0
     jitter: float = 0.0
     half_cells: bool = False
+    inset: float = 0.08
 
 
 def typeset(
@@ -251,7 +253,7 @@ def typeset(
         shift = round(dice.uniform(-setting.jitter, setting.jitter)) if setting.jitter else 0
         left, advance = glyph.left, glyph.advance
         if narrow and setting.half_cells:
-            left, advance = _half_cell(glyph, char)
+            left, advance = _half_cell(glyph, char, setting.inset)
         placed.append((glyph, round(pen) + left, ASCENT + glyph.top + shift))
         pen += max(advance + setting.spacing * EM, 0.35 * advance)
     left = min(x for _, x, _ in placed)
@@ -265,9 +267,9 @@ def typeset(
     return ink
 
 
-def _half_cell(glyph: Glyph, char: str) -> tuple[int, float]:
+def _half_cell(glyph: Glyph, char: str, inset: float) -> tuple[int, float]:
     """Place a glyph in half an em: where it starts, and how far the pen moves; a wider one takes what it needs."""
     cell, width = EM / 2, glyph.mask.shape[1]
     if width > cell:
         return 0, width + 1
-    return round(0.08 * EM if char in _LOW_LEFT else (cell - width) / 2), cell
+    return round(inset * EM if char in _LOW_LEFT else (cell - width) / 2), cell

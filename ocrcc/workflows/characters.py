@@ -220,6 +220,7 @@ def walk(
 def _part(batch: Batch, part: slice) -> Batch:
     return Batch(
         images=batch.images[part],
+        widths=batch.widths[part],
         frames=batch.frames[part],
         targets=batch.targets[part],
         target_lengths=batch.target_lengths[part],

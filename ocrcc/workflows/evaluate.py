@@ -26,7 +26,7 @@ from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.contract import resolve
 from ocrcc.types import Batch, RecognizerOutput, SizedLineSource
 from ocrcc.workflows.onnx_engine import OnnxModel, load_onnx, pick_onnx
-from ocrcc.workflows.reading import find_rivals, lines_at_once
+from ocrcc.workflows.reading import find_rivals, lines_at_once, look_again, torch_engine
 
 Report = Callable[[int, int | None], None]
 
@@ -74,6 +74,7 @@ def evaluate(
             lookalikes=lookalikes,
             rivals=_rivals(loaded, config),
             center_share=config.center_share,
+            second_look=config.second_look,
             report=partial(_report_share, report, number, len(models)),
         )
         result = EvaluationResult(
@@ -148,6 +149,7 @@ def evaluate_datasets(
     lookalikes: Lookalikes | None = None,
     rivals: Rivals | None = None,
     center_share: float = 0.0,
+    second_look: float = 0.0,
     report: Report = lambda _done, _total: None,
 ) -> tuple[tuple[Metrics, ...], Metrics]:
     """Measure a live recogniser on several datasets.
@@ -168,6 +170,7 @@ def evaluate_datasets(
         lookalikes: Who looks like whom, if their accuracy is wanted.
         rivals: Whom centers decide between, if they have a share.
         center_share: That share (`ocrcc.decoding.greedy.reread`).
+        second_look: How sure a line must be not to be read again (`ocrcc.workflows.reading.look_again`).
         report: Told how many lines are done, of how many.
 
     Returns:
@@ -197,7 +200,12 @@ def evaluate_datasets(
             right = np.full(sizes[number], -1, np.int8)
             outcomes.append(right)
             for indices, batch in batches:
-                read = _read(recognizer, batch, charset, device, rivals, center_share)
+                if second_look:
+                    read = _look_twice(
+                        recognizer, batch, charset, preprocessing, device, rivals, center_share, second_look
+                    )
+                else:
+                    read = _read(recognizer, batch, charset, device, rivals, center_share)
                 for index, *line in zip(indices, batch.labels, read, batch.sources, strict=True):
                     right[index] = tally.update(*line)
                 done += len(indices)
@@ -281,3 +289,35 @@ def _read(
             runs = greedy.reread(runs, logits.cpu().numpy(), features, rivals, center_share)
         found += runs.texts(charset)
     return found
+
+
+def _look_twice(
+    recognizer: nn.Module,
+    batch: Batch,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    device: str,
+    rivals: Rivals | None,
+    center_share: float,
+    unsure: float,
+) -> list[str]:
+    """Read the lines of a batch as prediction does, which reads unsure ones again."""
+    engine = torch_engine(recognizer, device)
+    stride = int(recognizer.width_stride)  # type: ignore[arg-type]
+
+    def at_once(padded: int) -> int:
+        return lines_at_once(len(batch.images), padded // stride, int(recognizer.num_classes))  # type: ignore[arg-type]
+
+    def read(images: np.ndarray, widths: np.ndarray) -> list[greedy.Reading]:
+        features, logits = engine(images)
+        frames = -(-widths // stride)
+        return greedy.decode(logits, frames, charset, rivals=rivals, features=features, center_share=center_share)
+
+    images, widths = batch.images.numpy(), batch.widths.numpy()
+    step = at_once(images.shape[3])
+    readings: list[greedy.Reading] = []
+    for first in range(0, len(images), step):
+        readings += read(images[first : first + step], widths[first : first + step])
+    lines = [image[:, :, :width] for image, width in zip(images, widths, strict=True)]
+    looked = look_again(lines, readings, read, preprocessing, unsure=unsure, at_once=at_once)
+    return [reading.text for reading, _ in looked]

@@ -11,6 +11,7 @@ from collections import defaultdict, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.contract import resolve
 from ocrcc.types import Recognition, RecognizedChar
 from ocrcc.workflows.onnx_engine import load_onnx, pick_onnx
-from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, torch_engine
+from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, look_again, torch_engine
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -210,22 +211,33 @@ class LineReader:
     def _read(self, batch: list[_Waiting], alternatives: int) -> dict[int, Recognition | Unreadable]:
         if not batch:
             return {}
-        widths = [line.pixels.shape[2] for line in batch]
-        images = pad([line.pixels for line in batch], self.preprocessing.padded_width(max(widths)))
-        frames = np.array([math.ceil(width / self._width_stride) for width in widths])
+        lines = [line.pixels for line in batch]
+        widths = np.array([line.shape[2] for line in lines])
+        read = partial(self._decode, alternatives)
+        looked = look_again(
+            lines,
+            read(pad(lines, self.preprocessing.padded_width(int(widths.max()))), widths),
+            read,
+            self.preprocessing,
+            unsure=self.config.second_look,
+            at_once=self.batch_limit,
+        )
+        return {
+            line.index: _place(line, reading, self._width_stride * line.width / width)
+            for line, (reading, width) in zip(batch, looked, strict=True)
+        }
+
+    def _decode(self, alternatives: int, images: np.ndarray, widths: np.ndarray) -> list[Reading]:
         features, logits = self._engine(images)
-        readings = decode(
+        return decode(
             logits,
-            frames,
+            -(-widths // self._width_stride),
             self.charset,
             alternatives=alternatives,
             rivals=self._rivals,
             features=features,
             center_share=self.config.center_share,
         )
-        return {
-            line.index: _place(line, reading, self._width_stride) for line, reading in zip(batch, readings, strict=True)
-        }
 
     def batch_limit(self, padded_width: int) -> int:
         """Return how many lines of a padded width are read at once."""
@@ -288,9 +300,8 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
 
 
-def _place(line: _Waiting, reading: Reading, width_stride: int) -> Recognition:
-    """Bring a reading's frames to the pixels of the input image."""
-    scale = width_stride * line.width / line.pixels.shape[2]
+def _place(line: _Waiting, reading: Reading, scale: float) -> Recognition:
+    """Bring a reading's frames to the pixels of the input image, of which a frame is ``scale`` wide."""
     chars = []
     for span, others, margin in zip(reading.spans, reading.alternatives, reading.margins, strict=True):
         left = min(math.floor(span.start * scale), line.width - 1)

@@ -1,13 +1,17 @@
-"""What evaluation and prediction share: how many lines a recogniser is given at once, and how it is called."""
+"""What evaluation and prediction share: how a recogniser is called, on how many lines at once, and how often."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing
+from ocrcc.data.transforms import pad, widen
+from ocrcc.decoding.greedy import Reading
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.lookalikes import load_lookalikes, sibling_table
 
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
 
 _MAX_SCORES = 2**26
 """Logits held at once, 256 MB: a batch of long lines over thousands of classes would take gigabytes."""
+
+_WIDER = (1.3, 1.5)
+"""What a line is stretched to when it is read again. CTC needs a frame a character and one between two that are the
+same; condensed type leaves it little more, and stretched type has more."""
 
 Engine = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From images (N, K, H, W) to features (N, T, D) and logits (N, T, C), all float32: what reading needs of a model."""
@@ -28,6 +36,54 @@ def lines_at_once(limit: int, num_frames: int, num_classes: int) -> int:
     (32, 11)
     """
     return max(1, min(limit, _MAX_SCORES // max(1, num_frames * num_classes)))
+
+
+Read = Callable[[np.ndarray, np.ndarray], list[Reading]]
+"""From images (N, K, H, W) and the columns (N,) that are each line's own to what was read on them."""
+
+
+def look_again(
+    lines: Sequence[np.ndarray],
+    readings: Sequence[Reading],
+    read: Read,
+    preprocessing: Preprocessing,
+    *,
+    unsure: float,
+    at_once: Callable[[int], int],
+) -> list[tuple[Reading, int]]:
+    """Read lines that were read unsurely again, stretched, and keep the surest reading of each.
+
+    A line is looked at until some reading is sure enough: as it is, and then at 1.3 and 1.5 times its width.
+    Nobody else's line has a say in it.
+
+    Args:
+        lines: (K, H, W) each, prepared.
+        readings: What was read on them.
+        read: Reads lines of one padded width.
+        preprocessing: Of the model.
+        unsure: Readings less confident than this are looked at again, 0..1; 0 for none.
+        at_once: From a padded width to how many lines may be read together.
+
+    Returns:
+        For each line its reading, and the width in pixels at which that was made.
+    """
+    found = [(reading, line.shape[2]) for reading, line in zip(readings, lines, strict=True)]
+    for factor in _WIDER:
+        groups: defaultdict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
+        for index, line in enumerate(lines):
+            if found[index][0].confidence < unsure:
+                wider = widen(line, factor, preprocessing)
+                if wider.shape[2] > line.shape[2]:
+                    groups[preprocessing.padded_width(wider.shape[2])].append((index, wider))
+        for padded, group in groups.items():
+            for first in range(0, len(group), at_once(padded)):
+                indices, wider_lines = zip(*group[first : first + at_once(padded)], strict=True)
+                widths = np.array([line.shape[2] for line in wider_lines])
+                again = read(pad(wider_lines, padded), widths)
+                for index, reading, width in zip(indices, again, widths.tolist(), strict=True):
+                    if reading.confidence > found[index][0].confidence:
+                        found[index] = reading, width
+    return found
 
 
 def torch_engine(recognizer: nn.Module, device: str) -> Engine:

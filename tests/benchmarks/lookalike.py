@@ -155,7 +155,7 @@ def measure(
     """Measure a model, unless that was done before."""
     if kept.exists():
         return pickle.loads(kept.read_bytes())
-    config = EvaluateConfig(lookalikes=str(groups), workers=1, center_share=center_share)
+    config = EvaluateConfig(lookalikes=str(groups), workers=1, center_share=center_share, second_look=0)
     found = {name: evaluate(model, [path], config) for name, path in tests.items()}
     kept.write_bytes(pickle.dumps(found))
     return found

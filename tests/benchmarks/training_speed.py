@@ -67,6 +67,7 @@ def make_batch(options, width):
     length = max(2, width // 28)
     batch = Batch(
         images=torch.randn(n, 1, 32, width),
+        widths=torch.full((n,), width),
         frames=torch.full((n,), frames),
         targets=torch.randint(1, options.classes, (n, length)),
         target_lengths=torch.full((n,), length),

@@ -6,15 +6,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from conftest import draw_line
 from PIL import Image
+from wild import random_lines as wild_lines
+from wild import save_wild_model
 
 from ocrcc.charset import Charset
-from ocrcc.config import EvaluateConfig, Preprocessing
+from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
 from ocrcc.errors import DataError, ModelError
 from ocrcc.lookalikes import Group, Lookalikes
+from ocrcc.models.checkpoint import load_model
 from ocrcc.types import Line
 from ocrcc.workflows import evaluate as workflow
 from ocrcc.workflows.evaluate import evaluate_dataset, evaluate_datasets
+from ocrcc.workflows.predict import LineReader
 
 STRIDE = 4
 CHARSET = Charset("abcdefgh")
@@ -173,6 +178,36 @@ def test_long_batches_are_cut_to_what_memory_holds(monkeypatch):
     (metrics,), _ = measure(lines, recognizer=recognizer, batch_size=10)
     assert metrics.line_accuracy == 1
     assert [shape[0] for shape in recognizer.shapes] == [3, 3, 3, 1]
+
+
+def test_second_looks_are_those_of_prediction(tmp_path):
+    save_wild_model(tmp_path / "wild.safetensors")
+    reader = LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(second_look=1))
+    images = [draw_line(text) for text in wild_lines(20)]
+    read = [line.text for line in reader.recognize(images)]
+
+    class Drawn(Lines):
+        def line(self, index):
+            return Line(image=images[index], label=read[index], source=f"{index}")
+
+    drawn = Drawn(*[("", text) for text in read])
+    drawn.widths, drawn.heights = (np.array(sizes) for sizes in zip(*[image.size for image in images], strict=True))
+    model = load_model(tmp_path / "wild.safetensors")
+
+    def right(second_look):
+        metrics, _ = evaluate_datasets(
+            model.recognizer,
+            model.charset,
+            model.preprocessing,
+            [drawn],
+            batch_size=8,
+            device="cpu",
+            second_look=second_look,
+        )
+        return metrics[0].line_accuracy
+
+    assert right(1.0) == 1
+    assert right(0.0) < 1
 
 
 def test_progress_reaches_the_end():

@@ -113,6 +113,7 @@ def test_each_term_adds_to_the_loss_and_gives_gradients():
     head = nn.Linear(6, 5)
     batch = Batch(
         images=torch.zeros(3, 1, 32, 40),
+        widths=4 * torch.tensor([10, 10, 10]),
         frames=torch.tensor([10, 10, 10]),
         targets=torch.tensor([[1, 3], [2, 4], [1, 4]]),
         target_lengths=torch.tensor([2, 2, 2]),
@@ -269,6 +270,7 @@ def test_distillation_holds_the_posteriors_but_not_those_of_lookalikes():
     objective = CenterObjective(config, nn.Linear(6, 5), table, Centers(5, 6), teacher=teacher)
     batch = Batch(
         images=torch.zeros(2, 1, 32, 48),
+        widths=4 * torch.tensor([12, 9]),
         frames=torch.tensor([12, 9]),
         targets=torch.tensor([[3, 4], [1, 3]]),
         target_lengths=torch.tensor([2, 2]),

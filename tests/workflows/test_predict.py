@@ -244,6 +244,77 @@ def test_what_cannot_be_opened_comes_in_its_place(tmp_path):
         reader().recognize([good, good, good, b"no image"])
 
 
+class Unsure:
+    """Reads one character a third of each line, by the line's width: which, and whether it is sure."""
+
+    def __init__(self, **sure):
+        self.text_at = {int(width.removeprefix("at")): text for width, text in sure.items()}
+        self.shapes = []
+
+    def __call__(self, images):
+        self.shapes.append(images.shape)
+        logits = np.zeros((len(images), images.shape[3] // STRIDE, CHARSET.num_classes), np.float32)
+        logits[:, :, 0] = 9
+        for line, image in zip(logits, images, strict=True):
+            width = int(np.flatnonzero(image[0, 0]).max()) + 1  # padding is 0
+            frames = width / STRIDE
+            for number, char in enumerate(self.text_at.get(width, "dab")):
+                own = slice(round(number * frames / 3), round((number + 0.5) * frames / 3))
+                line[own] = 0
+                line[own, CHARSET.id(char)] = 9 if width in self.text_at else 1
+        return logits[..., :1], logits
+
+
+def test_unsure_lines_are_read_again_wider_and_the_surest_reading_counts():
+    image = stripes("bad", frames=4, blanks=4)  # 96 pixels
+    for sure, widths in (("at96", [96]), ("at125", [96, 128]), ("at144", [96, 128, 160])):
+        engine = Unsure(**{sure: "bad"})
+        (found,) = reader(engine).recognize([image])
+        assert [shape[3] for shape in engine.shapes] == widths
+        assert found.text == "bad"
+        assert found.confidence > 0.9
+        for char, left in zip(found.chars, (0, 32, 64), strict=True):  # in pixels of the image as it was given
+            assert abs(char.left - left) <= STRIDE
+            assert abs(char.right - left - 16) <= STRIDE
+    never = Unsure(at125="bad")
+    (found,) = reader(never, second_look=0).recognize([image])
+    assert found.text == "dab"
+    assert [shape[3] for shape in never.shapes] == [96]
+
+
+def test_a_second_look_that_is_no_surer_changes_nothing():
+    images = [stripes("bad", frames=4, blanks=4), stripes("cafe")]
+    assert reader(Unsure()).recognize(images)[0].text == reader(Unsure(), second_look=0).recognize(images)[0].text
+
+
+def test_second_looks_do_not_depend_on_the_batch(tmp_path):
+    save_wild_model(tmp_path / "wild.safetensors")
+    images = [draw_line(text) for text in wild_lines(24)]
+    loaded = [
+        LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(batch_size=size, second_look=1))
+        for size in (1, 24)
+    ]
+    alone, together = (each.recognize(images) for each in loaded)
+    assert [line.text for line in alone] == [line.text for line in together]
+    once = LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(second_look=0)).recognize(images)
+    assert [line.text for line in once] != [line.text for line in together]
+
+
+def test_no_line_is_widened_beyond_what_the_model_takes():
+    narrow = replace(PLAIN, max_width=100)
+    engine = Unsure()
+    config = PredictConfig(second_look=0.7)
+    line = LineReader(engine, CHARSET, narrow, width_stride=STRIDE, config=config)
+    line.recognize([stripes("bad" * 9)])
+    assert len(engine.shapes) == 1  # it has that width already
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_second_look_below_no_share_is_refused(share):
+    with pytest.raises(ConfigError, match="second_look"):
+        PredictConfig(second_look=share)
+
+
 def test_alternatives_and_json_keys():
     (reading,) = reader(alternatives=2).recognize([stripes("d", frames=3)])
     assert [other.char for other in reading.chars[0].alternatives] == ["c", "e"]
