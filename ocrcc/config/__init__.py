@@ -1,0 +1,24 @@
+"""Every setting with its one default; the command line and Python read the same classes."""
+
+from ocrcc.config.datasets import KEPT_FOR_TESTS, BuildConfig, LookalikesConfig, SynthConfig
+from ocrcc.config.image import Preprocessing
+from ocrcc.config.reading import DEFAULT_MODEL, EvaluateConfig, ExportConfig, PredictConfig, ProjectConfig
+from ocrcc.config.training import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig, Unknown
+
+__all__ = [
+    "BuildConfig",
+    "DEFAULT_MODEL",
+    "DataConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "FinetuneConfig",
+    "KEPT_FOR_TESTS",
+    "LookalikesConfig",
+    "PredictConfig",
+    "Preprocessing",
+    "PretrainConfig",
+    "ProjectConfig",
+    "SynthConfig",
+    "TrainConfig",
+    "Unknown",
+]

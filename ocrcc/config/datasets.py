@@ -1,0 +1,161 @@
+"""Settings of what makes lines and groups: datasets of images, synthetic lines, look-alikes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ocrcc.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildConfig:
+    """How labelled images become a dataset.
+
+    Attributes:
+        val_fraction: Share of the lines that go to a second dataset beside the first, 0..1.
+        seed: Of that split.
+        workers: Processes that verify images; 0 means one per core.
+        strict: Stop at the first line that cannot be used.
+        max_pixels: Images of more are refused.
+        format: Label format, or ``auto`` to tell it from the content.
+        encoding: Of the labels, or ``auto``.
+    """
+
+    val_fraction: float = 0.0
+    seed: int = 0
+    workers: int = 0
+    strict: bool = False
+    max_pixels: int = 50_000_000
+    format: str = "auto"
+    encoding: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.val_fraction < 1:
+            raise ConfigError(f"val_fraction is {self.val_fraction}, not in 0..1")
+        if self.workers < 0 or self.max_pixels <= 0:
+            raise ConfigError("workers and max_pixels cannot be negative")
+
+
+KEPT_FOR_TESTS = ("gbsn00lp*", "BabelStoneHan*", "SmileySans-Oblique*", "TW-Sung*")
+"""Fonts that no training line may show, so that tests on them are tests on unseen fonts."""
+_OTHER_REGIONS = (
+    "* CJK JP *",
+    "* CJK KR *",
+    "* CJK TC *",
+    "* CJK HK *",
+    "Noto Sans Mono CJK *",
+    "* UKai [HT]*",
+    "* UMing [HT]*",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthConfig:
+    """What synthetic lines say and look like. Presets in ``assets/presets/synth-*.toml`` change the defaults.
+
+    Attributes:
+        texts: How often each kind of text is drawn: ``corpus`` (pieces of the corpus files), ``words`` (whole
+            lines of the word lists), ``lexicon`` (words of documents that ship with the package),
+            ``templates``, ``balanced`` (every class of the charset as often as any other) and ``mixed``
+            (several of these in one line). Kinds without any source are left out.
+        corpus: Text files, UTF-8 or GB 18030.
+        words: Text files with one word a line.
+        templates: A file of templates; empty for those that ship with the package.
+        min_length: Characters.
+        max_length: Ems: an ideograph counts one, an ASCII character half.
+        lookalikes: The groups whose members are swapped: a shipped name, a TSV file, or empty for none.
+        lookalike_fraction: Share of the lines in which characters are swapped for their look-alikes, 0..1.
+        minimal_pairs: Draw lines in pairs that differ in one character.
+        fonts: A folder of fonts; empty for all that fontconfig finds.
+        exclude: Patterns of file names or ``Family Style`` names of fonts that are left out.
+        font_weights: How often fonts are chosen, by pattern, against 1 for a family of no pattern.
+        latin: Share of the lines in which ASCII stands in a Latin font beside the other font, 0..1.
+        height: Pixels; the lowest and highest line.
+        appearance: Strength of all effects, 0 (clean print) to 1 (the documents of an archive).
+        effects: Probability of single effects, in place of their defaults.
+    """
+
+    texts: Mapping[str, float] = field(
+        default_factory=lambda: {
+            "corpus": 0.4,
+            "words": 0.1,
+            "lexicon": 0.1,
+            "templates": 0.26,
+            "balanced": 0.1,
+            "mixed": 0.04,
+        }
+    )
+    corpus: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    templates: str = ""
+    min_length: int = 1
+    max_length: int = 40
+    lookalikes: str = "gb2312"
+    lookalike_fraction: float = 0.1
+    minimal_pairs: bool = False
+    fonts: str = ""
+    exclude: tuple[str, ...] = KEPT_FOR_TESTS + _OTHER_REGIONS
+    font_weights: Mapping[str, float] = field(default_factory=dict)
+    latin: float = 0.4
+    height: tuple[int, int] = (16, 64)
+    appearance: float = 1.0
+    effects: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name in ("corpus", "words", "exclude"):
+            if isinstance(getattr(self, name), str):
+                problems.append(f"{name} is one text, not a list")
+        if unknown := set(self.texts) - {"corpus", "words", "lexicon", "templates", "balanced", "mixed"}:
+            problems.append(f"texts has unknown kinds {', '.join(sorted(unknown))}")
+        if any(weight < 0 for weight in self.texts.values()) or not sum(self.texts.values()) > 0:
+            problems.append("texts needs weights of 0 and more, not all 0")
+        if not 1 <= self.min_length <= self.max_length <= 400:
+            problems.append(f"lengths {self.min_length}..{self.max_length} are not in 1..400")
+        for name in ("lookalike_fraction", "latin", "appearance"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)}, not 0..1")
+        if any(not 0 <= chance <= 1 for chance in self.effects.values()):
+            problems.append("effects are probabilities, 0..1")
+        if any(weight < 0 for weight in self.font_weights.values()):
+            problems.append("font_weights cannot be negative")
+        if len(self.height) != 2 or not 12 <= self.height[0] <= self.height[1] <= 256:
+            problems.append(f"height {self.height} is not a range within 12..256")
+        if problems:
+            raise ConfigError("synth: " + "; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookalikesConfig:
+    """Whom to ask which characters look alike.
+
+    Attributes:
+        charset: A name or a file.
+        glyphs: Compare the characters' glyphs in the fonts there are.
+        fonts: A folder of fonts; empty for all that fontconfig finds.
+        exclude: Patterns of file names or ``Family Style`` names of fonts that are left out.
+        neighbours: How many of the most alike characters each one may name.
+        threshold: Least score of a pair of glyphs, 0..1.
+        model: A model whose centers are compared; empty for none.
+        model_threshold: Least cosine of two centers, 0..1.
+        confusions: JSON files of ``ocrcc eval --json``.
+        lists: Groups by name or file, for instance ``well-known``.
+    """
+
+    charset: str = "gb2312"
+    glyphs: bool = True
+    fonts: str = ""
+    exclude: tuple[str, ...] = SynthConfig.exclude
+    neighbours: int = 5
+    threshold: float = 0.65
+    model: str = ""
+    model_threshold: float = 0.5
+    confusions: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ("well-known",)
+
+    def __post_init__(self) -> None:
+        if self.neighbours < 1:
+            raise ConfigError(f"neighbours is {self.neighbours}, not 1 or more")
+        if not (0 <= self.threshold <= 1 and 0 <= self.model_threshold <= 1):
+            raise ConfigError("thresholds are scores, 0..1")

@@ -1,0 +1,180 @@
+"""Settings of evaluation, prediction, export and the projector, that is of using a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ocrcc.errors import ConfigError
+
+DEFAULT_MODEL = "ocrcc-zh-small"
+"""The shipped model: what reads, and what is fine-tuned, where none is named."""
+SECOND_LOOK = 0.7
+"""Below this confidence lines are read again; tests/benchmarks/second_look.py compares."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """How a model is measured.
+
+    Attributes:
+        batch_size: Lines read at once.
+        workers: Processes that load; 0 loads in the main process.
+        threads: CPU threads of the recogniser; 0 lets torch decide.
+        worst: How many of the worst lines to list.
+        lookalikes: Groups of look-alike characters, by name or file, whose accuracy is wanted; empty for none.
+        center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
+            decided between look-alikes; 0 leaves it to the classifier.
+        second_look: Lines on which some character is less sure than this are read again, at 1.3 and 1.5 times
+            their width, and the surest reading counts; 0 for never.
+        compare: Another model, measured beside this one on the same lines; empty for none.
+    """
+
+    batch_size: int = 32
+    workers: int = 2
+    threads: int = 0
+    worst: int = 0
+    lookalikes: str = "gb2312"
+    center_share: float = 0.0
+    second_look: float = SECOND_LOOK
+    compare: str = ""
+
+    def __post_init__(self) -> None:
+        if self.batch_size <= 0:
+            raise ConfigError("batch_size is not positive")
+        if min(self.workers, self.threads, self.worst, self.center_share) < 0:
+            raise ConfigError("workers, threads, worst and center_share cannot be negative")
+        _check_second_look(self.second_look)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """How images are read.
+
+    Attributes:
+        batch_size: Lines read at once.
+        window: How many images may wait for others of their width; results keep the order of the input.
+        workers: Threads that open images.
+        engine: torch, onnx for files of ocrcc export, or auto for what suits the model: ONNX Runtime, where it
+            is installed, for a shipped one.
+        threads: CPU threads of the recogniser; 0 lets the engine decide.
+        alternatives: How many other characters to name for each character, beside its look-alikes.
+        lookalikes: The groups that margins and alternatives are given for: a shipped name or a TSV file, or
+            empty for none.
+        center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
+            decided between look-alikes; 0 leaves it to the classifier.
+        second_look: Lines on which some character is less sure than this are read again, at 1.3 and 1.5 times
+            their width, and the surest reading counts; 0 for never.
+        layout: Whether an image is one line or a page of lines; auto looks at each.
+        dpi: At which resolution the pages of a PDF are drawn.
+    """
+
+    batch_size: int = 32
+    window: int = 1024
+    workers: int = 2
+    engine: Literal["auto", "torch", "onnx"] = "auto"
+    threads: int = 0
+    alternatives: int = 0
+    lookalikes: str = "gb2312"
+    center_share: float = 0.0
+    second_look: float = SECOND_LOOK
+    layout: Literal["auto", "line", "page"] = "auto"
+    dpi: int = 200
+
+    def __post_init__(self) -> None:
+        if min(self.batch_size, self.window, self.workers) <= 0:
+            raise ConfigError("batch_size, window and workers must be positive")
+        if min(self.threads, self.alternatives, self.center_share) < 0:
+            raise ConfigError("threads, alternatives and center_share cannot be negative")
+        _check_second_look(self.second_look)
+        if self.layout not in ("auto", "line", "page"):
+            raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
+        if not 20 <= self.dpi <= 2400:
+            raise ConfigError(f"dpi is {self.dpi}, not 20..2400")
+
+
+def _check_second_look(confidence: float) -> None:
+    if not 0 <= confidence <= 1:
+        raise ConfigError(f"second_look is {confidence}, not 0..1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What an exported model is like, and how it is checked.
+
+    Attributes:
+        half: Store weights in half precision, in half the space; they are computed with as before.
+        int8: Compute in 8 bits: a quarter of the size, quicker on some processors, and not exactly the same.
+        samples: Lines of the package that the check reads.
+        rendered: Lines rendered in the model's charset that the check reads as well, where there are fonts.
+        agreement: Share of the check's lines on which torch and the exported model must read the same, 0..1.
+        seed: Of rendered lines.
+    """
+
+    half: bool = False
+    int8: bool = False
+    samples: int = 48
+    rendered: int = 48
+    agreement: float = 0.9
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.samples, self.rendered, self.seed) < 0 or not self.samples + self.rendered:
+            raise ConfigError("samples, rendered and seed cannot be negative, nor the first two both 0")
+        if not 0 <= self.agreement <= 1:
+            raise ConfigError(f"agreement is {self.agreement}, not in 0..1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProjectConfig:
+    """Which characters are shown in feature space, and how.
+
+    Attributes:
+        chars: Characters to compare with one another, written together; repeat it for several groups.
+        group: Number of a group in the file of look-alikes; repeat it for several.
+        lookalikes: Who looks like whom: a shipped name or a TSV file.
+        worst: How many look-alike groups to show where neither chars nor group says which: those with the
+            smallest margins.
+        max_points: Characters shown, of all classes alike many where the data has them.
+        alignment: Which feature stands for a character: that of its best frame (peak), or the mean over its
+            frames; by default what the model was fine-tuned with, else peak.
+        method: How pictures bring features to two dimensions: pca; centers, which looks from where the class
+            centers are farthest apart, and flatters a model whose centers are only means of what is shown; or umap
+            or tsne where umap-learn or scikit-learn is installed.
+        suspect_posterior: Suspects are characters that the model reads as their look-alike with at least this
+            posterior, 0..1.
+        suspect_crops: Write an image of each suspect into a folder beside the list.
+        seed: Of the choice of characters.
+        batch_size: Lines read at once.
+        workers: Processes that load; 0 loads in the main process.
+        threads: CPU threads of the recogniser; 0 lets torch decide.
+    """
+
+    chars: tuple[str, ...] = ()
+    group: tuple[int, ...] = ()
+    lookalikes: str = "gb2312"
+    worst: int = 8
+    max_points: int = 2000
+    alignment: Literal["", "peak", "mean"] = ""
+    method: Literal["pca", "centers", "umap", "tsne"] = "pca"
+    suspect_posterior: float = 0.5
+    suspect_crops: bool = True
+    seed: int = 0
+    batch_size: int = 32
+    workers: int = 2
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if min(self.worst, self.batch_size) <= 0:
+            problems.append("worst and batch_size must be positive")
+        if not 2 <= self.max_points <= 100_000:
+            problems.append(f"max_points is {self.max_points}, not 2..100000, which is what TensorBoard shows")
+        if min(self.seed, self.workers, self.threads) < 0:
+            problems.append("seed, workers and threads cannot be negative")
+        if not 0 <= self.suspect_posterior <= 1:
+            problems.append(f"suspect_posterior is {self.suspect_posterior}, not 0..1")
+        if "" in self.chars:
+            problems.append("chars names no character")
+        if problems:
+            raise ConfigError("; ".join(problems))

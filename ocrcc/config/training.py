@@ -1,0 +1,235 @@
+"""Settings of pretraining and fine-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ocrcc.config.image import Preprocessing
+from ocrcc.config.reading import DEFAULT_MODEL
+from ocrcc.errors import ConfigError
+
+Precision = Literal["no", "bf16", "fp16"]
+Unknown = Literal["fail", "skip"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What pretrain and finetune share.
+
+    Attributes:
+        seed: Of weights, order, augmentation and rendering.
+        steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`.
+        epochs: Passes over the training lines; 0 means not set.
+        minutes: Minutes of training; 0 means not set.
+        batch_size: Lines a step and process, at most; lines of a rare width make smaller batches.
+        optimizer: Any name that timm's optimizer factory knows.
+        learning_rate: At the peak of the schedule.
+        weight_decay: As the optimizer defines it.
+        schedule: Any name that timm's scheduler factory knows, or ``none``.
+        warmup: Share of the run in which the learning rate rises, 0..1.
+        clip_norm: Gradients are scaled down to this norm; 0 for never.
+        ema_decay: Of the averaged weights that are evaluated and saved; 0 for none.
+        freeze_backbone: Steps at the start in which only the encoder and the classifier learn.
+        precision: ``no``, ``bf16`` or ``fp16``.
+        compile: Compile the recogniser with torch.compile: some minutes at the start, then far quicker steps. It
+            needs a C++ compiler (on a GPU, Triton); a resumed run may differ in the last bits.
+        augment: Strength of the augmentation, 0 (none) to 1 (strong).
+        workers: Processes that load and augment; 0 loads in the main process.
+        threads: CPU threads of the training process; 0 lets torch decide.
+        log_every: Steps.
+        eval_every: Steps between validations; 0 for only at the end.
+        save_every: Steps between saves of ``last``; 0 for only at the end.
+        patience: Validations without a better one after which training stops; 0 for never.
+        unknown: What to do with lines that have characters the charset lacks: ``fail``, or ``skip`` and
+            count.
+    """
+
+    seed: int = 0
+    steps: int = 0
+    epochs: float = 0
+    minutes: float = 0
+    batch_size: int = 48
+    optimizer: str = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    clip_norm: float = 5.0
+    ema_decay: float = 0.998
+    freeze_backbone: int = 0
+    precision: Precision = "no"
+    compile: bool = False
+    augment: float = 0.5
+    workers: int = 2
+    threads: int = 0
+    log_every: int = 20
+    eval_every: int = 500
+    save_every: int = 500
+    patience: int = 0
+    unknown: Unknown = "fail"
+
+    def __post_init__(self) -> None:
+        problems = []
+        if sum(bool(end) for end in (self.steps, self.epochs, self.minutes)) != 1:
+            problems.append("give exactly one of steps, epochs and minutes")
+        for name in (
+            "steps",
+            "epochs",
+            "minutes",
+            "warmup",
+            "clip_norm",
+            "freeze_backbone",
+            "workers",
+            "threads",
+            "eval_every",
+            "save_every",
+            "patience",
+            "weight_decay",
+        ):
+            if getattr(self, name) < 0:
+                problems.append(f"{name} is negative")
+        for name in ("batch_size", "learning_rate", "log_every"):
+            if getattr(self, name) <= 0:
+                problems.append(f"{name} is not positive")
+        for name in ("warmup", "augment"):
+            if getattr(self, name) > 1:
+                problems.append(f"{name} is over 1")
+        if not 0 <= self.ema_decay < 1:
+            problems.append("ema_decay is not in 0..1")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What training draws lines from, and is measured on.
+
+    Attributes:
+        train: Datasets, or synth:PRESET for lines rendered on the fly; repeat it to mix several. When hard
+            lines are learned, general ones beside them keep the model from forgetting.
+        mix: Weights of the training sources, in their order; without it, datasets count by their lines and
+            rendered lines as much as all datasets together.
+        val: Datasets to validate on.
+        corpus: Text files for rendered lines.
+    """
+
+    train: tuple[str, ...] = ()
+    mix: tuple[float, ...] = ()
+    val: tuple[str, ...] = ()
+    corpus: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ConfigError("nothing to train on", "give --train LMDB, or --train synth:documents")
+        if self.mix and (len(self.mix) != len(self.train) or min(self.mix) <= 0):
+            raise ConfigError("mix must give each training source a positive weight")
+
+    def paths(self) -> tuple[str, ...]:
+        """Return everything that lines are drawn from or measured on."""
+        return self.train + self.val
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(DataConfig):
+    """What is trained.
+
+    Attributes:
+        arch: A name of ocrcc models, or timm/NAME.
+        charset: A name, a file, or from-data; by default that of the model to start from, else from-data.
+        normalisation: Of labels; by default that of the model to start from, else none.
+        init_from: A model whose weights to start from; known characters keep their classifier rows.
+        height: Pixels that lines are scaled to.
+        channels: 1 for grey, 3 for colour.
+    """
+
+    arch: str = "hgnetv2_b0"
+    charset: str = ""
+    normalisation: Literal["", "none", "nfc", "nfkc", "halfwidth"] = ""
+    init_from: str = ""
+    height: int = Preprocessing.height
+    channels: int = Preprocessing.channels
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(DataConfig):
+    """What is fine-tuned, and what separates look-alikes. All weights at 0 are the control: CTC alone.
+
+    Attributes:
+        pretrained: The model to start from: a file, a run folder, a shipped model's name, or hf://owner/name.
+        charset: A name, a file, or from-data; by default the pretrained model's.
+        charset_policy: When the two charsets differ: fail, extend the pretrained one, or replace it.
+            Characters of both keep their classifier rows and centers.
+        lookalikes: The groups whose members are told apart: a shipped name or a TSV file.
+        replay: General lines mixed in, so that what the model knew is not forgotten: datasets, or synth:PRESET.
+        replay_share: Of all lines, 0..1.
+        retain: Datasets that the model read well before and shall read as well after: a model whose CER on
+            them has risen is never the best.
+        retain_tolerance: Rise of that CER that is let pass, 0..1.
+        pretrained_share: Of the pretrained weights in the weights that are measured and saved, 0..1: their
+            average forgets less (Wortsman et al. 2022).
+        distill_weight: Of the divergence from the pretrained model's posteriors, on all frames but those of
+            characters with look-alikes.
+        alignment: Which feature stands for a character: that of the frame with the highest posterior (peak),
+            or the mean over its frames.
+        center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
+        center_alpha: Update rate of the centers, 0..1.
+        sibling_weight: Of the hinge on the margin to the nearest look-alike's center.
+        sibling_margin: What that hinge wants, as a share of the distance between the two centers, 0..1.
+        twin_weight: Of the cross-entropy among a character and its look-alikes alone.
+        twin_margin: Taken off the right character's score there, so that a narrow win is not enough; in nats.
+        term_warmup: Steps in which these weights rise from 0.
+        init_lines: Lines read at the start to place the first centers; of datasets, each line once at most.
+        project_every: Steps between snapshots of the feature space, for TensorBoard's projector; 0 for none.
+    """
+
+    pretrained: str = DEFAULT_MODEL
+    charset: str = ""
+    charset_policy: Literal["fail", "extend", "replace"] = "fail"
+    lookalikes: str = "gb2312"
+    replay: tuple[str, ...] = ()
+    replay_share: float = 0.5
+    retain: tuple[str, ...] = ()
+    retain_tolerance: float = 0.002
+    pretrained_share: float = 0.0
+    distill_weight: float = 0.0
+    alignment: Literal["peak", "mean"] = "peak"
+    center_weight: float = 0.01
+    center_alpha: float = 0.5
+    sibling_weight: float = 0.0
+    sibling_margin: float = 0.5
+    twin_weight: float = 0.1
+    twin_margin: float = 0.0
+    term_warmup: int = 200
+    init_lines: int = 4000
+    project_every: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        problems = []
+        for name in (
+            "center_weight",
+            "sibling_weight",
+            "twin_weight",
+            "twin_margin",
+            "distill_weight",
+            "term_warmup",
+            "init_lines",
+            "project_every",
+        ):
+            if getattr(self, name) < 0:
+                problems.append(f"{name} is negative")
+        for name in ("center_alpha", "sibling_margin", "retain_tolerance"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is not in 0..1")
+        for name in ("replay_share", "pretrained_share"):
+            if not 0 <= getattr(self, name) < 1:
+                problems.append(f"{name} is not in 0..1, without 1")
+        if self.retain and not self.val:
+            problems.append("retain needs a validation set to improve on: give val")
+        if problems:
+            raise ConfigError("; ".join(problems))
+
+    def paths(self) -> tuple[str, ...]:
+        """Return everything that lines are drawn from or measured on."""
+        return super().paths() + self.replay + self.retain
