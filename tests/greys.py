@@ -63,7 +63,6 @@ def grey_viewer(centers: bool = True, **changes) -> Viewer:
         "device": "cpu",
         "siblings": siblings_of(LOOKALIKES, CHARSET),
         "centers": placed,
-        "alignment": "peak",
     }
     return Viewer(**{**settings, **changes})
 

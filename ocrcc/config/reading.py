@@ -136,8 +136,6 @@ class ProjectConfig:
         worst: How many look-alike groups to show where neither chars nor group says which: those with the
             smallest margins.
         max_points: Characters shown, of all classes alike many where the data has them.
-        alignment: Which feature stands for a character: that of its best frame (peak), or the mean over its
-            frames; by default what the model was fine-tuned with, else peak.
         method: How pictures bring features to two dimensions: pca; centers, which looks from where the class
             centers are farthest apart, and flatters a model whose centers are only means of what is shown; or umap
             or tsne where umap-learn or scikit-learn is installed.
@@ -155,7 +153,6 @@ class ProjectConfig:
     lookalikes: str = "gb2312"
     worst: int = 8
     max_points: int = 2000
-    alignment: Literal["", "peak", "mean"] = ""
     method: Literal["pca", "centers", "umap", "tsne"] = "pca"
     suspect_posterior: float = 0.5
     suspect_crops: bool = True

@@ -170,14 +170,11 @@ class FinetuneConfig(DataConfig):
             average forgets less (Wortsman et al. 2022).
         distill_weight: Of the divergence from the pretrained model's posteriors, on all frames but those of
             characters with look-alikes.
-        alignment: Which feature stands for a character: that of the frame with the highest posterior (peak),
-            or the mean over its frames.
         center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
         center_alpha: Update rate of the centers, 0..1.
         sibling_weight: Of the hinge on the margin to the nearest look-alike's center.
         sibling_margin: What that hinge wants, as a share of the distance between the two centers, 0..1.
         twin_weight: Of the cross-entropy among a character and its look-alikes alone.
-        twin_margin: Taken off the right character's score there, so that a narrow win is not enough; in nats.
         term_warmup: Steps in which these weights rise from 0.
         init_lines: Lines read at the start to place the first centers; of datasets, each line once at most.
         project_every: Steps between snapshots of the feature space, for TensorBoard's projector; 0 for none.
@@ -193,13 +190,11 @@ class FinetuneConfig(DataConfig):
     retain_tolerance: float = 0.002
     pretrained_share: float = 0.0
     distill_weight: float = 0.0
-    alignment: Literal["peak", "mean"] = "peak"
     center_weight: float = 0.01
     center_alpha: float = 0.5
     sibling_weight: float = 0.0
     sibling_margin: float = 0.5
     twin_weight: float = 0.1
-    twin_margin: float = 0.0
     term_warmup: int = 200
     init_lines: int = 4000
     project_every: int = 0
@@ -211,7 +206,6 @@ class FinetuneConfig(DataConfig):
             "center_weight",
             "sibling_weight",
             "twin_weight",
-            "twin_margin",
             "distill_weight",
             "term_warmup",
             "init_lines",

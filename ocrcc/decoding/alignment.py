@@ -8,15 +8,12 @@ without asking the device for a value, and under no gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Kind = Literal["peak", "mean", "soft"]
 _LINES_AT_ONCE = 4  # of all C log-probabilities only L + 1 are kept; so few lines' fit into the cache
 
 
@@ -33,7 +30,6 @@ class Alignment:
         aligned: (N,) bool; false for an empty label and where the frames are fewer than the characters and
             the blanks that must stand between repeated ones.
         mask: (N, L) bool, the characters of aligned lines.
-        occupancy: (N, L, T), probability of a character to hold a frame, over all paths; None unless asked for.
     """
 
     start: Tensor
@@ -43,7 +39,6 @@ class Alignment:
     score: Tensor
     aligned: Tensor
     mask: Tensor
-    occupancy: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +59,7 @@ class AlignedFeatures:
 
 
 @torch.no_grad()
-def align(
-    logits: Tensor,
-    frames: Tensor,
-    targets: Tensor,
-    target_lengths: Tensor,
-    *,
-    soft: bool = False,
-) -> Alignment:
+def align(logits: Tensor, frames: Tensor, targets: Tensor, target_lengths: Tensor) -> Alignment:
     """Find the best path of each label through its line's frames (Viterbi).
 
     Args:
@@ -79,7 +67,6 @@ def align(
         frames: (N,) frames that lie on each line's own pixels.
         targets: (N, L) class ids, padded with anything.
         target_lengths: (N,).
-        soft: Compute `Alignment.occupancy` too.
     """
     with torch.autocast(logits.device.type, enabled=False):
         blank, chars = _emissions(logits, targets)
@@ -104,41 +91,22 @@ def align(
             score=score.masked_fill(~aligned, -torch.inf),
             aligned=aligned,
             mask=mask,
-            occupancy=lattice.occupancy().masked_fill(~mask[:, :, None], 0.0) if soft else None,
         )
 
 
-def gather_features(features: Tensor, alignment: Alignment, targets: Tensor, kind: Kind = "peak") -> AlignedFeatures:
-    """Take one feature per aligned character; differentiable with respect to the features.
+def gather_features(features: Tensor, alignment: Alignment, targets: Tensor) -> AlignedFeatures:
+    """Take the feature of each aligned character at its peak; differentiable with respect to the features.
+
+    The mean over a character's frames served fine-tuning no better.
 
     Args:
         features: (N, T, D).
         alignment: Of the same lines.
         targets: (N, L) class ids.
-        kind: ``peak`` takes the frame of the highest posterior, ``mean`` the mean over the character's frames,
-            ``soft`` the mean weighted by its occupancy over all paths (`align` with ``soft``).
     """
     lines, positions = alignment.mask.nonzero(as_tuple=True)
-    if kind == "peak":
-        rows = features[lines, alignment.peak[lines, positions]]
-    else:
-        weights = _weights(alignment, kind, features.shape[1])
-        with torch.autocast(features.device.type, enabled=False):
-            rows = (weights.to(features.dtype) @ features)[lines, positions]
+    rows = features[lines, alignment.peak[lines, positions]]
     return AlignedFeatures(features=rows, classes=targets[lines, positions], lines=lines, positions=positions)
-
-
-def _weights(alignment: Alignment, kind: Kind, num_frames: int) -> Tensor:
-    """Return (N, L, T) weights that sum to one over the frames of each aligned character."""
-    if kind == "soft":
-        if alignment.occupancy is None:
-            raise ValueError("soft features need align(..., soft=True)")
-        weights = alignment.occupancy
-    else:
-        time = torch.arange(num_frames, device=alignment.start.device)
-        span = (time >= alignment.start[:, :, None]) & (time < alignment.end[:, :, None])
-        weights = span.to(alignment.posterior.dtype)
-    return weights / weights.sum(2, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def _nothing(chars: Tensor, within: Tensor) -> Alignment:
@@ -153,7 +121,6 @@ def _nothing(chars: Tensor, within: Tensor) -> Alignment:
         score=score,
         aligned=score > 0,
         mask=place > 0,
-        occupancy=chars.new_zeros(*within.shape, chars.shape[1]),
     )
 
 
@@ -202,7 +169,7 @@ class _Lattice:
 
     def best_path(self) -> tuple[Tensor, Tensor]:
         """Return the states (N, T) of the best paths and their scores (N,)."""
-        ahead = self._scan(self.emissions, self.skip, self.last, torch.maximum)
+        ahead = self._scan()
         stay, go, skip = ahead[1:, :, :-2], ahead[1:, :, 1:-1], ahead[1:, :, 2:] + self.skip
         # how many states to move after each frame; in one byte, for this is the largest array of all
         moves = (go > stay).to(torch.int8).masked_fill_(skip > torch.maximum(stay, go), 2)
@@ -213,36 +180,16 @@ class _Lattice:
             path.append(state)
         return torch.cat(path, dim=1), score[:, 0]
 
-    def occupancy(self) -> Tensor:
-        """Return the probability (N, L, T) that a path is in a character's state at a frame (forward-backward)."""
-        # the same recursion forwards in time: the lattice turned round in frames and states
-        first = torch.full_like(self.last, -torch.inf)
-        first[:, -1] = 0.0
-        skip = self.skip.new_full(self.skip.shape, -torch.inf)
-        skip[:, :-2] = self.skip[:, :-2].flip(1)
-        both = self._scan(
-            torch.cat((self.emissions, self.emissions.flip(1, 2))),
-            torch.cat((self.skip, skip)),
-            torch.cat((self.last, first)),
-            torch.logaddexp,
-        )
-        ahead, behind = both[:-1, :, :-2].chunk(2, dim=1)
-        counted_twice = self.emissions.clamp(min=torch.finfo(self.emissions.dtype).min).transpose(0, 1)
-        joint = ahead + behind.flip(0, 2) - counted_twice  # (T, N, S)
-        total = torch.logaddexp(ahead[0, :, 0], ahead[0, :, 1])
-        return (joint[:, :, 1::2] - total[:, None]).exp().permute(1, 2, 0)
-
-    @staticmethod
-    def _scan(emissions: Tensor, skip: Tensor, last: Tensor, add: Callable[..., Tensor]) -> Tensor:
-        """Return (T + 1, N, S + 2): the best or summed log-probability from each frame on, by its state."""
-        num_lines, num_frames, num_states = emissions.shape
-        ahead = emissions.new_full((num_frames + 1, num_lines, num_states + 2), -torch.inf)
-        ahead[-1, :, :-2] = last
-        score, skipped = torch.empty_like(last), torch.empty_like(last)
+    def _scan(self) -> Tensor:
+        """Return (T + 1, N, S + 2): the best log-probability from each frame on, by its state."""
+        num_lines, num_frames, num_states = self.emissions.shape
+        ahead = self.emissions.new_full((num_frames + 1, num_lines, num_states + 2), -torch.inf)
+        ahead[-1, :, :-2] = self.last
+        score, skipped = torch.empty_like(self.last), torch.empty_like(self.last)
         for frame in range(num_frames - 1, -1, -1):
             after = ahead[frame + 1]
-            add(after[:, :-2], after[:, 1:-1], out=score)
-            torch.add(after[:, 2:], skip, out=skipped)
-            add(score, skipped, out=score)
-            torch.add(score, emissions[:, frame], out=ahead[frame, :, :-2])
+            torch.maximum(after[:, :-2], after[:, 1:-1], out=score)
+            torch.add(after[:, 2:], self.skip, out=skipped)
+            torch.maximum(score, skipped, out=score)
+            torch.add(score, self.emissions[:, frame], out=ahead[frame, :, :-2])
         return ahead

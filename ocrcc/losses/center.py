@@ -147,27 +147,7 @@ def sibling_hinge(features: Tensor, near: NearCenters, margin: float) -> Tensor:
     return _worst(short, near)
 
 
-def sibling_softmax(features: Tensor, near: NearCenters, temperature: float) -> Tensor:
-    """Return the cross-entropy (M,) of picking the own center out of it and its siblings.
-
-    The score of a center is minus half its squared distance over the temperature times D, so that a
-    temperature suits features of any width. Characters without siblings give 0.
-
-    Args:
-        features: (M, D).
-        near: Their centers.
-        temperature: Above 0; the lower, the more only the nearest sibling counts.
-    """
-    features = at_least_float(features)
-    every = torch.cat((near.own[:, None], near.siblings), dim=1)
-    scores = (features[:, None] - every).square().sum(2) / (-2 * temperature * features.shape[1])
-    scores[:, 1:] = scores[:, 1:].masked_fill(~near.rivals, -torch.inf)
-    return (scores.logsumexp(1) - scores[:, 0]) * near.known
-
-
-def sibling_cross_entropy(
-    features: Tensor, weight: Tensor, bias: Tensor, classes: Tensor, siblings: Tensor, margin: float = 0.0
-) -> Tensor:
+def sibling_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, classes: Tensor, siblings: Tensor) -> Tensor:
     """Return the cross-entropy (M,) of the classifier's own scores among a character and its siblings.
 
     It raises the very difference that decides between look-alikes when the line is read, and costs K + 1
@@ -179,15 +159,13 @@ def sibling_cross_entropy(
         bias: (C,) of the classifier.
         classes: (M,) class ids.
         siblings: (C, K) class ids of each class's look-alikes, padded with the blank.
-        margin: Taken off the right class's score first, so that a narrow win is not enough.
     """
     every = torch.cat((classes[:, None], siblings[classes]), dim=1)
     with torch.autocast(features.device.type, enabled=False):
         rows = F.embedding(every, at_least_float(weight))  # (M, 1 + K, D)
         scores = (rows @ at_least_float(features)[:, :, None]).squeeze(2) + at_least_float(bias)[every]
     scores = scores.masked_fill(every == BLANK, -torch.inf)
-    right = scores[:, :1] - margin
-    return torch.cat((right, scores[:, 1:]), dim=1).logsumexp(1) - right[:, 0]
+    return scores.logsumexp(1) - scores[:, 0]
 
 
 _EPS = 1e-6

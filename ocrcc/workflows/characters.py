@@ -69,7 +69,6 @@ class Viewer:
         device: Where it is.
         siblings: (C, K) look-alikes of each class, padded with the blank, on the same device.
         centers: What features are measured against, on the same device; None if there are none.
-        alignment: Which feature stands for a character.
     """
 
     recognizer: Recognizer
@@ -78,17 +77,15 @@ class Viewer:
     device: str
     siblings: Tensor
     centers: Centers | None
-    alignment: Literal["peak", "mean"]
 
     @classmethod
-    def of(cls, loaded: LoadedModel, lookalikes: Lookalikes, alignment: Literal["", "peak", "mean"]) -> Viewer:
-        """Look through a loaded model, at the features that it was fine-tuned on unless told otherwise."""
+    def of(cls, loaded: LoadedModel, lookalikes: Lookalikes) -> Viewer:
+        """Look through a loaded model."""
         centers = None
         if loaded.centers is not None and loaded.center_counts is not None:
             centers = Centers(*loaded.centers.shape).to(loaded.device)
             centers.centers.copy_(loaded.centers)
             centers.center_counts.copy_(loaded.center_counts)
-        trained_on = (loaded.info.get("config") or {}).get("alignment")
         return cls(
             recognizer=loaded.recognizer,
             charset=loaded.charset,
@@ -96,7 +93,6 @@ class Viewer:
             device=loaded.device,
             siblings=siblings_of(lookalikes, loaded.charset).to(loaded.device),
             centers=centers,
-            alignment=alignment or ("mean" if trained_on == "mean" else "peak"),
         )
 
 
@@ -241,7 +237,7 @@ def _characters(
             output = viewer.recognizer(here.images)
             scores = output.logits.float().log_softmax(2)
             alignment = align_tolerantly(scores, here.frames, here.targets, here.target_lengths, viewer.siblings)
-            found = gather_features(output.features.float(), alignment, here.targets, viewer.alignment)
+            found = gather_features(output.features.float(), alignment, here.targets)
     aligned = [False] * len(lines) if alignment is None else alignment.aligned.tolist()
     for fits, label, length, source in zip(
         aligned, batch.labels, batch.target_lengths.tolist(), batch.sources, strict=True

@@ -237,7 +237,6 @@ def snapshots(prepared: Prepared, task: FinetuneConfig, out: Path) -> OnStep:
         device="cpu",
         siblings=siblings_of(lookalikes, trainee.charset),
         centers=trainee.objective.moving,
-        alignment=task.alignment,
     )
     sources = prepared.validation or [mixed.source for mixed in prepared.sources.mixed]
     return Snapshots(viewer, sources, lookalikes, task.project_every, out / "tensorboard")

@@ -129,7 +129,7 @@ class CenterObjective(Objective):
         if config.sibling_weight:
             terms["sibling"] = config.sibling_weight * mean(sibling_hinge(features, near, config.sibling_margin))
         if config.twin_weight:
-            values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings, config.twin_margin)
+            values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings)
             terms["twin"] = config.twin_weight * mean(values)
         if config.distill_weight:
             terms["distill"] = config.distill_weight * self._divergence(batch, output, alignment)
@@ -195,4 +195,4 @@ class CenterObjective(Objective):
 
     def _characters(self, batch: Batch, output: RecognizerOutput) -> tuple[Alignment, AlignedFeatures]:
         alignment = align(output.logits, batch.frames, batch.targets, batch.target_lengths)
-        return alignment, gather_features(output.features, alignment, batch.targets, self.config.alignment)
+        return alignment, gather_features(output.features, alignment, batch.targets)

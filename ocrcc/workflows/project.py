@@ -123,7 +123,7 @@ def project(
     # what is compared on demand counts as alike
     compared = [panel for panel in asked if 1 < len(panel) <= _ALIKE]
     known = known.merge(Lookalikes(tuple(Group(panel, 1.0, "asked") for panel in compared)))
-    viewers = [Viewer.of(load_model(model, device=device), known, config.alignment) for model in models]
+    viewers = [Viewer.of(load_model(model, device=device), known) for model in models]
     names = model_names(models)
     with open_data(data) as datasets:
         if not sum(map(len, datasets)):

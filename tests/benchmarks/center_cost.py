@@ -26,7 +26,6 @@ def parse():
     parser.add_argument("--frames", type=int, default=80)
     parser.add_argument("--characters", type=int, default=20)
     parser.add_argument("--siblings", type=int, default=8)
-    parser.add_argument("--kind", default="peak", choices=["peak", "mean", "soft"])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--device", default="cpu")
     return parser.parse_args()
@@ -69,9 +68,9 @@ class Bench:
 
     def center_terms(self, output):
         marks = [self.clock()]
-        found = align(output.logits, self.frames, self.targets, self.lengths, soft=self.options.kind == "soft")
+        found = align(output.logits, self.frames, self.targets, self.lengths)
         marks.append(self.clock())
-        chars = gather_features(output.features, found, self.targets, self.options.kind)
+        chars = gather_features(output.features, found, self.targets)
         near = self.centers.near(chars.classes, self.siblings)
         pull = mean(squared_distance(chars.features, near))
         push = mean(sibling_hinge(chars.features, near, 0.5))

@@ -113,7 +113,7 @@ def read_otherwise(
     model: str, data: Path, lookalikes: Lookalikes, workers: int
 ) -> list[tuple[tuple[str, int], str, float]]:
     """List the characters that are read as one of their look-alikes, with its posterior."""
-    viewer = Viewer.of(load_model(model, device="cpu"), lookalikes, "peak")
+    viewer = Viewer.of(load_model(model, device="cpu"), lookalikes)
     found = []
     for batch in walk(viewer, [LmdbDataset(data)], batch_size=32, workers=workers, skipped=Skipped()):
         kin = viewer.siblings[torch.from_numpy(batch.classes)].numpy()

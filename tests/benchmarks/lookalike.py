@@ -46,8 +46,6 @@ ARMS: dict[str, dict[str, object]] = {
     "a tenth of the weights": {"center_weight": 0.01, "twin_weight": 0.1},
     "center weight 5": {"center_weight": 5.0},
     "center weight 5, twin 5": {"center_weight": 5.0, "twin_weight": 5.0},
-    "twin margin 2": {"twin_margin": 2.0},
-    "mean of the frames": {"alignment": "mean"},
     "centers from nothing": {"init_lines": 0},
     "no replay": {"replay": ()},
     "no replay, half the base": {"replay": (), "pretrained_share": 0.5},

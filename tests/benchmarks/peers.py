@@ -8,7 +8,8 @@ tesseract-ocr tesseract-ocr-chi-sim): PP-OCRv4 mobile and PP-OCRv6 small under O
 
 White space does not count in any figure, since the peers and the labels set it differently; folded figures ignore
 compatibility forms (NFKC) too. Lines a second: images decoded and the reader warm, everything after that included;
-ours in batches, the peers as their packages offer it, one line at a time. Cold: a new process that reads one image.
+ours in batches, the peers as their packages offer it, one line at a time;
+"once" is ours without second looks. Cold: a new process that reads one image.
 """
 
 import argparse
@@ -51,13 +52,13 @@ COLD_V6 = (
 class Ours:
     """This package, with one model file."""
 
-    def __init__(self, model, threads):
-        self.model, self.threads = Path(model), threads
+    def __init__(self, model, threads, second_look=PredictConfig.second_look):
+        self.model, self.threads, self.second_look = Path(model), threads, second_look
         self.reader = None
 
     def open(self):
         engine = "onnx" if self.model.suffix == ".onnx" else "torch"
-        config = PredictConfig(engine=engine, threads=self.threads)
+        config = PredictConfig(engine=engine, threads=self.threads, second_look=self.second_look)
         self.reader = LineReader.load(self.model, device="cpu", config=config)
         return lambda encoded: open_image(encoded)
 
@@ -67,6 +68,7 @@ class Ours:
     def cold(self, path):
         engine = "onnx" if self.model.suffix == ".onnx" else "torch"
         options = ["--model", str(self.model), "--engine", engine, "--threads", str(self.threads), "--device", "cpu"]
+        options += ["--second-look", str(self.second_look)]
         return [sys.executable, "-c", "from ocrcc.cli import main; main()", "predict", str(path), *options]
 
 
@@ -179,6 +181,7 @@ def find_readers(options, folder):
             config = ExportConfig(int8=int8, agreement=0 if int8 else 0.9)
             path = export(options.model, folder / f"{name.split()[1]}.onnx", config).path
             readers[name] = Ours(path, options.threads)
+            readers[f"{name}, once"] = Ours(path, options.threads, second_look=0)
     missing = []
     for name, make, there in (
         ("PP-OCRv4 mobile", PpOcrV4, find_spec("rapidocr_onnxruntime")),

@@ -4,7 +4,6 @@ import random
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from ocrcc.decoding.alignment import align, gather_features
@@ -100,34 +99,14 @@ def test_matches_every_path_written_out(label):
         logits = torch.randn(num_frames, 3, generator=torch.Generator().manual_seed(num_frames)).double()
         log_probs = logits.log_softmax(1)
         paths = [path for path in itertools.product(range(3), repeat=num_frames) if collapse(path)[0] == label]
-        found = one(logits, label, soft=True)
+        found = one(logits, label)
         assert bool(found.aligned) == bool(paths)
         if not paths:
-            assert not found.occupancy.any()
             continue
         scores = torch.tensor([sum(log_probs[t, c].item() for t, c in enumerate(path)) for path in paths])
         assert found.score.item() == pytest.approx(scores.max().item(), abs=1e-6)
         best = collapse(paths[scores.argmax()])[1]
         assert torch.stack((found.start[0], found.end[0]), 1).tolist() == best
-        occupancy = torch.zeros(len(label), num_frames, dtype=torch.float64)
-        for path, weight in zip(paths, scores.softmax(0), strict=True):
-            for position, (start, end) in enumerate(collapse(path)[1]):
-                occupancy[position, start:end] += weight
-        torch.testing.assert_close(found.occupancy[0], occupancy, atol=1e-6, rtol=0)
-
-
-def test_occupancy_is_what_the_gradient_of_ctc_holds():
-    for seed in range(20):
-        logits, frames, targets, lengths = random_batch(seed, num_classes=5)
-        found = align(logits, frames, targets, lengths, soft=True)
-        log_probs = logits.log_softmax(2).requires_grad_()
-        F.ctc_loss(log_probs.transpose(0, 1), targets, frames, lengths, reduction="sum", zero_infinity=True).backward()
-        # torch returns softmax minus the occupancy of each class
-        by_class = (log_probs.exp() - log_probs.grad).detach() * found.aligned[:, None, None]
-        by_class *= torch.arange(logits.shape[1])[None, :, None] < frames[:, None, None]
-        ours = torch.zeros_like(by_class)
-        ours.scatter_add_(2, targets[:, None].expand(-1, logits.shape[1], -1), found.occupancy.transpose(1, 2))
-        torch.testing.assert_close(ours[:, :, 1:], by_class[:, :, 1:], atol=1e-9, rtol=0)
 
 
 def test_agrees_with_torchaudio():
@@ -166,21 +145,17 @@ def test_peak_and_posterior_are_those_of_the_span():
 
 def test_a_line_does_not_depend_on_its_neighbours_or_padding():
     logits, frames, targets, lengths = random_batch(8)
-    batch = align(logits, frames, targets, lengths, soft=True)
+    batch = align(logits, frames, targets, lengths)
     for n in range(len(logits)):
         t, length = int(frames[n]), int(lengths[n])
-        alone = one(logits[n, :t], targets[n, :length].tolist(), soft=True)
+        alone = one(logits[n, :t], targets[n, :length].tolist())
         assert alone.score.item() == pytest.approx(batch.score[n].item(), abs=1e-9)
         assert torch.equal(alone.peak[0], batch.peak[n, :length])
-        torch.testing.assert_close(alone.occupancy[0], batch.occupancy[n, :length, :t])
-        assert not batch.occupancy[n, length:].any()
-        assert not batch.occupancy[n, :, t:].any()
     logits[:, :, 1:] += 50 * (torch.arange(logits.shape[1])[None, :, None] >= frames[:, None, None])
     targets = torch.where(torch.arange(targets.shape[1]) < lengths[:, None], targets, -1)
-    again = align(logits, frames, targets, lengths, soft=True)
+    again = align(logits, frames, targets, lengths)
     assert torch.equal(again.peak, batch.peak)
     torch.testing.assert_close(again.score, batch.score)
-    torch.testing.assert_close(again.occupancy, batch.occupancy)
 
 
 def test_dropped_and_inserted_characters_still_align():
@@ -200,7 +175,7 @@ def test_dropped_and_inserted_characters_still_align():
 
 def test_repeats_keep_a_blank_between_them_even_on_ties():
     for num_frames in (3, 4, 9):
-        found = one(torch.zeros(num_frames, 3), [1, 1], soft=True)
+        found = one(torch.zeros(num_frames, 3), [1, 1])
         assert found.aligned.all()
         assert found.end[0, 0] < found.start[0, 1]
     assert not one(torch.zeros(2, 3), [1, 1]).aligned.any()
@@ -211,27 +186,24 @@ def test_nothing_to_align_is_no_error(num_lines, num_frames, length):
     logits = torch.randn(num_lines, num_frames, 4)
     targets = torch.ones(num_lines, length, dtype=torch.int64)
     lengths = torch.full((num_lines,), length)
-    found = align(logits, torch.full((num_lines,), num_frames), targets, lengths, soft=True)
+    found = align(logits, torch.full((num_lines,), num_frames), targets, lengths)
     expected = length > 0 and num_frames >= length
     assert found.aligned.tolist() == [expected] * num_lines
     assert found.peak.shape == (num_lines, length)
-    assert found.occupancy.shape == (num_lines, length, num_frames)
-    for kind in ("peak", "mean", "soft"):
-        taken = gather_features(torch.randn(num_lines, num_frames, 3), found, targets, kind)
-        assert taken.features.shape == (num_lines * length if expected else 0, 3)
+    taken = gather_features(torch.randn(num_lines, num_frames, 3), found, targets)
+    assert taken.features.shape == (num_lines * length if expected else 0, 3)
 
 
 def test_half_precision_and_autocast_work_in_float32():
     logits, frames, targets, lengths = random_batch(5)
     logits = logits.bfloat16()
-    expected = align(logits.float(), frames, targets, lengths, soft=True)
+    expected = align(logits.float(), frames, targets, lengths)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = align(logits, frames, targets, lengths, soft=True)
-        features = gather_features(logits, found, targets, "soft").features
-    assert found.score.dtype == found.occupancy.dtype == torch.float32
+        found = align(logits, frames, targets, lengths)
+        features = gather_features(logits, found, targets).features
+    assert found.score.dtype == torch.float32
     assert features.dtype == torch.bfloat16
     torch.testing.assert_close(found.score, expected.score)
-    torch.testing.assert_close(found.occupancy, expected.occupancy)
     again = align(logits.float().log_softmax(2), frames, targets, lengths)
     torch.testing.assert_close(again.posterior, expected.posterior)
 
@@ -241,37 +213,23 @@ def test_no_value_is_asked_of_the_device():
     with FakeTensorMode():
         logits = torch.randn(3, 12, 7)
         lengths = torch.full((3,), 4)
-        found = align(logits, torch.full((3,), 12), torch.ones(3, 4, dtype=torch.int64), lengths, soft=True)
+        found = align(logits, torch.full((3,), 12), torch.ones(3, 4, dtype=torch.int64), lengths)
         assert found.peak.shape == (3, 4)
-        assert found.occupancy.shape == (3, 4, 12)
 
 
-@pytest.mark.parametrize("kind", ["peak", "mean", "soft"])
-def test_gathered_features_match_a_loop(kind):
+def test_gathered_features_match_a_loop():
     logits, frames, targets, lengths = random_batch(2)
-    found = align(logits, frames, targets, lengths, soft=True)
+    found = align(logits, frames, targets, lengths)
     features = torch.randn(*logits.shape[:2], 3, dtype=torch.float64, requires_grad=True)
-    taken = gather_features(features, found, targets, kind)
+    taken = gather_features(features, found, targets)
     assert taken.lines.tolist() == sorted(taken.lines.tolist())
     assert len(taken.features) == sum(lengths[found.aligned])
     for m, (n, position) in enumerate(zip(taken.lines.tolist(), taken.positions.tolist(), strict=True)):
-        start, end = found.start[n, position], found.end[n, position]
-        expected = {
-            "peak": features[n, found.peak[n, position]],
-            "mean": features[n, start:end].mean(0),
-            "soft": (found.occupancy[n, position] / found.occupancy[n, position].sum()) @ features[n],
-        }[kind]
-        torch.testing.assert_close(taken.features[m], expected)
+        assert torch.equal(taken.features[m], features[n, found.peak[n, position]])
         assert taken.classes[m] == targets[n, position]
     taken.features.sum().backward()
-    # every character's weights sum to one, and no gradient leaves its line
+    # no gradient leaves a character's line
     torch.testing.assert_close(features.grad.sum((1, 2)), 3.0 * (lengths * found.aligned).double())
-
-
-def test_soft_features_must_be_asked_for():
-    logits, frames, targets, lengths = random_batch(1)
-    with pytest.raises(ValueError, match="soft=True"):
-        gather_features(logits, align(logits, frames, targets, lengths), targets, "soft")
 
 
 def test_order_of_lines_does_not_matter():

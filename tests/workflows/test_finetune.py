@@ -140,7 +140,6 @@ def test_each_term_adds_to_the_loss_and_gives_gradients():
         (gradient,) = torch.autograd.grad(once, features)
         (without,) = torch.autograd.grad(loss(), features)
         assert not torch.equal(gradient, without)
-    assert loss(twin_weight=1.0, twin_margin=2.0) > loss(twin_weight=1.0)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def centered(model):
-    """The same model with centers for all but one class, and a mean instead of the best frame."""
+    """The same model with centers for all but one class."""
     loaded = load_model(model, device="cpu")
     torch.manual_seed(0)
     counts = torch.ones(CHARSET.num_classes)
@@ -43,7 +43,7 @@ def centered(model):
         arch=loaded.arch,
         charset=CHARSET,
         preprocessing=loaded.preprocessing,
-        info={"step": 1, "metrics": {}, "config": {"alignment": "mean"}},
+        info={"step": 1, "metrics": {}, "config": {}},
         centers=torch.randn(CHARSET.num_classes, loaded.recognizer.feature_width),
         center_counts=counts,
     )

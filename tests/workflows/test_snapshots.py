@@ -37,7 +37,7 @@ class Endless:
 def viewer(tmp_path_factory):
     path = tmp_path_factory.mktemp("wild") / "wild.safetensors"
     save_wild_model(path, charset=Charset("0123456789"))
-    return Viewer.of(load_model(path, device="cpu"), GROUPS, "peak")
+    return Viewer.of(load_model(path, device="cpu"), GROUPS)
 
 
 def test_the_same_characters_every_so_many_steps_and_nothing_else_changes(viewer, digits_lmdb, tmp_path):
