@@ -42,4 +42,6 @@ def make_model(folder):
 
 
 def texts(path, **config):
-    return [reading.text for reading in LineReader.load(path, config=PredictConfig(**config)).recognize(LINES)]
+    """Read the lines, once each: second looks would make short ones alike."""
+    reader = LineReader.load(path, config=PredictConfig(second_look=0, **config))
+    return [reading.text for reading in reader.recognize(LINES)]
