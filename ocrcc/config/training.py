@@ -172,8 +172,6 @@ class FinetuneConfig(DataConfig):
             characters with look-alikes.
         center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
         center_alpha: Update rate of the centers, 0..1.
-        sibling_weight: Of the hinge on the margin to the nearest look-alike's center.
-        sibling_margin: What that hinge wants, as a share of the distance between the two centers, 0..1.
         twin_weight: Of the cross-entropy among a character and its look-alikes alone.
         term_warmup: Steps in which these weights rise from 0.
         init_lines: Lines read at the start to place the first centers; of datasets, each line once at most.
@@ -192,8 +190,6 @@ class FinetuneConfig(DataConfig):
     distill_weight: float = 0.0
     center_weight: float = 0.01
     center_alpha: float = 0.5
-    sibling_weight: float = 0.0
-    sibling_margin: float = 0.5
     twin_weight: float = 0.1
     term_warmup: int = 200
     init_lines: int = 4000
@@ -204,7 +200,6 @@ class FinetuneConfig(DataConfig):
         problems = []
         for name in (
             "center_weight",
-            "sibling_weight",
             "twin_weight",
             "distill_weight",
             "term_warmup",
@@ -213,7 +208,7 @@ class FinetuneConfig(DataConfig):
         ):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is negative")
-        for name in ("center_alpha", "sibling_margin", "retain_tolerance"):
+        for name in ("center_alpha", "retain_tolerance"):
             if not 0 <= getattr(self, name) <= 1:
                 problems.append(f"{name} is not in 0..1")
         for name in ("replay_share", "pretrained_share"):

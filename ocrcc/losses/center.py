@@ -130,23 +130,6 @@ def squared_distance(features: Tensor, near: NearCenters) -> Tensor:
     return 0.5 * (at_least_float(features) - near.own).square().sum(1) * near.known
 
 
-def sibling_hinge(features: Tensor, near: NearCenters, margin: float) -> Tensor:
-    """Return by how much (M,) the margin to the nearest sibling falls short, 0 for characters without one.
-
-    Args:
-        features: (M, D).
-        near: Their centers.
-        margin: What is wanted of distance to the sibling's center minus distance to the own one, as a share
-            of the distance between the two centers, which is the most there can be; 0..1.
-    """
-    features = at_least_float(features)
-    own = _distance(features, near.own)
-    away = _distance(features[:, None], near.siblings)
-    apart = _distance(near.own[:, None], near.siblings)
-    short = (margin - (away - own[:, None]) / apart.clamp(min=_EPS)).clamp(min=0)
-    return _worst(short, near)
-
-
 def sibling_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, classes: Tensor, siblings: Tensor) -> Tensor:
     """Return the cross-entropy (M,) of the classifier's own scores among a character and its siblings.
 
@@ -166,18 +149,3 @@ def sibling_cross_entropy(features: Tensor, weight: Tensor, bias: Tensor, classe
         scores = (rows @ at_least_float(features)[:, :, None]).squeeze(2) + at_least_float(bias)[every]
     scores = scores.masked_fill(every == BLANK, -torch.inf)
     return scores.logsumexp(1) - scores[:, 0]
-
-
-_EPS = 1e-6
-
-
-def _distance(a: Tensor, b: Tensor) -> Tensor:
-    # the square root has no slope at 0, where a feature sits on its center
-    return (a - b).square().sum(-1).clamp(min=_EPS**2).sqrt()
-
-
-def _worst(values: Tensor, near: NearCenters) -> Tensor:
-    """Take the highest of (M, K) values that are not negative; 0 where a character has no rival."""
-    if not values.shape[1]:
-        return values.sum(1)
-    return (values * near.rivals).amax(1) * near.known

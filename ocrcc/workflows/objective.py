@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ocrcc.charset import BLANK
 from ocrcc.config import FinetuneConfig
 from ocrcc.decoding.alignment import AlignedFeatures, Alignment, align, gather_features
-from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, sibling_hinge, squared_distance
+from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, squared_distance
 from ocrcc.losses.ctc import ctc_terms
 from ocrcc.losses.separation import ClassMargin, Separation, correlation, rank_classes, separation, watch
 from ocrcc.types import Batch, RecognizerOutput
@@ -126,8 +126,6 @@ class CenterObjective(Objective):
         terms = {}
         if config.center_weight:
             terms["center"] = config.center_weight * mean(squared_distance(features, near)) / features.shape[1]
-        if config.sibling_weight:
-            terms["sibling"] = config.sibling_weight * mean(sibling_hinge(features, near, config.sibling_margin))
         if config.twin_weight:
             values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings)
             terms["twin"] = config.twin_weight * mean(values)

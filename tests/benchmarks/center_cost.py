@@ -12,7 +12,7 @@ from statistics import median
 import torch
 
 from ocrcc.decoding.alignment import align, gather_features
-from ocrcc.losses.center import Centers, mean, sibling_hinge, squared_distance
+from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, squared_distance
 from ocrcc.losses.ctc import ctc_terms
 from ocrcc.losses.separation import separation
 from ocrcc.models.registry import create_model
@@ -73,7 +73,8 @@ class Bench:
         chars = gather_features(output.features, found, self.targets)
         near = self.centers.near(chars.classes, self.siblings)
         pull = mean(squared_distance(chars.features, near))
-        push = mean(sibling_hinge(chars.features, near, 0.5))
+        head = self.model.head
+        push = mean(sibling_cross_entropy(chars.features, head.weight, head.bias, chars.classes, self.siblings))
         marks.append(self.clock())
         self.centers.update(chars.features, chars.classes)
         marks.append(self.clock())

@@ -36,13 +36,12 @@ from ocrcc.workflows.synth import synthesise
 
 BEFORE, CONTROL, CENTER = "before", "CTC only", "CTC + center"
 READING = ", centers decide"
-OFF = {"center_weight": 0.0, "sibling_weight": 0.0, "twin_weight": 0.0}
+OFF = {"center_weight": 0.0, "twin_weight": 0.0}
 ARMS: dict[str, dict[str, object]] = {
     CONTROL: OFF,
     CENTER: {},
     "center alone": {"twin_weight": 0.0},
     "twin alone": {"center_weight": 0.0},
-    "hinge for twin": {"twin_weight": 0.0, "sibling_weight": 0.1},
     "a tenth of the weights": {"center_weight": 0.01, "twin_weight": 0.1},
     "center weight 5": {"center_weight": 5.0},
     "center weight 5, twin 5": {"center_weight": 5.0, "twin_weight": 5.0},

@@ -9,7 +9,6 @@ from ocrcc.losses.center import (
     NearCenters,
     mean,
     sibling_cross_entropy,
-    sibling_hinge,
     squared_distance,
 )
 
@@ -37,56 +36,34 @@ def distance(a, b):
     return math.sqrt(sum((x - y) ** 2 for x, y in zip(a, b, strict=True)))
 
 
-def naive(kind, features, classes, centers, option):
-    """One value per character, by loops over numbers."""
-    table, seen = centers.centers.tolist(), (centers.center_counts > 0).tolist()
-    values = []
-    for x, c in zip(features.tolist(), classes.tolist(), strict=True):
-        rivals = [s for s in SIBLINGS[c].tolist() if s and seen[s]]
-        own = distance(x, table[c])
-        if not seen[c]:
-            values.append(0.0)
-        elif kind == "center":
-            values.append(own**2 / 2)
-        else:
-            short = [max(0.0, option - (distance(x, table[s]) - own) / distance(table[c], table[s])) for s in rivals]
-            values.append(max(short, default=0.0))
-    return values
-
-
-TERMS = {
-    "center": lambda features, near, option: squared_distance(features, near),
-    "hinge": sibling_hinge,
-}
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("kind", "option"), [("center", 0), ("hinge", 0.5), ("hinge", 1.0)])
-def test_terms_match_naive_loops(kind, option, dtype):
+def test_center_loss_matches_a_naive_loop(dtype):
     features, classes = a_batch(40, dtype)
     centers = some_centers(dtype=dtype)
-    found = TERMS[kind](features, centers.near(classes, SIBLINGS), option)
+    found = squared_distance(features, centers.near(classes, SIBLINGS))
     assert found.dtype == dtype
-    expected = naive(kind, features, classes, centers, option)
+    table, seen = centers.centers.tolist(), (centers.center_counts > 0).tolist()
+    expected = [
+        distance(x, table[c]) ** 2 / 2 if seen[c] else 0.0
+        for x, c in zip(features.tolist(), classes.tolist(), strict=True)
+    ]
     assert found.tolist() == pytest.approx(expected, abs=1e-5 if dtype == torch.float32 else 1e-10)
     assert any(expected)
     assert mean(found).item() == pytest.approx(sum(expected) / 40, abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["center", "hinge"])
-def test_gradients_are_right(kind):
+def test_gradients_are_right():
     features, classes = a_batch(8, torch.float64)
     near = some_centers(dtype=torch.float64).near(classes, SIBLINGS)
-    assert torch.autograd.gradcheck(lambda x: TERMS[kind](x, near, 0.7), features.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: squared_distance(x, near), features.requires_grad_())
 
 
 def test_a_character_on_its_center_has_a_finite_gradient():
     centers = some_centers()
     features = centers.centers[[1, 4]].clone().requires_grad_()
     near = centers.near(torch.tensor([1, 4]), SIBLINGS)
-    for kind in TERMS:
-        (gradient,) = torch.autograd.grad(mean(TERMS[kind](features, near, 1.0)), features)
-        assert gradient.isfinite().all()
+    (gradient,) = torch.autograd.grad(mean(squared_distance(features, near)), features)
+    assert gradient.isfinite().all()
 
 
 def test_the_classifiers_scores_among_siblings_match_a_loop():
@@ -109,8 +86,6 @@ def test_characters_without_siblings_are_left_alone():
     features, classes = a_batch(4)
     nobody = torch.zeros(NUM_CLASSES, 2, dtype=torch.int64)
     for table in (nobody, nobody[:, :0]):
-        near = some_centers().near(classes, table)
-        assert not sibling_hinge(features, near, 1.0).any()
         few = sibling_cross_entropy(features, torch.randn(NUM_CLASSES, WIDTH), torch.zeros(NUM_CLASSES), classes, table)
         assert few.tolist() == pytest.approx([0.0] * 4, abs=1e-6)
 
@@ -118,8 +93,7 @@ def test_characters_without_siblings_are_left_alone():
 def test_classes_without_a_center_are_left_alone():
     features, classes = a_batch(20)
     near = Centers(NUM_CLASSES, WIDTH).near(classes, SIBLINGS)
-    for kind in TERMS:
-        assert not TERMS[kind](features, near, 1.0).any()
+    assert not squared_distance(features, near).any()
 
 
 def test_an_empty_batch_gives_zero_and_a_gradient():
@@ -129,8 +103,7 @@ def test_an_empty_batch_gives_zero_and_a_gradient():
     before = centers.centers.clone()
     weight, bias = torch.randn(NUM_CLASSES, WIDTH), torch.zeros(NUM_CLASSES)
     total = mean(sibling_cross_entropy(features, weight, bias, classes, SIBLINGS))
-    for kind in TERMS:
-        total = total + mean(TERMS[kind](features, centers.near(classes, SIBLINGS), 0.5))
+    total = total + mean(squared_distance(features, centers.near(classes, SIBLINGS)))
     total.backward()
     assert total.item() == 0
     assert features.grad.shape == (0, WIDTH)
@@ -142,10 +115,9 @@ def test_an_empty_batch_gives_zero_and_a_gradient():
 def test_the_mean_does_not_depend_on_the_size_of_the_batch():
     features, classes = a_batch(6)
     centers = some_centers()
-    for kind in TERMS:
-        once = mean(TERMS[kind](features, centers.near(classes, SIBLINGS), 0.5))
-        thrice = mean(TERMS[kind](features.repeat(3, 1), centers.near(classes.repeat(3), SIBLINGS), 0.5))
-        assert once.item() == pytest.approx(thrice.item(), rel=1e-5)
+    once = mean(squared_distance(features, centers.near(classes, SIBLINGS)))
+    thrice = mean(squared_distance(features.repeat(3, 1), centers.near(classes.repeat(3), SIBLINGS)))
+    assert once.item() == pytest.approx(thrice.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.5, 1.0])
@@ -183,17 +155,14 @@ def test_half_precision_under_autocast_is_computed_in_float32():
     weight, bias = torch.randn(NUM_CLASSES, WIDTH), torch.randn(NUM_CLASSES)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         near = centers.near(classes, SIBLINGS)
-        found = {kind: TERMS[kind](features, near, 0.5) for kind in TERMS}
-        found["scores"] = sibling_cross_entropy(features, weight, bias, classes, SIBLINGS)
+        found = squared_distance(features, near)
+        scores = sibling_cross_entropy(features, weight, bias, classes, SIBLINGS)
         centers.update(features, classes)
     same.update(features.float(), classes)
     torch.testing.assert_close(centers.centers, same.centers)
     near = some_centers().near(classes, SIBLINGS)
-    for kind in TERMS:
-        torch.testing.assert_close(found[kind], TERMS[kind](features.float(), near, 0.5))
-    torch.testing.assert_close(
-        found["scores"], sibling_cross_entropy(features.float(), weight, bias, classes, SIBLINGS)
-    )
+    torch.testing.assert_close(found, squared_distance(features.float(), near))
+    torch.testing.assert_close(scores, sibling_cross_entropy(features.float(), weight, bias, classes, SIBLINGS))
 
 
 def test_nothing_of_size_characters_by_classes_is_made():
@@ -216,7 +185,7 @@ def test_nothing_of_size_characters_by_classes_is_made():
     with Watcher():
         centers.accumulate(features, classes)
         near = centers.near(classes, siblings)
-        (mean(squared_distance(features, near)) + mean(sibling_hinge(features, near, 0.5))).backward()
+        (mean(squared_distance(features, near))).backward()
         centers.update(features, classes)
     assert largest <= num_classes * 16 < num_chars * num_classes
 

@@ -76,7 +76,7 @@ def test_a_run_tracks_the_space_and_saves_its_centers(task, tmp_path):
 
 def test_weights_of_zero_are_the_ctc_control(task, digits_lmdb, tmp_path):
     """The very weights that plain CTC gives, from the same start, on the same lines."""
-    none = replace(task, center_weight=0, sibling_weight=0, twin_weight=0)
+    none = replace(task, center_weight=0, twin_weight=0)
     finetune(none, QUICK, tmp_path / "control", device="cpu")
     again = PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050", init_from=task.pretrained)
     pretrain(again, QUICK, tmp_path / "plain", device="cpu")
@@ -123,7 +123,7 @@ def test_each_term_adds_to_the_loss_and_gives_gradients():
     features = torch.randn(3, 10, 6, requires_grad=True)
 
     def loss(**weights) -> torch.Tensor:
-        off = {"center_weight": 0.0, "sibling_weight": 0.0, "twin_weight": 0.0, "term_warmup": 0}
+        off = {"center_weight": 0.0, "twin_weight": 0.0, "term_warmup": 0}
         config = FinetuneConfig(pretrained="x", train=("y",), **{**off, **weights})
         objective = CenterObjective(config, head, torch.tensor(table), Centers(5, 6))
         output = RecognizerOutput(features=features, logits=head(features))
@@ -133,7 +133,7 @@ def test_each_term_adds_to_the_loss_and_gives_gradients():
 
     plain = CtcObjective()(batch, RecognizerOutput(features=features, logits=head(features))).total
     assert torch.equal(loss(), plain)
-    for name in ("center_weight", "sibling_weight", "twin_weight"):
+    for name in ("center_weight", "twin_weight"):
         once, twice = loss(**{name: 1.0}), loss(**{name: 2.0})
         assert (once - plain).item() > 0
         assert (twice - plain).item() == pytest.approx(2 * (once - plain).item(), rel=1e-3)
