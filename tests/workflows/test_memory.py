@@ -12,7 +12,7 @@ import resource
 import torch
 from ocrcc.workflows.memory import freed_memory_kept
 
-def faults(rounds=8):
+def faults(rounds=40):  # many: memory the heap had not touched yet may be taken once or twice
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(rounds):
         torch.empty(16 << 20).fill_(1.0)  # 64 MiB, freed at once
