@@ -163,12 +163,16 @@ def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
     top, bottom, left, right = sides
     if on["cut"]:
         deep = round(EM * dice.uniform(0.02, 0.13))
-        match dice.below(4):
+        match dice.below(6):
             case 0:
                 top = -deep
             case 1:
                 bottom = -deep
-            case 2 if ink.shape[1] > EM:
+            case 2 | 3:  # along the baseline, where points and the tails of commas go, unless they are all there is
+                end = ASCENT - round(EM * dice.uniform(-0.06, 0.1))
+                if end < last and ink[:end].sum(dtype=int) > 0.7 * ink.sum(dtype=int):
+                    bottom = end - last
+            case 4 if ink.shape[1] > EM:
                 ink = ink[:, deep:]
             case _ if ink.shape[1] > EM:
                 ink = ink[:, :-deep]

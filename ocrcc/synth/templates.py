@@ -4,6 +4,7 @@ A template is text with fields in braces: ``{name}`` or ``{name:argument}``; ``{
 
     {digits:6} {digits:7-21}         so many digits; a range gives any length in it
     {upper:3} {lower:3} {letters:3}  Latin letters; {alnum:8} adds digits, {code:8} also - / _ .
+    {narrow:3}                       thin letters and marks, which have few frames each
     {hanzi:2}                        ideographs of the charset, each as likely as the others
     {int:1-500} {decimal:4}          a number of a range; a number with so many decimals
     {amount} {money} {percent}       1,234.56; 1234.56; 3.25%
@@ -270,6 +271,7 @@ _ALPHABETS = {
     "lower": string.ascii_lowercase,
     "letters": string.ascii_letters,
     "alnum": string.ascii_uppercase + string.digits,
+    "narrow": "iljtfrI1()[]!.:,'",
     "code": string.ascii_letters + string.digits * 3 + "-/_.",
 }
 _SIMPLE: dict[str, Part] = {
