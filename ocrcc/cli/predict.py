@@ -6,6 +6,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -68,6 +69,9 @@ def command(
     from ocrcc.workflows.pages import PageReader
     from ocrcc.workflows.predict import LineReader, default_model
 
+    if format != "json" and not settings.center_share and settings.lookalikes == PredictConfig.lookalikes:
+        # Nothing that will be shown needs the groups; bringing them together takes a tenth of a cold start.
+        settings = replace(settings, lookalikes="")
     lines = LineReader.load(model or default_model(), device=device, config=settings)
     hints: list[str] = []
     reader = PageReader(
