@@ -168,14 +168,15 @@ def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
                 top = -deep
             case 1:
                 bottom = -deep
-            case 2 | 3:  # along the baseline, where points and the tails of commas go, unless they are all there is
-                end = ASCENT - round(EM * dice.uniform(-0.06, 0.1))
-                if end < last and ink[:end].sum(dtype=int) > 0.7 * ink.sum(dtype=int):
-                    bottom = end - last
+            case 2 | 3:  # along the baseline, where points and the tails of commas go
+                bottom = min(ASCENT - round(EM * dice.uniform(-0.06, 0.1)) - last, 0)
             case 4 if ink.shape[1] > EM:
                 ink = ink[:, deep:]
             case _ if ink.shape[1] > EM:
                 ink = ink[:, :-deep]
+        left_over = ink[first + max(0, -top) : last - max(0, -bottom)]
+        if left_over.sum(dtype=int) < 0.7 * ink.sum(dtype=int):  # a line of points, dashes or quotes
+            top, bottom = max(top, 0), max(bottom, 0)
     height = last - first + top + bottom
     width = ink.shape[1] + left + right
     canvas = np.zeros((height, width), np.uint8)

@@ -150,7 +150,8 @@ def test_hostile_names_reach_the_terminal_harmless(tmp_path: Path):
         ("finetune", "--pretrained", "zh-small-3"),
         ("pretrain", "--init-from", "zh-small-4"),
         ("pretrain", "--init-from", "zh-small-5"),
-        ("finetune", "--pretrained", "zh-small-6"),
+        ("pretrain", "--init-from", "zh-small-6"),
+        ("finetune", "--pretrained", "zh-small-7"),
     ],
 )
 def test_shipped_recipes_are_settings_of_their_command(command, start, name, tmp_path):

@@ -23,6 +23,7 @@ def draws(template: str, count: int = 60) -> list[str]:
         ("{digits:2-4}", r"\d{2,4}"),
         ("{upper:3}{lower:2}", r"[A-Z]{3}[a-z]{2}"),
         ("{alnum:8}", r"[A-Z0-9]{8}"),
+        ("{narrow:3}", r"[iljtfrI1()\[\]!.:,']{3}"),
         ("{hanzi:2}", r"[己已巳]{2}"),
         ("{int:-5-7}", r"-[1-5]|[0-7]"),
         ("{decimal:4}", r"\d+\.\d{4}"),
