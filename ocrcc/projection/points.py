@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,17 +43,33 @@ class Shown:
 
     def rows(self, panel: str) -> np.ndarray:
         """Return the numbers of the characters that belong to a panel."""
-        members = set(panel)
-        return np.array([row for row, char in enumerate(self.chars) if char in members], dtype=np.int64)
+        found = [self._rows[char] for char in set(panel) if char in self._rows]
+        return np.sort(np.concatenate(found)) if found else np.zeros(0, np.int64)
 
     def panel_of(self, char: str) -> str:
         """Return the first panel that a character is in."""
-        return next((panel for panel in self.panels if char in panel), "")
+        return self._first_panels.get(char, "")
 
     def different(self) -> list[str]:
         """List the different characters, panel by panel."""
-        present = set(self.chars)
-        return [char for char in dict.fromkeys("".join(self.panels)) if char in present]
+        return list(self.places)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Say where in `different` each character is."""
+        present = [char for char in dict.fromkeys("".join(self.panels)) if char in self._rows]
+        return {char: place for place, char in enumerate(present)}
+
+    @cached_property
+    def _rows(self) -> dict[str, np.ndarray]:
+        rows: defaultdict[str, list[int]] = defaultdict(list)
+        for row, char in enumerate(self.chars):
+            rows[char].append(row)
+        return {char: np.array(found, np.int64) for char, found in rows.items()}
+
+    @cached_property
+    def _first_panels(self) -> dict[str, str]:
+        return {char: panel for panel in reversed(self.panels) for char in panel}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +151,8 @@ class PanelView:
 
 def view_panel(shown: Shown, space: Space, panel: str) -> PanelView:
     """Take one panel out of all that is shown."""
-    places = {char: place for place, char in enumerate(shown.different())}
-    chars = tuple(char for char in places if char in panel)
-    which = [places[char] for char in chars]
+    chars = tuple(sorted({char for char in panel if char in shown.places}, key=shown.places.__getitem__))
+    which = [shown.places[char] for char in chars]
     rows = shown.rows(panel)
     numbers = {char: number for number, char in enumerate(chars)}
     classes = np.array([numbers[shown.chars[row]] for row in rows], dtype=np.int64)
