@@ -26,7 +26,7 @@ from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.contract import resolve
 from ocrcc.types import Batch, RecognizerOutput, SizedLineSource
 from ocrcc.workflows.onnx_engine import OnnxModel, load_onnx, pick_onnx
-from ocrcc.workflows.reading import find_rivals, lines_at_once, look_again, torch_engine
+from ocrcc.workflows.reading import find_rivals, lines_at_once, read_lines, torch_engine
 
 Report = Callable[[int, int | None], None]
 
@@ -170,7 +170,7 @@ def evaluate_datasets(
         lookalikes: Who looks like whom, if their accuracy is wanted.
         rivals: Whom centers decide between, if they have a share.
         center_share: That share (`ocrcc.decoding.greedy.reread`).
-        second_look: How sure a line must be not to be read again (`ocrcc.workflows.reading.look_again`).
+        second_look: How sure a line must be not to be read again (`ocrcc.workflows.reading.read_lines`).
         report: Told how many lines are done, of how many.
 
     Returns:
@@ -313,11 +313,6 @@ def _look_twice(
         frames = -(-widths // stride)
         return greedy.decode(logits, frames, charset, rivals=rivals, features=features, center_share=center_share)
 
-    images, widths = batch.images.numpy(), batch.widths.numpy()
-    step = at_once(images.shape[3])
-    readings: list[greedy.Reading] = []
-    for first in range(0, len(images), step):
-        readings += read(images[first : first + step], widths[first : first + step])
-    lines = [image[:, :, :width] for image, width in zip(images, widths, strict=True)]
-    looked = look_again(lines, readings, read, preprocessing, unsure=unsure, at_once=at_once)
+    lines = [image[:, :, :width] for image, width in zip(batch.images.numpy(), batch.widths.tolist(), strict=True)]
+    looked = read_lines(lines, read, preprocessing, unsure=unsure, at_once=at_once)
     return [reading.text for reading, _ in looked]

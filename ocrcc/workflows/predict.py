@@ -20,14 +20,14 @@ from PIL import Image
 from ocrcc import packaged
 from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
-from ocrcc.data.transforms import open_image, pad, prepare
+from ocrcc.data.transforms import open_image, prepare
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.contract import resolve
 from ocrcc.types import Recognition, RecognizedChar
 from ocrcc.workflows.onnx_engine import load_onnx, pick_onnx
-from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, look_again, torch_engine
+from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, read_lines, torch_engine
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -211,13 +211,9 @@ class LineReader:
     def _read(self, batch: list[_Waiting], alternatives: int) -> dict[int, Recognition | Unreadable]:
         if not batch:
             return {}
-        lines = [line.pixels for line in batch]
-        widths = np.array([line.shape[2] for line in lines])
-        read = partial(self._decode, alternatives)
-        looked = look_again(
-            lines,
-            read(pad(lines, self.preprocessing.padded_width(int(widths.max()))), widths),
-            read,
+        looked = read_lines(
+            [line.pixels for line in batch],
+            partial(self._decode, alternatives),
             self.preprocessing,
             unsure=self.config.second_look,
             at_once=self.batch_limit,

@@ -42,23 +42,21 @@ Read = Callable[[np.ndarray, np.ndarray], list[Reading]]
 """From images (N, K, H, W) and the columns (N,) that are each line's own to what was read on them."""
 
 
-def look_again(
+def read_lines(
     lines: Sequence[np.ndarray],
-    readings: Sequence[Reading],
     read: Read,
     preprocessing: Preprocessing,
     *,
     unsure: float,
     at_once: Callable[[int], int],
 ) -> list[tuple[Reading, int]]:
-    """Read lines that were read unsurely again, stretched, and keep the surest reading of each.
+    """Read lines; those that are read unsurely again, stretched, and keep the surest reading of each.
 
     A line is looked at until some reading is sure enough: as it is, and then at 1.3 and 1.5 times its width.
     Nobody else's line has a say in it.
 
     Args:
         lines: (K, H, W) each, prepared.
-        readings: What was read on them.
         read: Reads lines of one padded width.
         preprocessing: Of the model.
         unsure: Readings less confident than this are looked at again, 0..1; 0 for none.
@@ -67,23 +65,24 @@ def look_again(
     Returns:
         For each line its reading, and the width in pixels at which that was made.
     """
-    found = [(reading, line.shape[2]) for reading, line in zip(readings, lines, strict=True)]
-    for factor in _WIDER:
+    found: dict[int, tuple[Reading, int]] = {}
+    for factor in (1.0, *_WIDER):
         groups: defaultdict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
         for index, line in enumerate(lines):
-            if found[index][0].confidence < unsure:
-                wider = widen(line, factor, preprocessing)
-                if wider.shape[2] > line.shape[2]:
-                    groups[preprocessing.padded_width(wider.shape[2])].append((index, wider))
+            if index in found and found[index][0].confidence >= unsure:
+                continue
+            look = widen(line, factor, preprocessing) if index in found else line
+            if index not in found or look.shape[2] > line.shape[2]:
+                groups[preprocessing.padded_width(look.shape[2])].append((index, look))
         for padded, group in groups.items():
             for first in range(0, len(group), at_once(padded)):
-                indices, wider_lines = zip(*group[first : first + at_once(padded)], strict=True)
-                widths = np.array([line.shape[2] for line in wider_lines])
-                again = read(pad(wider_lines, padded), widths)
-                for index, reading, width in zip(indices, again, widths.tolist(), strict=True):
-                    if reading.confidence > found[index][0].confidence:
+                indices, looks = zip(*group[first : first + at_once(padded)], strict=True)
+                widths = np.array([look.shape[2] for look in looks])
+                readings = read(pad(looks, padded), widths)
+                for index, reading, width in zip(indices, readings, widths.tolist(), strict=True):
+                    if index not in found or reading.confidence > found[index][0].confidence:
                         found[index] = reading, width
-    return found
+    return [found[index] for index in range(len(lines))]
 
 
 def torch_engine(recognizer: nn.Module, device: str) -> Engine:
