@@ -39,6 +39,8 @@ class BuildConfig:
 
 KEPT_FOR_TESTS = ("gbsn00lp*", "BabelStoneHan*", "SmileySans-Oblique*", "TW-Sung*")
 """Fonts that no training line may show, so that tests on them are tests on unseen fonts."""
+_NOT_LETTERS = ("D050000L*", "StandardSymbolsPS*", "LinBiolinum_K*", "OpenSymbol*")
+"""Fonts that draw dingbats, Greek letters or key caps where ASCII stands: a label would not say what is seen."""
 _OTHER_REGIONS = (
     "* CJK JP *",
     "* CJK KR *",
@@ -95,7 +97,7 @@ class SynthConfig:
     lookalike_fraction: float = 0.1
     minimal_pairs: bool = False
     fonts: str = ""
-    exclude: tuple[str, ...] = KEPT_FOR_TESTS + _OTHER_REGIONS
+    exclude: tuple[str, ...] = KEPT_FOR_TESTS + _NOT_LETTERS + _OTHER_REGIONS
     font_weights: Mapping[str, float] = field(default_factory=dict)
     latin: float = 0.4
     height: tuple[int, int] = (16, 64)

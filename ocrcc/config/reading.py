@@ -104,7 +104,8 @@ class ExportConfig:
 
     Attributes:
         half: Store weights in half precision, in half the space; they are computed with as before.
-        int8: Compute in 8 bits: a quarter of the size, quicker on some processors, and not exactly the same.
+        int8: Compute what is large in 8 bits: a third of the size, quicker on most processors, and not exactly the
+            same; with ``half``, all else is stored in half precision.
         samples: Lines of the package that the check reads.
         rendered: Lines rendered in the model's charset that the check reads as well, where there are fonts.
         agreement: Share of the check's lines on which torch and the exported model must read the same, 0..1.

@@ -50,8 +50,7 @@ class TimmBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (N, K, H, W) into frames (N, T, D) with T = W / 4."""
-        features = self.body(images)[-1]  # (N, D, H', T)
-        return features.mean(dim=2).transpose(1, 2)
+        return _rows_to_frames(self.body(images)[-1])
 
 
 def _build(name: str, channels: int) -> nn.Module:
@@ -134,4 +133,10 @@ class VggBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (N, K, H, W) into frames (N, T, D) with T = W / 4."""
-        return self.layers(images).mean(dim=2).transpose(1, 2)
+        return _rows_to_frames(self.layers(images))
+
+
+def _rows_to_frames(features: Tensor) -> Tensor:
+    """Turn features (N, D, H', T) into frames (N, T, D): the mean of their rows, which of a single row is that row."""
+    rows = features[:, :, 0] if features.shape[2] == 1 else features.mean(dim=2)
+    return rows.transpose(1, 2)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -47,8 +48,8 @@ class Face:
 
     @property
     def family(self) -> str:
-        """What the weights and styles of one design share: the file's name up to its first hyphen."""
-        return Path(self.file).stem.split("-")[0]
+        """What the weights and styles of one design share: the file's name up to a hyphen, underscore or space."""
+        return re.split(r"[-_ ]", Path(self.file).stem, maxsplit=1)[0]
 
     @property
     def slanted(self) -> bool:

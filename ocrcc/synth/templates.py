@@ -12,6 +12,7 @@ A template is text with fields in braces: ``{name}`` or ``{name:argument}``; ``{
     {phone} {idcard} {card}          Chinese telephone numbers, identity numbers, bank card numbers
     {capitals}                       an amount in the capital numerals of cheques
     {person} {company} {fund}        composed names
+    {identifier}                     a word of programs and menus, or two in one: MainWindow
     {choice:a|b|{date}}              one of several templates
     {section}                        a word of that section of the lexicon
 """
@@ -27,6 +28,7 @@ from ocrcc.synth.dice import Dice
 
 Part = Callable[[Dice], str]
 _COMPOSED = {
+    "identifier": ("{word}", "{word}{word}"),
     "person": ("{surname}{given}", "{surname}{given}", "{surname}{hanzi:1}"),
     "company": (
         "{city}{brand}{trade}{suffix}",

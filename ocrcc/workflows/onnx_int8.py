@@ -18,8 +18,9 @@ from ocrcc.errors import ModelError
 from ocrcc.workflows.onnx_engine import INPUT
 
 _KINDS = ["Conv", "MatMul", "Gemm"]
-_KEPT = 5
-"""Convolutions nearest to the image that stay as they are: they cost little time, and most of what 8 bits lose."""
+_LARGE = 250_000
+"""Weights that make a convolution worth 8 bits. The many small ones nearer to the image cost less time, and they are
+where 8 bits lose: on some lines their outputs go far beyond all that was seen while the ranges were taken."""
 _LONGEST = 1024
 """Pixels of lines that ranges are taken from; longer ones cost time and show nothing new."""
 
@@ -39,11 +40,11 @@ class _Lines(CalibrationDataReader):
 
 
 def quantise(model: ModelProto, lines: Iterable[np.ndarray], preprocessing: Preprocessing) -> ModelProto:
-    """Turn a graph's convolutions and matrix products to 8-bit weights and 8-bit inputs.
+    """Turn a graph's matrix products and large convolutions to 8-bit weights and 8-bit inputs.
 
     What goes into them is scaled by the lowest and highest value that it takes on some lines, which is quicker than
-    to look for these while reading. The first convolutions, and attention, which multiplies what it computed, stay
-    as they are.
+    to look for these while reading. What comes out of products, the logits among them, is not rounded. Attention,
+    which multiplies what it computed, and smaller convolutions stay as they are.
 
     Args:
         model: A graph with constant weights.
@@ -53,10 +54,12 @@ def quantise(model: ModelProto, lines: Iterable[np.ndarray], preprocessing: Prep
     Raises:
         ModelError: It cannot be done for this model.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    nodes = model.graph.node
-    first = [node.name for node in nodes if node.op_type == "Conv"][:_KEPT]
-    computed = [node.name for node in nodes if node.op_type == "MatMul" and not weights.intersection(node.input)]
+    weights = {tensor.name: int(np.prod(tensor.dims)) for tensor in model.graph.initializer}
+    kept = [
+        node.name
+        for node in model.graph.node
+        if max((weights.get(name, 0) for name in node.input), default=0) < (_LARGE if node.op_type == "Conv" else 1)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"
         logging.disable(logging.WARNING)  # advice to run another tool first, whose work is done here already
@@ -67,10 +70,11 @@ def quantise(model: ModelProto, lines: Iterable[np.ndarray], preprocessing: Prep
                 _Lines(lines, preprocessing),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=_KINDS,
-                nodes_to_exclude=[*first, *computed],
+                nodes_to_exclude=kept,
                 per_channel=True,
                 activation_type=QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
+                extra_options={"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]},
             )
         except (ValueError, RuntimeError, TypeError) as error:
             raise ModelError(f"cannot be brought to 8 bits: {str(error).splitlines()[0]}") from None
