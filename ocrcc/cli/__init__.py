@@ -1,11 +1,13 @@
 """The ``ocrcc`` command: one small file a command, which parses, calls a workflow and shows its result.
 
-Nothing here or in the command files imports torch, timm or numpy before a command runs.
+Nothing here or in the command files imports torch, timm or numpy before a command runs, and no command waits for
+the others' files: each is imported when it is called, or listed by ``--help``.
 """
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
@@ -15,9 +17,48 @@ import ocrcc
 from ocrcc.cli import render
 from ocrcc.errors import OcrccError
 
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+_COMMANDS = {
+    "demo": "demo",
+    "build-lmdb": "build_lmdb",
+    "inspect": "inspect",
+    "unpack": "unpack",
+    "charset": "charset",
+    "lookalikes": "lookalikes",
+    "synth": "synth",
+    "models": "models",
+    "pretrain": "pretrain",
+    "finetune": "finetune",
+    "eval": "evaluate",
+    "predict": "predict",
+    "export": "export",
+    "project": "project",
+}
+"""The commands in the order of the work, and the module of this package that has each."""
 
-class _ErrorGroup(TyperGroup):
-    """Shows an `OcrccError` as one line and its hint, and exits with its code; bugs keep their traceback."""
+
+class _Group(TyperGroup):
+    """Imports a command when it is wanted.
+
+    An `OcrccError` is shown as one line and its hint, and exits with its code; bugs keep their traceback.
+    """
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
+        """Name the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # noqa: ARG002
+        """Import a command; None if there is no such."""
+        if cmd_name not in _COMMANDS:
+            for known in _COMMANDS:  # typer names the closest of those that it has
+                self.get_command(ctx, known)
+            return None
+        if cmd_name not in self.commands:
+            module = import_module(f"ocrcc.cli.{_COMMANDS[cmd_name]}")
+            one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
+            one.command(cmd_name)(module.command)
+            self.commands[cmd_name] = typer.main.get_command(one)
+        return self.commands[cmd_name]
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""
@@ -36,11 +77,11 @@ def print_error(error: OcrccError) -> None:
 
 
 app = typer.Typer(
-    cls=_ErrorGroup,
+    cls=_Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT,
     help="Train text-line recognisers that tell look-alike characters apart.",
 )
 
@@ -66,37 +107,3 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     app()
-
-
-# commands, in the order of the work; they import render and options from this package, so they come last
-from ocrcc.cli import (
-    build_lmdb,
-    charset,
-    demo,
-    evaluate,
-    export,
-    finetune,
-    inspect,
-    lookalikes,
-    models,
-    predict,
-    pretrain,
-    project,
-    synth,
-    unpack,
-)
-
-app.command("demo")(demo.command)
-app.command("build-lmdb")(build_lmdb.command)
-app.command("inspect")(inspect.command)
-app.command("unpack")(unpack.command)
-app.command("charset")(charset.command)
-app.command("lookalikes")(lookalikes.command)
-app.command("synth")(synth.command)
-app.command("models")(models.command)
-app.command("pretrain")(pretrain.command)
-app.command("finetune")(finetune.command)
-app.command("eval")(evaluate.command)
-app.command("predict")(predict.command)
-app.command("export")(export.command)
-app.command("project")(project.command)

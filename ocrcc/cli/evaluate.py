@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from ocrcc.charset import describe
 from ocrcc.cli import render
@@ -121,6 +120,8 @@ def _show_comparison(result: EvaluationResult) -> None:
 
 
 def _print(table: Table) -> None:
+    from rich.console import Console
+
     # Where there is no terminal there is no width to fit into, and a folded table cannot be searched.
     console = render.out if render.out.is_terminal else Console(width=10_000, highlight=False)
     console.print(table)

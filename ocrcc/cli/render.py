@@ -1,4 +1,7 @@
-"""What the commands show: rich tables on stdout, progress and messages on stderr, all text made harmless."""
+"""What the commands show: rich tables on stdout, progress and messages on stderr, all text made harmless.
+
+Rich is imported where something is drawn: one line of text is read and printed in less time than that takes.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,29 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.table import Table
-from rich.text import Text
+import typer
 
-out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 120)
-"""Results."""
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-"""Progress, logs, warnings."""
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    out: Console
+    """Results."""
+    err: Console
+    """Progress and logs."""
+
+
+def __getattr__(name: str) -> Any:
+    """Make the consoles when they are first wanted."""
+    if name not in ("out", "err"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from rich.console import Console
+
+    width = None if name == "err" or sys.stdout.isatty() else 120
+    made = globals()[name] = Console(stderr=name == "err", highlight=False, soft_wrap=True, width=width)
+    return made
 
 
 def harmless(text: str) -> str:
@@ -45,6 +52,9 @@ def _escaped(char: str) -> str:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:
     """Make a table whose first ``left`` columns are texts and whose others are numbers, set right."""
+    from rich.table import Table
+    from rich.text import Text
+
     result = Table(title=title or None, title_justify="left", header_style="bold")
     for index, column in enumerate(columns):
         result.add_column(Text(column), justify="left" if index < left else "right", overflow="fold")
@@ -55,12 +65,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 def notice(message: str) -> None:
     """Print one line on stderr."""
-    err.print(Text(harmless(message)))
+    typer.echo(harmless(message), err=True)
 
 
 def warn(message: str) -> None:
     """Print a warning on stderr."""
-    err.print(Text("warning: ", style="yellow") + Text(harmless(message)))
+    typer.echo(typer.style("warning: ", fg="yellow") + harmless(message), err=True)
 
 
 def warn_each(what: str, problems: Sequence[str], count: int | None = None, limit: int = 5) -> None:
@@ -74,36 +84,17 @@ def warn_each(what: str, problems: Sequence[str], count: int | None = None, limi
             notice(f"  … and {count - limit} more")
 
 
-class _Rate(ProgressColumn):
-    """Units done a second; a dash until one is done."""
-
-    def __init__(self, unit: str) -> None:
-        super().__init__()
-        self._unit = unit
-
-    def render(self, task: Task) -> Text:
-        """Draw the rate of one task."""
-        return Text(f"{task.speed:.0f} {self._unit}/s" if task.speed else "-")
-
-
-def progress(unit: str = "lines") -> Progress:
-    """Make a progress bar on stderr with count, rate and time left; invisible where stderr is no terminal."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(unit),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-
-
 @contextmanager
 def show_progress(description: str, unit: str = "lines") -> Iterator[Callable[[int, int | None], None]]:
-    """Give a workflow the plain function ``report(done, total)`` that moves a progress bar."""
+    """Give a workflow the plain function ``report(done, total)`` that moves a progress bar.
+
+    It stands on stderr with count, rate and time left, and is invisible where that is no terminal.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _done, _total: None
+        return
+    from ocrcc.cli.bars import progress
+
     with progress(unit) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,43 @@
+"""Progress bars on a terminal."""
+
+from __future__ import annotations
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from ocrcc.cli import render
+
+
+class _Rate(ProgressColumn):
+    """Units done a second; a dash until one is done."""
+
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: Task) -> Text:
+        """Draw the rate of one task."""
+        return Text(f"{task.speed:.0f} {self._unit}/s" if task.speed else "-")
+
+
+def progress(unit: str = "lines") -> Progress:
+    """Make a progress bar with count, rate and time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(unit),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=render.err,
+        transient=True,
+    )
