@@ -1,32 +1,16 @@
-"""Small things that many tests need: lines of digits drawn with Pillow's own font, and datasets of them."""
+"""Fixtures that many tests need: lines of digits and datasets of them, exported models, real lines."""
 
 from __future__ import annotations
 
-import io
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageFont
+from drawn_lines import draw_line, png
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def draw_line(text: str, height: int = 32) -> Image.Image:
-    """Draw a text in Pillow's built-in font, dark on light."""
-    font = ImageFont.load_default(size=height * 0.75)
-    width = max(8, round(font.getlength(text)) + 8)
-    image = Image.new("L", (width, height), 235)
-    ImageDraw.Draw(image).text((4, height * 0.1), text, fill=20, font=font)
-    return image
-
-
-def png(image: Image.Image) -> bytes:
-    """Encode an image."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.fixture

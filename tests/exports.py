@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from conftest import draw_line
+from drawn_lines import draw_line
 from wild import random_lines, save_wild_model
 
 from ocrcc.config import ExportConfig, PredictConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from conftest import draw_line
+from drawn_lines import draw_line
 from torch import nn
 
 from ocrcc.charset import Charset, load_charset

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from PIL import Image
 from typer.testing import CliRunner
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from typer.testing import CliRunner
 from wild import save_wild_model
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import draw_line
+from drawn_lines import draw_line
 from typer.testing import CliRunner
 from wild import random_lines, save_wild_model
 

@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from typer.testing import CliRunner
 from wild import random_lines, save_wild_model
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from conftest import draw_line
+from drawn_lines import draw_line
 from drawn_pages import draw_page
 from PIL import Image
 from typer.testing import CliRunner

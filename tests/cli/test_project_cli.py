@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from typer.testing import CliRunner
 from wild import save_wild_model
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import draw_line
+from drawn_lines import draw_line
 from PIL import Image
 
 from ocrcc.data.augment import _DEFECTS, augment

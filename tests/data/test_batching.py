@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing

@@ -14,7 +14,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 
 from ocrcc.data import lmdb_store
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from PIL import Image
 
 from ocrcc.config import BuildConfig

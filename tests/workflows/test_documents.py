@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from drawn_pages import draw_page
 from PIL import Image
 

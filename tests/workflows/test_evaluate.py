@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import draw_line
+from drawn_lines import draw_line
 from PIL import Image
 from wild import random_lines as wild_lines
 from wild import save_wild_model

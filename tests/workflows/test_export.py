@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from exports import LINES, QUICK, make_model, save_again, texts
+from exports import LINES, QUICK, save_again, texts
 from wild import save_wild_model
 
 from ocrcc.config import ExportConfig
@@ -23,21 +23,6 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 from ocrcc.workflows import onnx_graph  # noqa: E402
 from ocrcc.workflows.export import compare, export  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("export")
-
-
-@pytest.fixture(scope="module")
-def model(folder):
-    return make_model(folder)
-
-
-@pytest.fixture(scope="module")
-def exported(model, folder):
-    return export(model, folder / "model.onnx", QUICK).path
 
 
 @pytest.mark.parametrize("arch", ["hgnetv2_b0", "lcnet_050", "timm/lcnet_050+bilstm", "mobilenetv3_small"])

@@ -4,7 +4,7 @@ import json
 
 import lmdb
 import pytest
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from PIL import Image
 from wild import save_wild_model
 

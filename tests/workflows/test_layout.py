@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import draw_line
+from drawn_lines import draw_line
 from drawn_pages import draw_page
 from PIL import Image, ImageDraw, ImageFont
 

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from exports import LINES, QUICK, make_model, texts
+from exports import LINES, QUICK, texts
 
 from ocrcc import packaged
 from ocrcc.config import EvaluateConfig, PredictConfig
@@ -22,21 +22,6 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from ocrcc.workflows.export import export  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("export")
-
-
-@pytest.fixture(scope="module")
-def model(folder):
-    return make_model(folder)
-
-
-@pytest.fixture(scope="module")
-def exported(model, folder):
-    return export(model, folder / "model.onnx", QUICK).path
 
 
 def test_centers_travel_and_give_the_same_margins(exported, model):

@@ -6,7 +6,7 @@ import socket
 
 import numpy as np
 import pytest
-from conftest import draw_line
+from drawn_lines import draw_line
 from drawn_pages import draw_page, stripe_page, stripe_reader, stripes
 from PIL import Image, ImageDraw
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import draw_line
+from drawn_lines import draw_line
 from PIL import Image
 from wild import random_lines as wild_lines
 from wild import save_wild_model

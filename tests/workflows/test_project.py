@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from PIL import Image
 from safetensors.torch import load_file
 from spaces import check_tensors

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import draw_line
+from drawn_lines import draw_line
 from safetensors.torch import load_file
 from spaces import check_tensors
 from wild import random_lines, save_wild_model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import draw_line, png
+from drawn_lines import draw_line, png
 from safetensors.torch import load_file
 
 from ocrcc.config import PretrainConfig, TrainConfig

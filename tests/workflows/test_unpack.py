@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from conftest import png
+from drawn_lines import png
 from PIL import Image
 
 from ocrcc.data.labels import find_labels
