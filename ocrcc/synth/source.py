@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -25,6 +26,7 @@ from ocrcc.types import Line
 
 PREFIX = "synth:"
 _TRIES = 60
+_RUN = re.compile("[0-9A-Za-z]+")
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,26 @@ def _setting(dice: Dice) -> Setting:
 
 
 def swap(text: str, siblings: dict[str, tuple[str, ...]], dice: Dice) -> str:
-    """Swap about half of the characters that have look-alikes for one of them, so that language cannot help."""
-    return "".join(dice.pick(siblings[char]) if char in siblings and dice.chance(0.5) else char for char in text)
+    """Swap about half of the characters that have look-alikes for one of them, so that language cannot help.
+
+    ASCII is swapped for ASCII, and in codes alone, where letters stand beside digits: in a word or a number, language
+    is what a reader has to tell O from 0, and a model that never sees it hold would read L0T.
+    """
+    codes = {at for run in _RUN.finditer(text) if _is_code(run.group()) for at in range(*run.span())}
+
+    def choices(at: int) -> list[str]:
+        char = text[at]
+        if char.isascii() and at not in codes:
+            return []
+        return [other for other in siblings.get(char, ()) if other.isascii() == char.isascii()]
+
+    return "".join(
+        dice.pick(others) if (others := choices(at)) and dice.chance(0.5) else char for at, char in enumerate(text)
+    )
+
+
+def _is_code(run: str) -> bool:
+    return not run.isalpha() and not run.isdigit()
 
 
 def frames_needed(text: str) -> int:

@@ -119,6 +119,12 @@ def test_swapping_uses_the_group_and_nothing_else():
     assert drawn == {"己a", "已a", "巳a"}
 
 
+def test_words_and_numbers_keep_their_letters_and_digits_and_codes_do_not():
+    siblings = {"O": ("0", "〇"), "0": ("O",), "l": ("1", "I"), "一": ("-", "丨")}
+    drawn = {swap("LOT 100 l 一-A0", siblings, Dice(0, index)) for index in range(60)}
+    assert drawn == {"LOT 100 l 一-A0", "LOT 100 l 丨-A0", "LOT 100 l 一-AO", "LOT 100 l 丨-AO"}
+
+
 def test_lookalike_lines_swap_members_of_training_groups_only(fonts):
     plain = source(fonts, lookalike_fraction=0.0)
     swapped = source(fonts, lookalike_fraction=1.0)
