@@ -152,7 +152,8 @@ def test_hostile_names_reach_the_terminal_harmless(tmp_path: Path):
         ("pretrain", "--init-from", "zh-small-5"),
         ("pretrain", "--init-from", "zh-small-6"),
         ("pretrain", "--init-from", "zh-small-7"),
-        ("finetune", "--pretrained", "zh-small-8"),
+        ("pretrain", "--init-from", "zh-small-8"),
+        ("finetune", "--pretrained", "zh-small-9"),
     ],
 )
 def test_shipped_recipes_are_settings_of_their_command(command, start, name, tmp_path):
