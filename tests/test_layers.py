@@ -91,6 +91,27 @@ def test_help_is_light(arguments: list[str]):
     assert "--help" in done.stdout or ocrcc.__version__ in done.stdout
 
 
+def test_a_command_waits_neither_for_the_others_nor_for_rich():
+    code = (
+        "import sys; from ocrcc.cli import app\n"
+        "try: app(['export', '--help'])\n"
+        "except SystemExit: pass\n"
+        "others = {name for name in sys.modules if name in ('ocrcc.cli.predict', 'ocrcc.cli.demo', 'rich.console')}\n"
+        "sys.exit(f'loaded {others}' if others else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_command_is_listed_and_a_misspelt_one_is_named():
+    listed = subprocess.run([sys.executable, "-m", "ocrcc", "--help"], capture_output=True, text=True).stdout
+    for name in ("demo", "build-lmdb", "inspect", "finetune", "eval", "predict", "project"):
+        assert f"\n  {name} " in listed
+    done = subprocess.run([sys.executable, "-m", "ocrcc", "finetun"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "finetune" in done.stderr
+
+
 def test_importing_the_package_is_light():
     code = "import sys, ocrcc; ocrcc.load_recognizer; sys.exit(bool({'torch', 'numpy', 'typer'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
