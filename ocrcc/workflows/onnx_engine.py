@@ -98,7 +98,7 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
 
     Args:
         path: A file of ``ocrcc export``.
-        threads: That read; 0 for one a core.
+        threads: That share the work of a call; 0 for one a core. It may be called from several threads.
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
@@ -155,7 +155,7 @@ def _open(path: Path, threads: int) -> InferenceSession:
         ) from None
     options = onnxruntime.SessionOptions()
     # Named, because at 0 the threads are pinned to cores, which other programs may be using.
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # On processors without 8-bit dot products, sums of signed weights would overflow.
@@ -169,7 +169,8 @@ def _open(path: Path, threads: int) -> InferenceSession:
         raise ModelError(f"{path}: not an ONNX file that can be read: {_first_line(error)}") from None
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

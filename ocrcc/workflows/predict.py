@@ -26,7 +26,7 @@ from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.contract import resolve
 from ocrcc.types import Recognition, RecognizedChar
-from ocrcc.workflows.onnx_engine import load_onnx, pick_onnx
+from ocrcc.workflows.onnx_engine import cores, load_onnx, pick_onnx
 from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, read_lines, torch_engine
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
@@ -67,6 +67,7 @@ class LineReader:
         width_stride: Pixels of its input a frame.
         rivals: Who looks like whom, for margins and alternatives.
         config: How many at once.
+        parallel: Batches that are read at the same time; the engine is called from as many threads.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class LineReader:
         width_stride: int,
         rivals: Rivals | None = None,
         config: PredictConfig | None = None,
+        parallel: int = 1,
     ) -> None:
         self.charset = charset
         self.preprocessing = preprocessing
@@ -85,6 +87,7 @@ class LineReader:
         self._engine = engine
         self._width_stride = width_stride
         self._rivals = rivals
+        self.parallel = parallel
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto", config: PredictConfig | None = None) -> LineReader:
@@ -104,7 +107,8 @@ class LineReader:
         path = resolve(model)
         exported = pick_onnx(path, config.engine, device)
         if exported is not None:
-            found = load_onnx(exported, threads=config.threads)
+            # Threads that share one batch wait for one another at every layer; with a batch each, they do not.
+            found = load_onnx(exported, threads=1)
             return cls(
                 found.engine,
                 found.charset,
@@ -112,6 +116,7 @@ class LineReader:
                 width_stride=found.width_stride,
                 rivals=find_rivals(config.lookalikes, found.charset, found.centers, found.center_counts),
                 config=config,
+                parallel=config.threads or cores(),
             )
         import torch
 
@@ -169,21 +174,28 @@ class LineReader:
         queue = _Queue(self)
         done: dict[int, Recognition | Unreadable] = {}
         given = 0
-        for index, opened in enumerate(self._opened(images)):
-            if isinstance(opened, Unreadable):
-                done[index] = opened
-            else:
-                for batch in queue.add(opened):
-                    done.update(self._read(batch, count))
-            if index + 1 - given >= self.config.window and given not in done:
-                done.update(self._read(queue.take_with(given), count))
-            while given in done:
-                yield done.pop(given)
-                given += 1
-        for batch in queue.take_all():
-            done.update(self._read(batch, count))
-        for index in sorted(done):
-            yield done[index]
+        longest = self.config.window + self.parallel * self.config.batch_size
+        with ThreadPoolExecutor(self.parallel, thread_name_prefix="ocrcc-read") as pool:
+            reading: deque[Future[dict[int, Recognition | Unreadable]]] = deque()
+            for index, opened in enumerate(self._opened(images)):
+                if isinstance(opened, Unreadable):
+                    done[index] = opened
+                else:
+                    reading.extend(pool.submit(self._read, batch, count) for batch in queue.add(opened))
+                waiting = index + 1 - given
+                if waiting >= self.config.window and (batch := queue.take_with(given)):
+                    reading.append(pool.submit(self._read, batch, count))
+                while reading and (len(reading) > self.parallel or waiting >= longest or reading[0].done()):
+                    done.update(reading.popleft().result())
+                while given in done:
+                    yield done.pop(given)
+                    given += 1
+            reading.extend(pool.submit(self._read, batch, count) for batch in queue.take_all())
+            while reading:
+                done.update(reading.popleft().result())
+                while given in done:
+                    yield done.pop(given)
+                    given += 1
 
     def _opened(self, images: Iterable[ImageInput]) -> Iterator[_Waiting | Unreadable]:
         """Open images in threads, a few ahead of those that are read."""
@@ -209,8 +221,6 @@ class LineReader:
             return Unreadable(path=path, message=error.message)
 
     def _read(self, batch: list[_Waiting], alternatives: int) -> dict[int, Recognition | Unreadable]:
-        if not batch:
-            return {}
         looked = read_lines(
             [line.pixels for line in batch],
             partial(self._decode, alternatives),
@@ -237,7 +247,8 @@ class LineReader:
 
     def batch_limit(self, padded_width: int) -> int:
         """Return how many lines of a padded width are read at once."""
-        return lines_at_once(self.config.batch_size, padded_width // self._width_stride, self.charset.num_classes)
+        num_frames = padded_width // self._width_stride
+        return lines_at_once(self.config.batch_size, num_frames, self.charset.num_classes * self.parallel)
 
 
 class _Queue:
@@ -259,13 +270,16 @@ class _Queue:
             yield self._take(max(self._by_width, key=lambda width: width * len(self._by_width[width])))
 
     def take_with(self, index: int) -> list[_Waiting]:
-        """Give the batch that holds an image."""
-        return self._take(next(width for width, lines in self._by_width.items() if lines[0].index == index))
+        """Give the batch that holds an image; nothing if none does, since it is being read."""
+        found = [width for width, lines in self._by_width.items() if lines[0].index == index]
+        return self._take(found[0]) if found else []
 
     def take_all(self) -> Iterator[list[_Waiting]]:
-        """Give all that is left."""
-        for width in list(self._by_width):
-            yield self._take(width)
+        """Give all that is left, a part of every batch for each that reads, and the most work first."""
+        for width in sorted(self._by_width, key=lambda width: width * len(self._by_width[width]), reverse=True):
+            lines = self._take(width)
+            share = -(-len(lines) // self._reader.parallel)
+            yield from (lines[first : first + share] for first in range(0, len(lines), share))
 
     def _take(self, width: int) -> list[_Waiting]:
         lines = self._by_width.pop(width)
