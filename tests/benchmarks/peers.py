@@ -9,7 +9,8 @@ tesseract-ocr tesseract-ocr-chi-sim): PP-OCRv4 mobile and PP-OCRv6 small under O
 White space does not count in any figure, since the peers and the labels set it differently; folded figures ignore
 compatibility forms (NFKC) too. Lines a second: images decoded and the reader warm, everything after that included;
 ours in batches, the peers as their packages offer it, one line at a time;
-"once" is ours without second looks. Cold: a new process that reads one image.
+"once" is ours without second looks. Cold: a new process that reads one image, all of them through their Python
+packages, Tesseract's program and our command line as well.
 """
 
 import argparse
@@ -47,6 +48,11 @@ COLD_V6 = (
     f"print(RapidOCR(params=eval({PP_OCR!r} % int(sys.argv[2])))"
     "(cv2.imread(sys.argv[1]), use_det=False, use_cls=False, use_rec=True).txts[0])"
 )
+COLD_OURS = (
+    "import sys; from ocrcc.config import PredictConfig; from ocrcc.workflows.predict import LineReader;"
+    "config = PredictConfig(threads=int(sys.argv[2]), second_look=float(sys.argv[4]));"
+    "print(LineReader.load(sys.argv[3], device='cpu', config=config).recognize([sys.argv[1]])[0].text)"
+)
 
 
 class Ours:
@@ -66,6 +72,9 @@ class Ours:
         return [reading.text for reading in self.reader.recognize(images)]
 
     def cold(self, path):
+        return [sys.executable, "-c", COLD_OURS, str(path), str(self.threads), str(self.model), str(self.second_look)]
+
+    def cold_command(self, path):
         engine = "onnx" if self.model.suffix == ".onnx" else "torch"
         options = ["--model", str(self.model), "--engine", engine, "--threads", str(self.threads), "--device", "cpu"]
         options += ["--second-look", str(self.second_look)]
@@ -230,16 +239,20 @@ def score(lines, texts):
     }
 
 
-def cold_seconds(reader, encoded, folder, runs):
-    """Time new processes that read one image."""
+def cold_seconds(readers, encoded, folder, runs):
+    """Time new processes that read one image, of each reader in turn."""
     path = folder / "one.png"
     open_image(encoded).save(path)
-    seconds = []
+    commands = {name: reader.cold(path) for name, reader in readers.items()}
+    ours = {name: reader for name, reader in readers.items() if isinstance(reader, Ours) and reader.second_look}
+    commands |= {f"{name}: ocrcc predict": reader.cold_command(path) for name, reader in ours.items()}
+    seconds = {name: [] for name in commands}
     for _ in range(runs):
-        started = time.perf_counter()
-        subprocess.run(reader.cold(path), check=True, capture_output=True)
-        seconds.append(time.perf_counter() - started)
-    return median(seconds) if seconds else None
+        for name, command in commands.items():
+            started = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            seconds[name].append(time.perf_counter() - started)
+    return {name: median(each) for name, each in seconds.items() if each}
 
 
 def show(report):
@@ -262,8 +275,8 @@ def show(report):
         peers = [f"x {peer}" for peer in report["peers"]]
         columns = ("reader", "line acc", "CER", "folded acc", "folded CER", "lines/s", *peers)
         out.print(render.table(f"{set_name}: {size} lines", columns, rows))
-    rows = [(name, f"{report['readers'][name]['cold_seconds']:.2f}") for name in names if report["cold_runs"]]
-    if rows:
+    if report["cold"]:
+        rows = [(name, f"{seconds:.2f}") for name, seconds in report["cold"].items()]
         out.print(render.table("one image, cold", ("reader", "seconds"), rows))
     for name in report["not_installed"]:
         out.print(f"{name}: not installed")
@@ -280,16 +293,15 @@ def main():
         report = {
             "model": Path(options.model).name,
             "threads": options.threads,
-            "cold_runs": options.cold,
             "sets": {name: len(lines) for name, lines in sets.items()},
             "peers": [name for name in readers if not name.startswith("ocrcc")],
             "not_installed": missing,
             "readers": {},
         }
         first = next(iter(sets.values()))[0][0]
-        cold = {name: cold_seconds(reader, first, folder, options.cold) for name, reader in readers.items()}
+        report["cold"] = cold_seconds(readers, first, folder, options.cold)
         found = measure(readers, sets, options.repeats)
-        report["readers"] = {name: {"sets": found[name], "cold_seconds": cold[name]} for name in readers}
+        report["readers"] = {name: {"sets": found[name]} for name in readers}
     for entry in report["readers"].values():
         entry["ratios"] = {
             name: {
