@@ -160,13 +160,15 @@ class Recognition:
         text: The text.
         confidence: The lowest confidence of its characters, 0..1; 1 minus the highest doubt of a line read
             as empty.
-        chars: Its characters, in order.
+        chars: Its characters, in order; on a line that is upside down that is from right to left.
+        upside_down: Whether the line could only be read upside down.
     """
 
     path: str
     text: str
     confidence: float
     chars: tuple[RecognizedChar, ...] = field(default=())
+    upside_down: bool = False
 
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]

@@ -315,4 +315,4 @@ def _look_twice(
 
     lines = [image[:, :, :width] for image, width in zip(batch.images.numpy(), batch.widths.tolist(), strict=True)]
     looked = read_lines(lines, read, preprocessing, unsure=unsure, at_once=at_once)
-    return [reading.text for reading, _ in looked]
+    return [look.reading.text for look in looked]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
+from statistics import fmean
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,12 @@ PADDING = 0.04
 
 _UPRIGHT = 2.5
 """Times its width is the least height of a line that runs from top to bottom: less may be a narrow character."""
+
+_LOST = 0.5
+"""A page whose lines are read less surely than this on average is upside down if that way they are surer."""
+
+_TURNED = ("", "runs from top to bottom", "is upside down", "runs from bottom to top")
+"""What is said of an image that was turned clockwise by so many quarters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,22 +104,35 @@ class PageReader:
         if self._detector is None:
             self._detector = load_detector(self._config.threads)
         quads = self._detector(image)
-        ordered = [_along(quads[index]) for index in reading_order(quads)]
-        standing = sum(turned for _, turned in ordered)
-        if not ordered:
+        if not quads:
             self._on_hint(path, "no lines were found on this page; --layout line reads it as one")
-        elif 2 * standing > len(ordered):
-            self._on_hint(path, f"{standing} of {len(ordered)} lines run from top to bottom, and were read lying down")
-        return self._read_quads(image, path, [quad for quad, _ in ordered])
+        quarters = int(2 * sum(map(_stands, quads)) > len(quads))
+        page, sure = self._read_turned(image, path, quads, quarters)
+        if sure < _LOST:
+            other, other_sure = self._read_turned(image, path, quads, quarters + 2)
+            if other_sure >= _LOST:
+                page, quarters = other, quarters + 2
+        if quarters:
+            self._on_hint(path, f"{_TURNED[quarters]}, and was read so")
+        return page
 
-    def _read_quads(self, image: Image.Image, path: str, quads: list[np.ndarray]) -> Page:
+    def _read_turned(self, image: Image.Image, path: str, quads: list[np.ndarray], quarters: int) -> tuple[Page, float]:
+        """Read a page that was turned clockwise, and tell how sure that is, as `_read_quads` does."""
+        quads = [np.roll(quad, -quarters, axis=0) for quad in quads]
+        upright = [_turn_back(quad, quarters, image.size) for quad in quads]
+        ordered = [np.roll(quads[at], -int(_stands(upright[at])), axis=0) for at in reading_order(upright)]
+        return self._read_quads(image, path, ordered)
+
+    def _read_quads(self, image: Image.Image, path: str, quads: list[np.ndarray]) -> tuple[Page, float]:
+        """Read lines, and tell the mean of their confidences; upside down counts as not at all, no lines as all."""
         cuts = [cut_out(image, quad, self._padding) for quad in quads]
         readings = self._lines.recognize([cut for cut, _ in cuts])
         lines = [
             _place(reading, quad, cut.width, pad, image.size)
             for reading, quad, (cut, pad) in zip(readings, quads, cuts, strict=True)
         ]
-        return Page(path=path, width=image.width, height=image.height, lines=tuple(lines))
+        page = Page(path=path, width=image.width, height=image.height, lines=tuple(lines))
+        return page, fmean(0.0 if reading.upside_down else reading.confidence for reading in readings) if quads else 1.0
 
     def _read_lines(self, run: Iterator[_Line]) -> Iterator[Recognition | Unreadable]:
         names: deque[str] = deque()
@@ -124,13 +144,16 @@ class PageReader:
 
         with closing(self._lines.stream(sources())) as results:
             for result in results:
-                yield replace(result, path=names.popleft())
+                path = names.popleft()
+                if isinstance(result, Recognition) and result.upside_down:
+                    self._on_hint(path, f"{_TURNED[2]}, and was read so")
+                yield replace(result, path=path)
 
     def _read_sheet(self, sheet: _Sheet) -> Page | Unreadable:
         if sheet.whole:
             width, height = sheet.image.size
             corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
-            return self._read_quads(sheet.image, sheet.path, [corners])
+            return self._read_quads(sheet.image, sheet.path, [corners])[0]
         try:
             return self.read_page(sheet.image, sheet.path)
         except ConfigError as error:
@@ -209,10 +232,17 @@ def _lengths(quad: np.ndarray) -> tuple[float, float]:
     return max(1.0, float(max(sides[0], sides[2]))), max(1.0, float(max(sides[1], sides[3])))
 
 
-def _along(quad: np.ndarray) -> tuple[np.ndarray, bool]:
-    """Let a line's corners start where it is read from, if it runs from top to bottom; tell whether it does."""
+def _stands(quad: np.ndarray) -> bool:
+    """Tell whether a line runs from top to bottom or back."""
     width, height = _lengths(quad)
-    return (np.roll(quad, -1, axis=0), True) if height >= _UPRIGHT * width else (quad, False)
+    return height >= _UPRIGHT * width
+
+
+def _turn_back(points: np.ndarray, quarters: int, size: tuple[int, int]) -> np.ndarray:
+    """Return where points (x, y) lie once a page of this size is turned back by so many quarters."""
+    width, height = size
+    x, y = points[:, 0], points[:, 1]
+    return np.stack(((x, y), (y, width - x), (width - x, height - y), (height - y, x))[quarters], axis=1)
 
 
 def _place(reading: Recognition, quad: np.ndarray, width: int, pad: float, page: tuple[int, int]) -> PageLine:
@@ -225,9 +255,12 @@ def _place(reading: Recognition, quad: np.ndarray, width: int, pad: float, page:
         pad: Columns of it on either side that lie outside the quad.
         page: The page's width and height.
     """
+    if reading.upside_down:
+        quad = np.roll(quad, -2, axis=0)
     chars = []
     for char in reading.chars:
-        start, end = ((column - pad) / max(width - 2 * pad, 1) for column in (char.left, char.right))
+        columns = (width - char.right, width - char.left) if reading.upside_down else (char.left, char.right)
+        start, end = ((column - pad) / max(width - 2 * pad, 1) for column in columns)
         corners = _part(quad, min(max(start, 0.0), 1.0), min(max(end, 0.0), 1.0))
         box = _box(corners, page)
         left = min(min(x for x, _ in box), page[0] - 1)

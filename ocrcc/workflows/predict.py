@@ -27,7 +27,7 @@ from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.contract import resolve
 from ocrcc.types import Recognition, RecognizedChar
 from ocrcc.workflows.onnx_engine import cores, load_onnx, pick_onnx
-from ocrcc.workflows.reading import Engine, find_rivals, lines_at_once, read_lines, torch_engine
+from ocrcc.workflows.reading import Engine, Look, find_rivals, lines_at_once, read_lines, torch_engine
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -229,8 +229,8 @@ class LineReader:
             at_once=self.batch_limit,
         )
         return {
-            line.index: _place(line, reading, self._width_stride * line.width / width)
-            for line, (reading, width) in zip(batch, looked, strict=True)
+            line.index: _place(line, look, self._width_stride * line.width / look.width)
+            for line, look in zip(batch, looked, strict=True)
         }
 
     def _decode(self, alternatives: int, images: np.ndarray, widths: np.ndarray) -> list[Reading]:
@@ -310,12 +310,16 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
 
 
-def _place(line: _Waiting, reading: Reading, scale: float) -> Recognition:
+def _place(line: _Waiting, look: Look, scale: float) -> Recognition:
     """Bring a reading's frames to the pixels of the input image, of which a frame is ``scale`` wide."""
+    reading = look.reading
     chars = []
     for span, others, margin in zip(reading.spans, reading.alternatives, reading.margins, strict=True):
-        left = min(math.floor(span.start * scale), line.width - 1)
-        right = max(left + 1, min(math.ceil(span.end * scale), line.width))
+        start, end = span.start * scale, span.end * scale
+        if look.upside_down:
+            start, end = line.width - end, line.width - start
+        left = max(0, min(math.floor(start), line.width - 1))
+        right = max(left + 1, min(math.ceil(end), line.width))
         chars.append(
             RecognizedChar(
                 char=span.char,
@@ -326,7 +330,13 @@ def _place(line: _Waiting, reading: Reading, scale: float) -> Recognition:
                 alternatives=others,
             )
         )
-    return Recognition(path=line.path, text=reading.text, confidence=reading.confidence, chars=tuple(chars))
+    return Recognition(
+        path=line.path,
+        text=reading.text,
+        confidence=reading.confidence,
+        chars=tuple(chars),
+        upside_down=look.upside_down,
+    )
 
 
 def default_model() -> str:

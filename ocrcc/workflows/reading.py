@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 _MAX_SCORES = 2**26
 """Logits held at once, 256 MB: a batch of long lines over thousands of classes would take gigabytes."""
 
-_WIDER = (1.3, 1.5)
-"""What a line is stretched to when it is read again. CTC needs a frame a character and one between two that are the
-same; condensed type leaves it little more, and stretched type has more."""
+_LOOKS = ((1.0, False), (1.3, False), (1.5, False), (1.0, True))
+"""How a line is looked at in turn: to what it is stretched, and whether it is turned upside down. CTC needs a frame a
+character and one between two that are the same; condensed type leaves it little more, and stretched type has more."""
+_LOST = 0.5
+"""A line that is read less surely than this, however wide, may be upside down."""
 
 Engine = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """From images (N, K, H, W) to features (N, T, D) and logits (N, T, C), all float32: what reading needs of a model."""
@@ -42,6 +45,21 @@ Read = Callable[[np.ndarray, np.ndarray], list[Reading]]
 """From images (N, K, H, W) and the columns (N,) that are each line's own to what was read on them."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """One look at a line.
+
+    Attributes:
+        reading: What was read.
+        width: Of the line in pixels, as it was looked at.
+        upside_down: Whether it was turned for that.
+    """
+
+    reading: Reading
+    width: int
+    upside_down: bool
+
+
 def read_lines(
     lines: Sequence[np.ndarray],
     read: Read,
@@ -49,10 +67,11 @@ def read_lines(
     *,
     unsure: float,
     at_once: Callable[[int], int],
-) -> list[tuple[Reading, int]]:
+) -> list[Look]:
     """Read lines; those that are read unsurely again, stretched, and keep the surest reading of each.
 
-    A line is looked at until some reading is sure enough: as it is, and then at 1.3 and 1.5 times its width.
+    A line is looked at until some reading is sure enough: as it is, and then at 1.3 and 1.5 times its width. One
+    that is hardly read at all is turned upside down as well; that counts only if it is sure enough then.
     Nobody else's line has a say in it.
 
     Args:
@@ -63,16 +82,17 @@ def read_lines(
         at_once: From a padded width to how many lines may be read together.
 
     Returns:
-        For each line its reading, and the width in pixels at which that was made.
+        The look at each line that counts.
     """
-    found: dict[int, tuple[Reading, int]] = {}
-    for factor in (1.0, *_WIDER):
+    found: dict[int, Look] = {}
+    for factor, turned in _LOOKS:
+        limit = min(unsure, _LOST) if turned else unsure
         groups: defaultdict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
         for index, line in enumerate(lines):
-            if index in found and found[index][0].confidence >= unsure:
+            if index in found and found[index].reading.confidence >= limit:
                 continue
-            look = widen(line, factor, preprocessing) if index in found else line
-            if index not in found or look.shape[2] > line.shape[2]:
+            look = line[:, ::-1, ::-1] if turned else widen(line, factor, preprocessing) if index in found else line
+            if index not in found or turned or look.shape[2] > line.shape[2]:
                 groups[preprocessing.padded_width(look.shape[2])].append((index, look))
         for padded, group in groups.items():
             for first in range(0, len(group), at_once(padded)):
@@ -80,8 +100,9 @@ def read_lines(
                 widths = np.array([look.shape[2] for look in looks])
                 readings = read(pad(looks, padded), widths)
                 for index, reading, width in zip(indices, readings, widths.tolist(), strict=True):
-                    if index not in found or reading.confidence > found[index][0].confidence:
-                        found[index] = reading, width
+                    least = found[index].reading.confidence if index in found else -1.0
+                    if reading.confidence > least and (not turned or reading.confidence >= unsure):
+                        found[index] = Look(reading=reading, width=width, upside_down=turned)
     return [found[index] for index in range(len(lines))]
 
 

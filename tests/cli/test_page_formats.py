@@ -64,7 +64,7 @@ def test_lines_and_pages_may_be_mixed_in_text_and_json():
     results = [Recognition(path="line.png", text="z", confidence=0.25, chars=(char,)), page("ab")]
     assert written("text", results) == "line.png\tz\npage.png\tab\n"
     first, second = map(json.loads, written("json", results).splitlines())
-    assert list(first) == ["path", "text", "confidence", "chars"]
+    assert list(first) == ["path", "text", "confidence", "chars", "upside_down"]
     assert [each["text"] for each in second["lines"]] == ["ab"]
     assert rows(results[0]) == [("line.png", "z", "0.2500")]
 

@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 from drawn_lines import draw_line
-from drawn_pages import draw_page, stripe_page, stripe_reader, stripes
+from drawn_pages import draw_page, read_standing_stripes, stand, stripe_page, stripe_reader, stripes
 from PIL import Image, ImageDraw
 
 from ocrcc.data.transforms import open_image
@@ -67,6 +67,71 @@ def test_a_line_on_its_side_is_turned_and_placed(turn):
     assert all(char.left == line.chars[0].left for char in line.chars)
     assert hints[0][0] == "page"
     assert "top to bottom" in hints[0][1]
+
+
+TURNS = [None, Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180, Image.Transpose.ROTATE_90]
+
+
+@pytest.mark.parametrize("quarters", range(4))
+def test_pages_lie_any_way(quarters):
+    image, quads = stripe_page(["badgehead", "cafebabe", "faced", "bed"])
+    width, height = image.size
+
+    def turned(points):  # clockwise
+        x, y = np.asarray(points, dtype=np.float32).T
+        return np.stack([(x, y), (height - y, x), (width - x, height - y), (y, width - x)][quarters], axis=1)
+
+    page = image if quarters == 0 else image.transpose(TURNS[quarters])
+    found = [np.roll(turned(quad), quarters, axis=0) for quad in quads]  # from the upper left, as detectors give them
+    hints = []
+    lines = stripe_reader(read_standing_stripes)
+    given = PageReader(lines, detector=lambda _: found[::-1], on_hint=lambda *hint: hints.append(hint)).read_page(page)
+    upright = PageReader(lines, detector=lambda _: list(quads)).read_page(image)
+    assert [line.text for line in given.lines] == ["badgehead", "cafebabe", "faced", "bed"]
+    for line, wanted in zip(given.lines, upright.lines, strict=True):
+        np.testing.assert_allclose(line.box, turned(wanted.box), atol=1)
+        assert line.confidence == pytest.approx(wanted.confidence, abs=0.03)
+        for char, other in zip(line.chars, wanted.chars, strict=True):
+            np.testing.assert_allclose(char.box, turned(other.box), atol=5)
+            assert (char.left, char.right) == (min(x for x, _ in char.box), max(x for x, _ in char.box))
+    said = ["", "runs from top to bottom", "is upside down", "runs from bottom to top"][quarters]
+    assert hints == ([("page", f"{said}, and was read so")] if quarters else [])
+
+
+def test_a_line_upside_down_on_a_page_that_is_not():
+    image, quads = stripe_page(["badge", "cafe", "face", "bed"])
+    low, high = quads[1].min(axis=0).astype(int).tolist(), quads[1].max(axis=0).astype(int).tolist()
+    image.paste(image.crop((*low, *high)).transpose(Image.Transpose.ROTATE_180), tuple(low))
+    hints = []
+    pages = PageReader(
+        stripe_reader(read_standing_stripes), detector=lambda _: list(quads), on_hint=lambda *hint: hints.append(hint)
+    )
+    page = pages.read_page(image)
+    assert [line.text for line in page.lines] == ["badge", "cafe", "face", "bed"]
+    assert hints == []
+    assert page.lines[1].box == tuple(tuple(map(int, corner)) for corner in np.roll(quads[1], 2, axis=0))
+    first = page.lines[1].chars[0]
+    assert abs(first.right - high[0]) <= 5
+    assert first.box[0] == (first.right, high[1])
+
+
+def test_a_line_image_upside_down_is_read_with_a_hint(tmp_path):
+    stand(stripes("badge")).transpose(Image.Transpose.ROTATE_180).save(tmp_path / "line.png")
+    stand(stripes("cafe")).save(tmp_path / "other.png")
+    hints = []
+    lines = stripe_reader(read_standing_stripes)
+    paths = [str(tmp_path / name) for name in ("line.png", "other.png")]
+    results = list(PageReader(lines, on_hint=lambda *hint: hints.append(hint)).stream(paths))
+    assert [(result.text, result.upside_down) for result in results] == [("badge", True), ("cafe", False)]
+    assert hints == [(paths[0], "is upside down, and was read so")]
+    (upright,) = lines.recognize([stand(stripes("badge"))])
+    assert [(60 - char.right, 60 - char.left) for char in upright.chars] == [
+        (char.left, char.right) for char in results[0].chars
+    ]
+    (as_page,) = PageReader(lines, lines_as_pages=True).stream(paths[:1])
+    assert as_page.lines[0].box == ((60, 32), (0, 32), (0, 0), (60, 0))
+    (once,) = stripe_reader(read_standing_stripes, second_look=0).recognize([paths[0]])
+    assert not once.upside_down
 
 
 def test_lines_and_pages_come_in_the_order_of_the_input(tmp_path):

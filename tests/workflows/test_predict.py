@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from drawn_lines import draw_line
+from drawn_pages import read_standing_stripes, stand
 from PIL import Image
 from wild import random_lines as wild_lines
 from wild import save_wild_model
@@ -177,6 +178,21 @@ def test_batches_hold_lines_of_one_padded_width_and_are_full():
     assert len(engine.shapes) == sum(-(-count // 16) for count in expected.values())
 
 
+def test_batches_are_read_at_the_same_time_and_give_the_same():
+    together = threading.Barrier(3, timeout=30)
+
+    def meet(images):
+        together.wait()  # fails unless three calls are under way
+        return read_stripes(images)
+
+    config = PredictConfig(batch_size=4, window=30)
+    three = LineReader(meet, CHARSET, PLAIN, width_stride=STRIDE, config=config, parallel=3)
+    assert [line.text for line in three.recognize([stripes("face")] * 12)] == ["face"] * 12
+    texts = random_texts(300)
+    three = LineReader(read_stripes, CHARSET, PLAIN, width_stride=STRIDE, config=config, parallel=3)
+    assert [line.text for line in three.stream(stripes(text) for text in texts)] == texts
+
+
 def test_an_odd_width_waits_no_longer_than_the_window():
     engine = Engine()
     images = itertools.chain([stripes("a" * 30)], (stripes("ab") for _ in itertools.count()))
@@ -306,7 +322,20 @@ def test_no_line_is_widened_beyond_what_the_model_takes():
     config = PredictConfig(second_look=0.7)
     line = LineReader(engine, CHARSET, narrow, width_stride=STRIDE, config=config)
     line.recognize([stripes("bad" * 9)])
-    assert len(engine.shapes) == 1  # it has that width already
+    assert len(engine.shapes) == 2  # it has that width already, and may be upside down
+
+
+def test_a_line_is_upside_down_only_if_it_is_surely_read_so():
+    image = stand(stripes("badge")).transpose(Image.Transpose.ROTATE_180)
+
+    def read_doubtfully(images):
+        features, logits = read_standing_stripes(images)
+        return features, 0.2 * logits
+
+    for engine, upside_down in ((read_standing_stripes, True), (read_doubtfully, False)):
+        (found,) = reader(engine).recognize([image])
+        assert found.upside_down == upside_down
+        assert (found.text == "badge") == upside_down
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
@@ -321,7 +350,7 @@ def test_alternatives_and_json_keys():
     assert reader().recognize([stripes("d")], alternatives=1)[0].chars[0].alternatives[0].char in "ce"
     assert reader().recognize([stripes("d")])[0].chars[0].alternatives == ()
     written = json.loads(json.dumps(reading, default=vars))
-    assert list(written) == ["path", "text", "confidence", "chars"]
+    assert list(written) == ["path", "text", "confidence", "chars", "upside_down"]
     assert list(written["chars"][0]) == ["char", "confidence", "left", "right", "margin", "alternatives"]
     assert list(written["chars"][0]["alternatives"][0]) == ["char", "confidence"]
     assert written["confidence"] == written["chars"][0]["confidence"] > 0.9
