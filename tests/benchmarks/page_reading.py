@@ -1,4 +1,4 @@
-"""How well pages are read: lines found, and CER beside that of the same lines cut out by hand.
+"""How well pages are read, upright and turned: lines found, and CER beside that of the same lines cut out by hand.
 
     python tests/benchmarks/page_reading.py MODEL DATA [--padding 0 0.04 0.1]
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from ocrcc.config import PredictConfig
@@ -18,6 +19,9 @@ from ocrcc.data.transforms import open_image
 from ocrcc.workflows.detect import load_detector
 from ocrcc.workflows.pages import PADDING, PageReader
 from ocrcc.workflows.predict import LineReader
+
+TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
+"""Clockwise; Pillow counts the other way round."""
 
 
 def main() -> None:
@@ -43,6 +47,14 @@ def main() -> None:
             errors += Levenshtein.distance(truth, squeezed("".join(line.text for line in page.lines)))
             count += len(truth)
         print(f"padding {padding:.2f}: CER {100 * errors / count:.2f} % of {count} characters")
+    for degrees, turn in TURNS.items():
+        errors = count = 0
+        for text, image in zip(texts, images, strict=True):
+            page = PageReader(lines, detector=detect).read_page(image.transpose(turn))
+            truth = squeezed(text.read_text(encoding="utf-8"))
+            errors += Levenshtein.distance(truth, squeezed("".join(line.text for line in page.lines)))
+            count += len(truth)
+        print(f"turned by {degrees}°: CER {100 * errors / count:.2f} % of {count} characters")
     errors = count = 0
     for name in sorted({text.parent.name for text in texts}):
         folder = options.data / "real" / name
