@@ -42,8 +42,7 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
         escape: Makes a column harmless.
     """
     if format_name == "json":
-        # The dataclasses' fields are the format's keys, in its order.
-        return lambda results: (json.dumps(result, default=vars, ensure_ascii=False) + "\n" for result in results)
+        return lambda results: (json.dumps(result, default=_keys, ensure_ascii=False) + "\n" for result in results)
     if format_name == "hocr":
         return lambda results: write_hocr(_pages(results))
     if format_name == "alto":
@@ -51,6 +50,11 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
     if format_name == "tsv":
         return lambda results: chain(["path\ttext\tconfidence\n"], _columns(results, (0, 1, 2), escape))
     return lambda results: _columns(results, (1,) if single else (0, 1), escape)
+
+
+def _keys(result: object) -> dict[str, object]:
+    """Give a dataclass's fields, which are the format's keys, in its order; what is seldom so only where it is so."""
+    return {key: value for key, value in vars(result).items() if key != "upside_down" or value}
 
 
 def rows(result: Result) -> list[tuple[str, str, str]]:

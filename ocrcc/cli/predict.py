@@ -45,12 +45,14 @@ def command(
     """Read images of text lines, and pages: screenshots, scans, TIFF and PDF files of many pages.
 
     What holds more than one line is a page: its lines are found, which needs pip install 'ocrcc[page]', and given
-    in reading order. --layout says it where the image does not. Pages of a file are called scan.pdf#2.
+    in reading order, whichever way it lies. --layout says it where the image does not. Pages of a file are called
+    scan.pdf#2.
 
     The text of a single file is printed as it is; that of several as path<TAB>text. tsv adds the confidence
     and a header. json gives one object a line image, with each character's confidence and its pixel columns in
-    the upright image, as EXIF turns it, and one a page, with such lines and their boxes. hocr and alto give one
-    XML document. In text and tsv, tabs, newlines and other control characters are escaped.
+    the upright image, as EXIF turns it, and one a page, with such lines and their boxes; upside_down where a line
+    image is. hocr and alto give one XML document. In text and tsv, tabs, newlines and other control characters are
+    escaped.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
     """

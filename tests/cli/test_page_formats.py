@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -64,7 +65,9 @@ def test_lines_and_pages_may_be_mixed_in_text_and_json():
     results = [Recognition(path="line.png", text="z", confidence=0.25, chars=(char,)), page("ab")]
     assert written("text", results) == "line.png\tz\npage.png\tab\n"
     first, second = map(json.loads, written("json", results).splitlines())
-    assert list(first) == ["path", "text", "confidence", "chars", "upside_down"]
+    assert list(first) == ["path", "text", "confidence", "chars"]
+    turned = json.loads(written("json", [replace(results[0], upside_down=True)]))
+    assert list(turned) == ["path", "text", "confidence", "chars", "upside_down"]
     assert [each["text"] for each in second["lines"]] == ["ab"]
     assert rows(results[0]) == [("line.png", "z", "0.2500")]
 

@@ -78,7 +78,7 @@ def test_json_has_one_object_a_line_with_characters_and_pixels(run, folder):
     readings = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(readings) == 12
     for reading in readings:
-        assert list(reading) == ["path", "text", "confidence", "chars", "upside_down"]
+        assert list(reading) == ["path", "text", "confidence", "chars"]
         assert "".join(char["char"] for char in reading["chars"]) == reading["text"]
         assert reading["confidence"] == min(char["confidence"] for char in reading["chars"])
         width = 0
