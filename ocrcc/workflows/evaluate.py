@@ -308,11 +308,12 @@ def _look_twice(
     def at_once(padded: int) -> int:
         return lines_at_once(len(batch.images), padded // stride, int(recognizer.num_classes))  # type: ignore[arg-type]
 
-    def read(images: np.ndarray, widths: np.ndarray) -> list[greedy.Reading]:
+    def read(images: np.ndarray, widths: np.ndarray) -> tuple[list[greedy.Reading], np.ndarray]:
         features, logits = engine(images)
         frames = -(-widths // stride)
-        return greedy.decode(logits, frames, charset, rivals=rivals, features=features, center_share=center_share)
+        readings = greedy.decode(logits, frames, charset, rivals=rivals, features=features, center_share=center_share)
+        return readings, logits
 
     lines = [image[:, :, :width] for image, width in zip(batch.images.numpy(), batch.widths.tolist(), strict=True)]
-    looked = read_lines(lines, read, preprocessing, unsure=unsure, at_once=at_once)
+    looked = read_lines(lines, read, preprocessing, charset, width_stride=stride, unsure=unsure, at_once=at_once)
     return [look.reading.text for look in looked]

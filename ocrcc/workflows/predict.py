@@ -225,6 +225,8 @@ class LineReader:
             [line.pixels for line in batch],
             partial(self._decode, alternatives),
             self.preprocessing,
+            self.charset,
+            width_stride=self._width_stride,
             unsure=self.config.second_look,
             at_once=self.batch_limit,
         )
@@ -233,9 +235,9 @@ class LineReader:
             for line, look in zip(batch, looked, strict=True)
         }
 
-    def _decode(self, alternatives: int, images: np.ndarray, widths: np.ndarray) -> list[Reading]:
+    def _decode(self, alternatives: int, images: np.ndarray, widths: np.ndarray) -> tuple[list[Reading], np.ndarray]:
         features, logits = self._engine(images)
-        return decode(
+        readings = decode(
             logits,
             -(-widths // self._width_stride),
             self.charset,
@@ -244,6 +246,7 @@ class LineReader:
             features=features,
             center_share=self.config.center_share,
         )
+        return readings, logits
 
     def batch_limit(self, padded_width: int) -> int:
         """Return how many lines of a padded width are read at once."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,18 +13,20 @@ from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.transforms import pad, widen
 from ocrcc.decoding.greedy import Reading
+from ocrcc.decoding.likelihood import log_likelihoods, log_softmax
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.lookalikes import load_lookalikes, sibling_table
 
 if TYPE_CHECKING:
     from torch import nn
 
-_MAX_SCORES = 2**26
-"""Logits held at once, 256 MB: a batch of long lines over thousands of classes would take gigabytes."""
+_MAX_SCORES = 2**25
+"""Logits of a batch, 128 MB: long lines over thousands of classes would take gigabytes. Unsure ones are kept besides,
+for up to three looks."""
 
-_LOOKS = ((1.0, False), (1.3, False), (1.5, False), (1.0, True))
-"""How a line is looked at in turn: to what it is stretched, and whether it is turned upside down. CTC needs a frame a
-character and one between two that are the same; condensed type leaves it little more, and stretched type has more."""
+_WIDTHS = (1.0, 1.3, 1.5)
+"""What a line is stretched to, one look after the other. CTC needs a frame a character and one between two that are
+the same; condensed type leaves it little more, and stretched type has more."""
 _LOST = 0.5
 """A line that is read less surely than this, however wide, may be upside down."""
 
@@ -36,13 +38,14 @@ def lines_at_once(limit: int, num_frames: int, num_classes: int) -> int:
     """Return how many lines of a width fit into memory together, at most ``limit`` and at least one.
 
     >>> lines_at_once(32, 80, 7000), lines_at_once(32, 800, 7000)
-    (32, 11)
+    (32, 5)
     """
     return max(1, min(limit, _MAX_SCORES // max(1, num_frames * num_classes)))
 
 
-Read = Callable[[np.ndarray, np.ndarray], list[Reading]]
-"""From images (N, K, H, W) and the columns (N,) that are each line's own to what was read on them."""
+Read = Callable[[np.ndarray, np.ndarray], tuple[list[Reading], np.ndarray]]
+"""From images (N, K, H, W) and the columns (N,) that are each line's own to what was read on them, and the logits
+(N, T, C) it was read from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,57 +56,94 @@ class Look:
         reading: What was read.
         width: Of the line in pixels, as it was looked at.
         upside_down: Whether it was turned for that.
+        log_posteriors: (T, C) of the line's own frames; None if it was read surely enough.
     """
 
     reading: Reading
     width: int
-    upside_down: bool
+    upside_down: bool = False
+    log_posteriors: np.ndarray | None = None
 
 
 def read_lines(
     lines: Sequence[np.ndarray],
     read: Read,
     preprocessing: Preprocessing,
+    charset: Charset,
     *,
+    width_stride: int,
     unsure: float,
     at_once: Callable[[int], int],
 ) -> list[Look]:
-    """Read lines; those that are read unsurely again, stretched, and keep the surest reading of each.
+    """Read lines, and those that are read unsurely again.
 
-    A line is looked at until some reading is sure enough: as it is, and then at 1.3 and 1.5 times its width. One
-    that is hardly read at all is turned upside down as well; that counts only if it is sure enough then.
-    Nobody else's line has a say in it.
+    A line is looked at until some reading is sure enough: as it is, and then at 1.3 and 1.5 times its width. Of what
+    was read, the text counts that is likeliest on average over all these looks. A line that is hardly read at all is
+    turned upside down as well; that counts only if it is sure enough. Nobody else's line has a say in it.
 
     Args:
         lines: (K, H, W) each, prepared.
         read: Reads lines of one padded width.
         preprocessing: Of the model.
+        charset: Of the model.
+        width_stride: Pixels a frame.
         unsure: Readings less confident than this are looked at again, 0..1; 0 for none.
         at_once: From a padded width to how many lines may be read together.
 
     Returns:
         The look at each line that counts.
     """
-    found: dict[int, Look] = {}
-    for factor, turned in _LOOKS:
-        limit = min(unsure, _LOST) if turned else unsure
-        groups: defaultdict[int, list[tuple[int, np.ndarray]]] = defaultdict(list)
-        for index, line in enumerate(lines):
-            if index in found and found[index].reading.confidence >= limit:
-                continue
-            look = line[:, ::-1, ::-1] if turned else widen(line, factor, preprocessing) if index in found else line
-            if index not in found or turned or look.shape[2] > line.shape[2]:
-                groups[preprocessing.padded_width(look.shape[2])].append((index, look))
+
+    def look_at(views: Mapping[int, np.ndarray]) -> Iterator[tuple[int, Look]]:
+        groups: defaultdict[int, list[int]] = defaultdict(list)
+        for index, view in views.items():
+            groups[preprocessing.padded_width(view.shape[2])].append(index)
         for padded, group in groups.items():
             for first in range(0, len(group), at_once(padded)):
-                indices, looks = zip(*group[first : first + at_once(padded)], strict=True)
-                widths = np.array([look.shape[2] for look in looks])
-                readings = read(pad(looks, padded), widths)
-                for index, reading, width in zip(indices, readings, widths.tolist(), strict=True):
-                    least = found[index].reading.confidence if index in found else -1.0
-                    if reading.confidence > least and (not turned or reading.confidence >= unsure):
-                        found[index] = Look(reading=reading, width=width, upside_down=turned)
-    return [found[index] for index in range(len(lines))]
+                indices = group[first : first + at_once(padded)]
+                widths = np.array([views[index].shape[2] for index in indices])
+                readings, logits = read(pad([views[index] for index in indices], padded), widths)
+                for index, reading, scores, width in zip(indices, readings, logits, widths.tolist(), strict=True):
+                    doubted = reading.confidence < unsure
+                    posteriors = log_softmax(scores[: -(-width // width_stride)]) if doubted else None
+                    yield index, Look(reading=reading, width=width, log_posteriors=posteriors)
+
+    looks: list[list[Look]] = [[] for _ in lines]
+    for factor in _WIDTHS:
+        views = {
+            index: widen(line, factor, preprocessing) if looks[index] else line
+            for index, line in enumerate(lines)
+            if not looks[index] or looks[index][-1].reading.confidence < unsure
+        }
+        wider = {
+            index: view for index, view in views.items() if not looks[index] or view.shape[2] > looks[index][-1].width
+        }
+        for index, look in look_at(wider):
+            looks[index].append(look)
+    found = [_likeliest(each, charset) for each in looks]
+    lost = min(unsure, _LOST)
+    turned = {index: lines[index][:, ::-1, ::-1] for index, look in enumerate(found) if look.reading.confidence < lost}
+    for index, look in look_at(turned):
+        if look.reading.confidence >= unsure:
+            found[index] = replace(look, upside_down=True)
+    return found
+
+
+def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:
+    """Choose the look whose text has the highest mean probability over all of them; of equal texts the surest.
+
+    A look that was sure enough has no posteriors and is the last one: it counts.
+    """
+    texts = list(dict.fromkeys(look.reading.text for look in looks))
+    if looks[-1].log_posteriors is None:
+        return looks[-1]
+    if len(texts) > 1:
+        ids = [charset.encode(text) for text in texts]
+        posteriors = [look.log_posteriors for look in looks if look.log_posteriors is not None]
+        scores = log_likelihoods(posteriors * len(ids), [each for each in ids for _ in posteriors])
+        text = texts[int(np.logaddexp.reduce(scores.reshape(len(ids), -1), axis=1).argmax())]
+        looks = [look for look in looks if look.reading.text == text]
+    return max(looks, key=lambda look: look.reading.confidence)
 
 
 def torch_engine(recognizer: nn.Module, device: str) -> Engine:

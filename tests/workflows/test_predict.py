@@ -303,6 +303,27 @@ def test_a_second_look_that_is_no_surer_changes_nothing():
     assert reader(Unsure()).recognize(images)[0].text == reader(Unsure(), second_look=0).recognize(images)[0].text
 
 
+def test_of_unsure_looks_the_text_counts_that_is_likeliest_on_average():
+    chances = {32: (0.65, 0.30), 42: (0.30, 0.68), 48: (0.60, 0.30)}  # of a and b; the surest look reads b
+
+    def one_character(images):
+        logits = np.full((len(images), images.shape[3] // STRIDE, CHARSET.num_classes), -30, np.float32)
+        logits[:, :, 0] = 0
+        for line, image in zip(logits, images, strict=True):
+            width = int(np.flatnonzero(image[0, 0]).max()) + 1  # padding is 0
+            line[2, 1:3] = np.log(chances[width])
+            line[2, 0] = np.log(1 - sum(chances[width]))
+        return logits[..., :1], logits
+
+    (found,) = reader(one_character).recognize([Image.new("L", (32, 32), 255)])
+    assert found.text == "a"
+    assert found.confidence == pytest.approx(0.65, abs=1e-3)
+    chances[48] = (0.05, 0.72)  # sure enough: it counts
+    (found,) = reader(one_character).recognize([Image.new("L", (32, 32), 255)])
+    assert found.text == "b"
+    assert found.confidence == pytest.approx(0.72, abs=1e-3)
+
+
 def test_second_looks_do_not_depend_on_the_batch(tmp_path):
     save_wild_model(tmp_path / "wild.safetensors")
     images = [draw_line(text) for text in wild_lines(24)]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from ocrcc.decoding.likelihood import log_likelihoods, log_softmax
+
+
+def lines(seed, count=12, classes=7):
+    rng = np.random.default_rng(seed)
+    logits = [rng.normal(0, 3, (rng.integers(1, 40), classes)) for _ in range(count)]
+    targets = [rng.integers(1, classes, rng.integers(0, 9)).tolist() for _ in range(count)]
+    return logits, targets
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_likelihoods_are_those_of_the_loss(seed):
+    logits, targets = lines(seed)
+    found = log_likelihoods([log_softmax(each) for each in logits], targets)
+    for each, target, likelihood in zip(logits, targets, found, strict=True):
+        wanted = -F.ctc_loss(
+            torch.log_softmax(torch.from_numpy(each), -1)[:, None],
+            torch.tensor([target], dtype=torch.int64),
+            torch.tensor([len(each)]),
+            torch.tensor([len(target)]),
+            reduction="none",
+        ).item()
+        assert likelihood == pytest.approx(wanted, rel=1e-4, abs=1e-4)
+
+
+def test_repeated_characters_need_a_frame_between_them():
+    sure = log_softmax(np.zeros((2, 3)))
+    found = log_likelihoods([sure, sure, sure], [[1, 1], [1, 2], []])
+    assert found[0] == -np.inf
+    np.testing.assert_allclose(np.exp(found[1:]), 1 / 9, rtol=1e-6)
+
+
+def test_all_texts_of_a_short_line_are_likely_together():
+    posteriors = log_softmax(np.random.default_rng(0).normal(size=(2, 3)))
+    texts = [[], [1], [2], [1, 2], [2, 1], [1, 1], [2, 2]]
+    assert np.exp(log_likelihoods([posteriors] * len(texts), texts)).sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_long_lines_do_not_underflow():
+    logits = np.full((3000, 5), 0.0)
+    assert np.isfinite(log_likelihoods([log_softmax(logits)], [[1, 2, 3, 4] * 50])).all()
+
+
+def test_nothing():
+    assert log_likelihoods([], []).shape == (0,)
