@@ -56,7 +56,7 @@ class Look:
         reading: What was read.
         width: Of the line in pixels, as it was looked at.
         upside_down: Whether it was turned for that.
-        log_posteriors: (T, C) of the line's own frames; None if it was read surely enough.
+        log_posteriors: (T, C) of the line's own frames; None if it was read surely at once.
     """
 
     reading: Reading
@@ -93,6 +93,7 @@ def read_lines(
     Returns:
         The look at each line that counts.
     """
+    looks: list[list[Look]] = [[] for _ in lines]
 
     def look_at(views: Mapping[int, np.ndarray]) -> Iterator[tuple[int, Look]]:
         groups: defaultdict[int, list[int]] = defaultdict(list)
@@ -104,11 +105,10 @@ def read_lines(
                 widths = np.array([views[index].shape[2] for index in indices])
                 readings, logits = read(pad([views[index] for index in indices], padded), widths)
                 for index, reading, scores, width in zip(indices, readings, logits, widths.tolist(), strict=True):
-                    doubted = reading.confidence < unsure
+                    doubted = looks[index] or reading.confidence < unsure
                     posteriors = log_softmax(scores[: -(-width // width_stride)]) if doubted else None
                     yield index, Look(reading=reading, width=width, log_posteriors=posteriors)
 
-    looks: list[list[Look]] = [[] for _ in lines]
     for factor in _WIDTHS:
         views = {
             index: widen(line, factor, preprocessing) if looks[index] else line
@@ -130,13 +130,8 @@ def read_lines(
 
 
 def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:
-    """Choose the look whose text has the highest mean probability over all of them; of equal texts the surest.
-
-    A look that was sure enough has no posteriors and is the last one: it counts.
-    """
+    """Choose the look whose text has the highest mean probability over all of them; of equal texts the surest."""
     texts = list(dict.fromkeys(look.reading.text for look in looks))
-    if looks[-1].log_posteriors is None:
-        return looks[-1]
     if len(texts) > 1:
         ids = [charset.encode(text) for text in texts]
         posteriors = [look.log_posteriors for look in looks if look.log_posteriors is not None]

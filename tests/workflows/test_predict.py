@@ -318,7 +318,7 @@ def test_of_unsure_looks_the_text_counts_that_is_likeliest_on_average():
     (found,) = reader(one_character).recognize([Image.new("L", (32, 32), 255)])
     assert found.text == "a"
     assert found.confidence == pytest.approx(0.65, abs=1e-3)
-    chances[48] = (0.05, 0.72)  # sure enough: it counts
+    chances[48] = (0.05, 0.72)
     (found,) = reader(one_character).recognize([Image.new("L", (32, 32), 255)])
     assert found.text == "b"
     assert found.confidence == pytest.approx(0.72, abs=1e-3)
