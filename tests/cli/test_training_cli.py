@@ -153,7 +153,8 @@ def test_hostile_names_reach_the_terminal_harmless(tmp_path: Path):
         ("pretrain", "--init-from", "zh-small-6"),
         ("pretrain", "--init-from", "zh-small-7"),
         ("pretrain", "--init-from", "zh-small-8"),
-        ("finetune", "--pretrained", "zh-small-9"),
+        ("pretrain", "--init-from", "zh-small-9"),
+        ("finetune", "--pretrained", "zh-small-10"),
     ],
 )
 def test_shipped_recipes_are_settings_of_their_command(command, start, name, tmp_path):
@@ -161,6 +162,6 @@ def test_shipped_recipes_are_settings_of_their_command(command, start, name, tmp
     result = call(command, "--config", name, start, tmp_path / "no-model", "--out", tmp_path / "run")
     assert result.exit_code == 4, result.stderr
     assert "no-model" in result.stderr
-    unknown = call(command, "--config", f"{name}0")
+    unknown = call(command, "--config", f"{name}-unknown")
     assert unknown.exit_code == 2
     assert "TOML" in unknown.stderr
