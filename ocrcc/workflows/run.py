@@ -315,7 +315,9 @@ class Run:
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
     """Compile for batches of any size and width: a program for each shape would take minutes every time."""
-    compiled = torch.compile(model.to(memory_format=torch.channels_last))
+    # Else the gradient of every convolution is compiled for the very width it meets first (torch 2.14).
+    options: dict[str, Any] = {"force_layout_optimization": True}
+    compiled = torch.compile(model.to(memory_format=torch.channels_last), options=options)
 
     def forward(images: Tensor) -> Any:
         images = images.contiguous(memory_format=torch.channels_last)
