@@ -18,14 +18,15 @@ from ocrcc.synth.seals import SIZE as SEAL_SIZE
 
 EFFECTS: dict[str, float] = {
     # strokes
-    "bold": 0.2, "thin": 0.1, "broken": 0.1, "dots": 0.02,
+    "bold": 0.2, "thin": 0.1, "broken": 0.1, "dots": 0.03,
     # what stands around and over the text
-    "border": 0.2, "underline": 0.05, "crossing": 0.02, "neighbours": 0.14, "tight": 0.35, "cut": 0.08,
-    "stamp": 0.04,
+    "border": 0.2, "underline": 0.05, "crossing": 0.02, "neighbours": 0.14, "tight": 0.35, "loose": 0.06,
+    "cut": 0.08, "stamp": 0.04,
     # geometry
     "condensed": 0.22, "stretched": 0.08, "slanted": 0.05, "rotated": 0.15, "low_resolution": 0.3,
     # tone
-    "tinted": 0.13, "faint": 0.12, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08, "texture": 0.12,
+    "tinted": 0.13, "dim": 0.05, "faint": 0.12, "coloured": 0.08, "light_on_dark": 0.04, "shading": 0.08,
+    "texture": 0.12,
     # scanner, fax and file
     "blur": 0.22, "threshold": 0.25, "noise": 0.22, "specks": 0.08, "rescaled": 0.5, "jpeg": 0.3,
 }  # fmt: skip
@@ -160,6 +161,9 @@ def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
     for side, most in enumerate((0.5, 0.5, 0.8, 0.8)):
         if dice.chance(0.08 if side < 2 else 0.15):
             sides[side] += round(EM * dice.uniform(0, most))
+    if on["loose"]:  # whoever cut the line out left it half empty
+        sides[0] += round(EM * dice.uniform(0, 0.7))
+        sides[1] += round(EM * dice.uniform(0, 0.7))
     top, bottom, left, right = sides
     if on["cut"]:
         deep = round(EM * dice.uniform(0.02, 0.13))
@@ -268,7 +272,7 @@ def _shrink(
 def _turn(image: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
     """Rotate and slant about the centre; a long line turns less, so that it stays within its frame."""
     width, height = image.size
-    most = min(0.03, 0.12 * height / width)
+    most = min(0.06, 0.25 * height / width) if dice.chance(0.25) else min(0.03, 0.12 * height / width)
     slope = dice.uniform(-most, most) if on["rotated"] else 0.0
     slant = dice.uniform(-0.2, 0.3) if on["slanted"] else dice.uniform(-0.03, 0.03)
     matrix = (1.0, slant, -slant * height / 2, slope, 1.0, -slope * width / 2)
@@ -279,8 +283,11 @@ def _tone(ink: Image.Image, on: Mapping[str, bool], dice: Dice, strength: float)
     """Give ink and paper their greys."""
     paper = dice.uniform(190, 248) if on["tinted"] else dice.uniform(247, 255)
     dark = dice.uniform(0, 90) * strength
+    if on["dim"]:  # a photograph without enough light
+        paper = dice.uniform(100, 190)
+        dark *= paper / 255
     if on["faint"]:
-        dark = paper - dice.uniform(70, 130)
+        dark = paper - dice.uniform(70, 130) * paper / 255
     curve = _CURVES[dice.below(len(_CURVES))] if strength else _CURVES[0]
     grey = ink.point((paper - curve * (paper - dark)).astype(np.uint8).tolist())
     if on["texture"]:

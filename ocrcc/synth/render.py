@@ -31,6 +31,8 @@ _MAIN_SHARE = 0.6
 _UNMAPPED = "\U0010fffe"
 _TRIES = 10
 _LOW_LEFT = ".,;:"
+_NARROWEST_SPACE = 0.2
+"""Ems; a narrower one could not be told from the gap between two letters."""
 
 
 class Glyph(NamedTuple):
@@ -59,6 +61,7 @@ class GlyphCache:
     def __init__(self, faces: Sequence[Face]) -> None:
         self._faces = faces
         self._fonts: dict[int, ImageFont.FreeTypeFont] = {}
+        self._spaces: dict[int, float] = {}
         self._missing: dict[int, Glyph] = {}
         self._glyphs: dict[tuple[int, str], Glyph] = {}
         self._order: deque[tuple[int, str]] = deque()
@@ -84,7 +87,13 @@ class GlyphCache:
                 self._bytes -= self._glyphs.pop(self._order.popleft()).mask.size + _OVERHEAD
         return found
 
-    def _draw(self, face: int, char: str) -> Glyph:
+    def space(self, face: int) -> float:
+        """Return the columns that a face leaves between two words."""
+        if face not in self._spaces:
+            self._spaces[face] = max(self._font(face).getlength(" "), _NARROWEST_SPACE * EM)
+        return self._spaces[face]
+
+    def _font(self, face: int) -> ImageFont.FreeTypeFont:
         font = self._fonts.get(face)
         if font is None:
             where = self._faces[face]
@@ -93,6 +102,10 @@ class GlyphCache:
             except OSError as error:
                 raise DataError(f"{where.path}: not a font that loads: {error}") from None
             self._fonts[face] = font
+        return font
+
+    def _draw(self, face: int, char: str) -> Glyph:
+        font = self._font(face)
         image = Image.new("L", (3 * EM, HEIGHT))
         ImageDraw.Draw(image).text((EM, ASCENT), char, fill=255, font=font, anchor="ls")
         advance = font.getlength(char)
@@ -187,7 +200,9 @@ class FontSet:
         return FontChoice(main, None), "".join(char for char in text if char in covered or char == " ").strip()
 
     def face_of(self, choice: FontChoice, char: str) -> int:
-        """Return the number of the face that draws a character of a line."""
+        """Return the number of the face that draws a character of a line; the Latin one, if any, parts the words."""
+        if char == " " and choice.latin is not None:
+            return choice.latin
         if choice.latin is None or (not char.isascii() and char in self.covered[choice.main]):
             return choice.main
         return choice.latin if char in self.covered[choice.latin] else choice.main
@@ -206,6 +221,7 @@ class Setting:
     Attributes:
         spacing: Ems between characters, beyond their advance.
         gap: Ems between ASCII and other characters.
+        words: Spaces are so many times as wide as the font has them: justified lines stretch them.
         jitter: Pixels at `EM` by which characters stand off the baseline.
         half_cells: Give every ASCII character half an em, as the Song faces of office software do: digits stand in
             the middle of their cells, and a full stop at the left of its own, close to the digit before it.
@@ -214,6 +230,7 @@ class Setting:
 
     spacing: float = 0.0
     gap: float = 0.0
+    words: float = 1.0
     jitter: float = 0.0
     half_cells: bool = False
     inset: float = 0.08
@@ -241,7 +258,8 @@ def typeset(
     narrow = False
     for at, char in enumerate(text):
         if char == " ":
-            pen += EM * 0.5 + setting.spacing * EM
+            space = EM / 2 if setting.half_cells else glyphs.space(fonts.face_of(choice, char))
+            pen += space * setting.words + setting.spacing * EM
             continue
         face = fonts.face_of(choice, char)
         glyph = glyphs.glyph(face, char)

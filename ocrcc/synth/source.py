@@ -211,8 +211,9 @@ def _setting(dice: Dice) -> Setting:
     if dice.chance(0.4):
         spacing = dice.uniform(-0.05, 0.06) if dice.chance(0.6) else dice.uniform(0.0, 0.35)
     gap = dice.uniform(0.05, 0.25) if dice.chance(0.3) else 0.0
+    words = dice.uniform(1.0, 2.0) if dice.chance(0.4) else 1.0
     jitter = dice.uniform(0.5, 1.6) if dice.chance(0.06) else 0.0
-    return Setting(spacing, gap, jitter, half_cells=dice.chance(0.25), inset=dice.uniform(-0.08, 0.12))
+    return Setting(spacing, gap, words, jitter, half_cells=dice.chance(0.25), inset=dice.uniform(-0.08, 0.12))
 
 
 def swap(text: str, siblings: dict[str, tuple[str, ...]], dice: Dice) -> str:

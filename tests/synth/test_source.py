@@ -223,6 +223,22 @@ def test_typeset_places_ink_on_the_baseline_and_spaces_between(fonts):
     assert columns[-1] == tight.shape[1] - 1
 
 
+def test_spaces_are_as_wide_as_the_face_of_ascii_has_them_and_as_justified_lines_make_them(fonts, monkeypatch):
+    chosen = FontSet(SynthConfig(fonts=fonts, latin=1.0), CHARSET)
+    glyphs = GlyphCache(chosen.faces)
+    choice, _ = chosen.choose("己已", Dice(0, 0))
+    assert choice.latin != choice.main
+    monkeypatch.setattr(glyphs, "space", {choice.latin: 9.0}.__getitem__)
+
+    def gap(**setting):
+        widths = [
+            typeset(text, choice, chosen, glyphs, Setting(**setting), Dice(0, 0)).shape[1] for text in ("己 已", "己已")
+        ]
+        return widths[0] - widths[1]
+
+    assert (gap(), gap(words=2.0), gap(half_cells=True)) == (9, 18, EM // 2)
+
+
 def test_half_cells_give_ascii_half_an_em_and_keep_dots_at_the_left():
     def glyph(width, advance):
         return Glyph(np.full((4, width), 255, np.uint8), 3, -4, advance)
