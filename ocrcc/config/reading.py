@@ -25,8 +25,9 @@ class EvaluateConfig:
         lookalikes: Groups of look-alike characters, by name or file, whose accuracy is wanted; empty for none.
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
-        second_look: Lines on which some character is less sure than this are read again, at 1.3 and 1.5 times
-            their width, and the text counts that is likeliest over these looks; 0 for never.
+        second_look: Lines on which some character is less sure than this are read again, without blank rows
+            above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
+            never.
         compare: Another model, measured beside this one on the same lines; empty for none.
     """
 
@@ -63,8 +64,9 @@ class PredictConfig:
             empty for none.
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
-        second_look: Lines on which some character is less sure than this are read again, at 1.3 and 1.5 times
-            their width, and the text counts that is likeliest over these looks; 0 for never.
+        second_look: Lines on which some character is less sure than this are read again, without blank rows
+            above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
+            never.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
     """

@@ -159,6 +159,10 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
+_LEAST_CONTRAST = 1 / 16
+"""Between the darkest and the lightest of a line, 0..1, for anything to be told from it."""
+
+
 def is_light_on_dark(pixels: np.ndarray) -> bool:
     """Tell whether a line's background is darker than its text.
 
@@ -173,7 +177,7 @@ def is_light_on_dark(pixels: np.ndarray) -> bool:
     low, middle, high = _quantiles(grey[::2, ::2], 0.02, 0.5, 0.98)
     (edge,) = _quantiles(border, 0.5)
     # Not a bare comparison with 0: a wrong inversion costs more than a missed one, which training has seen.
-    return high - low > 16 and (middle + edge - low - high) / (high - low) < -0.1
+    return high - low > 255 * _LEAST_CONTRAST and (middle + edge - low - high) / (high - low) < -0.1
 
 
 def _quantiles(values: np.ndarray, *shares: float) -> list[float]:
@@ -183,6 +187,36 @@ def _quantiles(values: np.ndarray, *shares: float) -> list[float]:
     return [
         float(ordered[int(at)]) + (at - int(at)) * float(ordered[math.ceil(at)] - ordered[int(at)]) for at in places
     ]
+
+
+_FAINTEST_ROW = 0.25
+"""A row is blank if nothing in it differs from the paper by this share of the contrast."""
+_MOST_INK, _LEAST_INK = 0.85, 0.3
+"""Of the height, 0..1. A line with more has no margin to lose; one with less is a dash or a point, which a closer look
+would make a block of."""
+
+
+def closer(line: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
+    """Cut the blank rows off a prepared line and enlarge what is left, aspect kept; None if there are few of them.
+
+    Args:
+        line: (K, H, W).
+        preprocessing: Of the model.
+    """
+    grey = line.mean(axis=0)
+    contrast = np.abs(grey - np.median(grey))
+    # One faint speck is no ink: what counts is by how much the most differing two hundredth of a row does.
+    strongest = np.sort(contrast, axis=1)[:, -max(2, grey.shape[1] // 200) :].mean(axis=1)
+    rows = np.flatnonzero(strongest > _FAINTEST_ROW * _quantiles(contrast, 0.99)[0])
+    if not len(rows) or np.ptp(grey) * preprocessing.std < _LEAST_CONTRAST:
+        return None
+    first, last = max(0, int(rows[0]) - 1), min(len(grey), int(rows[-1]) + 2)
+    if not _LEAST_INK <= (last - first) / len(grey) <= _MOST_INK:
+        return None
+    size = (min(round(line.shape[2] * len(grey) / (last - first)), preprocessing.max_width), len(grey))
+    return np.stack(
+        [np.asarray(Image.fromarray(channel[first:last]).resize(size, Image.Resampling.BICUBIC)) for channel in line]
+    )
 
 
 def widen(line: np.ndarray, factor: float, preprocessing: Preprocessing) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
-from ocrcc.data.transforms import pad, widen
+from ocrcc.data.transforms import closer, pad, widen
 from ocrcc.decoding.greedy import Reading
 from ocrcc.decoding.likelihood import log_likelihoods, log_softmax
 from ocrcc.decoding.rivals import Rivals
@@ -24,9 +24,9 @@ _MAX_SCORES = 2**25
 """Logits of a batch, 128 MB: long lines over thousands of classes would take gigabytes. Unsure ones are kept besides,
 for up to three looks."""
 
-_WIDTHS = (1.0, 1.3, 1.5)
-"""What a line is stretched to, one look after the other. CTC needs a frame a character and one between two that are
-the same; condensed type leaves it little more, and stretched type has more."""
+_WIDTHS: tuple[float, ...] = (1.3, 1.5)
+"""What a line is stretched to. CTC needs a frame a character and one between two that are the same; condensed type
+leaves it little more, and stretched type has more."""
 _LOST = 0.5
 """A line that is read less surely than this, however wide, may be upside down."""
 
@@ -77,8 +77,8 @@ def read_lines(
 ) -> list[Look]:
     """Read lines, and those that are read unsurely again.
 
-    A line is looked at until some reading is sure enough: as it is, and then at 1.3 and 1.5 times its width. Of what
-    was read, the text counts that is likeliest on average over all these looks. A line that is hardly read at all is
+    A line is looked at until some reading is sure enough: as it is, and then closer and wider (`_views`). Of what was
+    read, the text counts that is likeliest on average over all these looks. A line that is hardly read at all is
     turned upside down as well; that counts only if it is sure enough. Nobody else's line has a say in it.
 
     Args:
@@ -105,21 +105,17 @@ def read_lines(
                 widths = np.array([views[index].shape[2] for index in indices])
                 readings, logits = read(pad([views[index] for index in indices], padded), widths)
                 for index, reading, scores, width in zip(indices, readings, logits, widths.tolist(), strict=True):
-                    doubted = looks[index] or reading.confidence < unsure
-                    posteriors = log_softmax(scores[: -(-width // width_stride)]) if doubted else None
+                    compared = looks[index] or reading.confidence < unsure
+                    posteriors = log_softmax(scores[: -(-width // width_stride)]) if compared else None
                     yield index, Look(reading=reading, width=width, log_posteriors=posteriors)
 
-    for factor in _WIDTHS:
-        views = {
-            index: widen(line, factor, preprocessing) if looks[index] else line
-            for index, line in enumerate(lines)
-            if not looks[index] or looks[index][-1].reading.confidence < unsure
-        }
-        wider = {
-            index: view for index, view in views.items() if not looks[index] or view.shape[2] > looks[index][-1].width
-        }
-        for index, look in look_at(wider):
+    views = [_views(line, preprocessing) for line in lines]
+    doubted = list(range(len(lines)))
+    while doubted:
+        shown = {index: view for index in doubted if (view := next(views[index], None)) is not None}
+        for index, look in look_at(shown):
             looks[index].append(look)
+        doubted = [index for index in shown if looks[index][-1].reading.confidence < unsure]
     found = [_likeliest(each, charset) for each in looks]
     lost = min(unsure, _LOST)
     turned = {index: lines[index][:, ::-1, ::-1] for index, look in enumerate(found) if look.reading.confidence < lost}
@@ -127,6 +123,21 @@ def read_lines(
         if look.reading.confidence >= unsure:
             found[index] = replace(look, upside_down=True)
     return found
+
+
+def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
+    """Show a line as it is; then without blank rows, and that wider; or, where it has none, wider and wider still."""
+    yield line
+    factors = _WIDTHS
+    if (enlarged := closer(line, preprocessing)) is not None:
+        yield enlarged
+        line, factors = enlarged, factors[:1]
+    width = line.shape[2]
+    for factor in factors:
+        view = widen(line, factor, preprocessing)
+        if view.shape[2] > width:  # the widest lines that a model takes are not widened
+            width = view.shape[2]
+            yield view
 
 
 def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:

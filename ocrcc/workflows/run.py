@@ -320,7 +320,8 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
     compiled = torch.compile(model.to(memory_format=torch.channels_last), options=options)
 
     def forward(images: Tensor) -> Any:
-        images = images.contiguous(memory_format=torch.channels_last)
+        # Channels last in its strides too where there is one channel, of which `contiguous` thinks that it is both.
+        images = images.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
         for side in (0, 3):
             torch._dynamo.maybe_mark_dynamic(images, side)
         try:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageOps
 
 from ocrcc.config import Preprocessing
-from ocrcc.data.transforms import is_light_on_dark, open_image, pad, prepare
+from ocrcc.data.transforms import closer, is_light_on_dark, open_image, pad, prepare
 from ocrcc.errors import DataError
 
 DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
@@ -225,6 +225,44 @@ def test_several_pages_are_refused():
     data = encoded(drawn(), "TIFF", save_all=True, append_images=[drawn(), drawn()])
     with pytest.raises(DataError, match="has 3 pages"):
         open_image(data)
+
+
+def _boxes(top: int, bottom: int, paper: int = 255, ink: int = 0) -> Image.Image:
+    image = Image.new("L", (100, 32), paper)
+    for left in range(10, 90, 10):
+        image.paste(ink, (left, top, left + 6, bottom))
+    return image
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(255, 0), (150, 90), (0, 255)])
+def test_blank_rows_are_cut_off_and_the_rest_enlarged(paper, ink):
+    keep = Preprocessing(polarity="keep")
+    line = prepare(_boxes(8, 22, paper, ink), keep)
+    enlarged = closer(line, keep)
+    assert enlarged.shape == (1, 32, 200)  # 14 rows of ink and one at either side
+    inked = np.abs(enlarged[0] - np.median(line)) > 0.5 * np.ptp(line)
+    assert inked.any(axis=1)[4:28].all()
+    assert np.flatnonzero(inked.any(axis=0))[[0, -1]] == pytest.approx([20, 171], abs=2)
+
+
+def test_a_faint_speck_does_not_keep_rows():
+    image = _boxes(8, 22)
+    image.putpixel((50, 2), 160)
+    assert closer(prepare(image, Preprocessing()), Preprocessing()).shape[2] == 200
+
+
+@pytest.mark.parametrize(
+    "image",
+    [_boxes(3, 30), _boxes(14, 18), _boxes(8, 22, 255, 246), Image.new("L", (100, 32), 255)],
+    ids=["no margins", "dashes", "no contrast", "blank"],
+)
+def test_what_has_nothing_to_gain_is_not_looked_at_closer(image):
+    assert closer(prepare(image, Preprocessing()), Preprocessing()) is None
+
+
+def test_a_closer_look_is_no_wider_than_the_model_takes():
+    narrow = Preprocessing(max_width=128)
+    assert closer(prepare(_boxes(8, 22), narrow), narrow).shape == (1, 32, 128)
 
 
 def test_polarity_survives_dense_text():

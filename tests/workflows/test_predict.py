@@ -298,6 +298,16 @@ def test_unsure_lines_are_read_again_wider_and_the_surest_reading_counts():
     assert [shape[3] for shape in never.shapes] == [96]
 
 
+def test_a_line_with_blank_rows_is_looked_at_closer_before_it_is_widened():
+    line = Image.new("L", (96, 32), 255)
+    line.paste(0, (0, 9, 96, 23))
+    for sure, widths in (("at192", [96, 192]), ("at250", [96, 192, 256])):
+        engine = Unsure(**{sure: "bad"})
+        (found,) = reader(engine).recognize([line])
+        assert [shape[3] for shape in engine.shapes] == widths
+        assert found.text == "bad"
+
+
 def test_a_second_look_that_is_no_surer_changes_nothing():
     images = [stripes("bad", frames=4, blanks=4), stripes("cafe")]
     assert reader(Unsure()).recognize(images)[0].text == reader(Unsure(), second_look=0).recognize(images)[0].text
