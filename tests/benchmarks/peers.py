@@ -50,7 +50,7 @@ COLD_V6 = (
 )
 COLD_OURS = (
     "import sys; from ocrcc.config import PredictConfig; from ocrcc.workflows.predict import LineReader;"
-    "config = PredictConfig(threads=int(sys.argv[2]), second_look=float(sys.argv[4]));"
+    "config = PredictConfig(threads=int(sys.argv[2]), second_look=float(sys.argv[4]), engine=sys.argv[5]);"
     "print(LineReader.load(sys.argv[3], device='cpu', config=config).recognize([sys.argv[1]])[0].text)"
 )
 
@@ -60,11 +60,11 @@ class Ours:
 
     def __init__(self, model, threads, second_look=PredictConfig.second_look):
         self.model, self.threads, self.second_look = Path(model), threads, second_look
+        self.engine = "onnx" if self.model.suffix == ".onnx" else "torch"
         self.reader = None
 
     def open(self):
-        engine = "onnx" if self.model.suffix == ".onnx" else "torch"
-        config = PredictConfig(engine=engine, threads=self.threads, second_look=self.second_look)
+        config = PredictConfig(engine=self.engine, threads=self.threads, second_look=self.second_look)
         self.reader = LineReader.load(self.model, device="cpu", config=config)
         return lambda encoded: open_image(encoded)
 
@@ -72,11 +72,20 @@ class Ours:
         return [reading.text for reading in self.reader.recognize(images)]
 
     def cold(self, path):
-        return [sys.executable, "-c", COLD_OURS, str(path), str(self.threads), str(self.model), str(self.second_look)]
+        options = [str(path), str(self.threads), str(self.model), str(self.second_look), self.engine]
+        return [sys.executable, "-c", COLD_OURS, *options]
 
     def cold_command(self, path):
-        engine = "onnx" if self.model.suffix == ".onnx" else "torch"
-        options = ["--model", str(self.model), "--engine", engine, "--threads", str(self.threads), "--device", "cpu"]
+        options = [
+            "--model",
+            str(self.model),
+            "--engine",
+            self.engine,
+            "--threads",
+            str(self.threads),
+            "--device",
+            "cpu",
+        ]
         options += ["--second-look", str(self.second_look)]
         return [sys.executable, "-c", "from ocrcc.cli import main; main()", "predict", str(path), *options]
 
