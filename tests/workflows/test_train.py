@@ -7,7 +7,6 @@ import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from shutil import which
 
 import pytest
 import torch
@@ -229,7 +228,6 @@ def test_compiled_steps_are_the_same_steps_and_few_programs_do_for_all_shapes(ta
         assert difference < 1e-3, f"{key}: {difference}"
 
 
-@pytest.mark.skipif(which("g++") is None and which("clang++") is None, reason="no C++ compiler")
 def test_what_the_real_compiler_makes_does_for_all_widths():
     """Its gradients of convolutions too: they are lowered by other rules than their values."""
     torch._dynamo.reset()
@@ -242,6 +240,10 @@ def test_what_the_real_compiler_makes_does_for_all_widths():
             return super().forward(images)
 
     forward = _compiled(Net(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1)))
+    try:
+        forward(torch.randn(4, 1, 16, 192))
+    except ConfigError as error:
+        pytest.skip(str(error))  # no compiler, or no headers of Python for it
     for width in (160, 224, 96, 320, 128):
         forward(torch.randn(4, 1, 16, width)).float().square().mean().backward()
     assert counters["unique_graphs"] - before <= 2
