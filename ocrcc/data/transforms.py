@@ -214,9 +214,7 @@ def closer(line: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
     if not _LEAST_INK <= (last - first) / len(grey) <= _MOST_INK:
         return None
     size = (min(round(line.shape[2] * len(grey) / (last - first)), preprocessing.max_width), len(grey))
-    return np.stack(
-        [np.asarray(Image.fromarray(channel[first:last]).resize(size, Image.Resampling.BICUBIC)) for channel in line]
-    )
+    return _resize(line[:, first:last], size, Image.Resampling.BICUBIC)
 
 
 def widen(line: np.ndarray, factor: float, preprocessing: Preprocessing) -> np.ndarray:
@@ -229,7 +227,12 @@ def widen(line: np.ndarray, factor: float, preprocessing: Preprocessing) -> np.n
     """
     _, height, width = line.shape
     size = (min(round(width * factor), preprocessing.max_width), height)
-    return np.stack([np.asarray(Image.fromarray(channel).resize(size, Image.Resampling.BILINEAR)) for channel in line])
+    return _resize(line, size, Image.Resampling.BILINEAR)
+
+
+def _resize(line: np.ndarray, size: tuple[int, int], kernel: Image.Resampling) -> np.ndarray:
+    """Bring a prepared line (K, H, W) to a size (W, H)."""
+    return np.stack([np.asarray(Image.fromarray(channel).resize(size, kernel)) for channel in line])
 
 
 def pad(lines: Sequence[np.ndarray], width: int) -> np.ndarray:

@@ -76,17 +76,8 @@ class Ours:
         return [sys.executable, "-c", COLD_OURS, *options]
 
     def cold_command(self, path):
-        options = [
-            "--model",
-            str(self.model),
-            "--engine",
-            self.engine,
-            "--threads",
-            str(self.threads),
-            "--device",
-            "cpu",
-        ]
-        options += ["--second-look", str(self.second_look)]
+        options = ["--model", str(self.model), "--engine", self.engine, "--device", "cpu"]
+        options += ["--threads", str(self.threads), "--second-look", str(self.second_look)]
         return [sys.executable, "-c", "from ocrcc.cli import main; main()", "predict", str(path), *options]
 
 
