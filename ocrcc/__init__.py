@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocrcc.workflows.predict import LineReader
+    from ocrcc.reading.reader import LineReader
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_recognizer"]
@@ -28,6 +28,6 @@ def load_recognizer(model: str, *, device: str = "auto") -> LineReader:
     Raises:
         ModelError: The model is missing, damaged, or made by a newer version.
     """
-    from ocrcc.workflows.predict import LineReader
+    from ocrcc.reading.reader import LineReader
 
     return LineReader.load(model, device=device)

@@ -34,6 +34,30 @@ def digits_lmdb(tmp_path: Path, digit_lines: list[tuple[Image.Image, str]]) -> P
 
 
 @pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a model and its exports lie, which the tests of exporting and of reading without torch share."""
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="session")
+def model(folder: Path) -> Path:
+    """A model with random weights and centers."""
+    from exports import make_model
+
+    return make_model(folder)
+
+
+@pytest.fixture(scope="session")
+def exported(model: Path, folder: Path) -> Path:
+    """That model as an ONNX file."""
+    from exports import QUICK
+
+    from ocrcc.export.export import export
+
+    return export(model, folder / "model.onnx", QUICK).path
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of real labelled lines, if it is there."""
     folder = Path(os.environ.get("OCRCC_DATA", ROOT.parent / "shared" / "data"))

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ocrcc.charset import Charset
 from ocrcc.config import PredictConfig, Preprocessing
-from ocrcc.workflows.predict import LineReader
-from ocrcc.workflows.reading import Engine
+from ocrcc.reading.engines import Engine
+from ocrcc.reading.reader import LineReader
 
 CHARSET = Charset("abcdefgh")
 STEP = 28  # grey levels between characters; the blank is black

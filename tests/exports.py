@@ -8,7 +8,7 @@ from wild import random_lines, save_wild_model
 
 from ocrcc.config import ExportConfig, PredictConfig
 from ocrcc.models.checkpoint import load_model, save_model
-from ocrcc.workflows.predict import LineReader
+from ocrcc.reading.reader import LineReader
 
 QUICK = ExportConfig(samples=16, rendered=0)
 LINES = [draw_line(text) for text in (*random_lines(30), "1", "0123456789" * 12)]

@@ -11,8 +11,8 @@ from ocrcc.config import Preprocessing
 from ocrcc.errors import DataError
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.losses.center import Centers
+from ocrcc.space.characters import Viewer, siblings_of
 from ocrcc.types import Line, RecognizerOutput
-from ocrcc.workflows.characters import Viewer, siblings_of
 
 STRIDE = 4
 STEP = 28

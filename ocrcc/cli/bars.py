@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -13,8 +14,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
-
-from ocrcc.cli import render
 
 
 class _Rate(ProgressColumn):
@@ -29,7 +28,7 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:.0f} {self._unit}/s" if task.speed else "-")
 
 
-def progress(unit: str = "lines") -> Progress:
+def progress(console: Console, unit: str = "lines") -> Progress:
     """Make a progress bar with count, rate and time left."""
     return Progress(
         TextColumn("{task.description}"),
@@ -38,6 +37,6 @@ def progress(unit: str = "lines") -> Progress:
         _Rate(unit),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=render.err,
+        console=console,
         transient=True,
     )

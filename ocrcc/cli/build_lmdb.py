@@ -42,7 +42,7 @@ def command(
     train.lmdb. Equal images never get into both.
     """
     from ocrcc.cli.datasets import show_dataset
-    from ocrcc.workflows.build_lmdb import build_lmdb
+    from ocrcc.datasets.build import build_lmdb
 
     with render.show_progress("build-lmdb") as report:
         result = build_lmdb(

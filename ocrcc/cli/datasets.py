@@ -9,7 +9,7 @@ from ocrcc.charset import describe
 from ocrcc.cli import render
 
 if TYPE_CHECKING:
-    from ocrcc.workflows.dataset_report import DatasetReport, Histogram
+    from ocrcc.datasets.report import DatasetReport, Histogram
 
 _BAR = 40
 

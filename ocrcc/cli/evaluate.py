@@ -40,7 +40,7 @@ def command(
     """
     if json is not None and not json.absolute().parent.is_dir():
         raise ConfigError(f"{json}: there is no folder {json.parent}", "make it first")
-    from ocrcc.workflows.evaluate import evaluate
+    from ocrcc.evaluation.evaluate import evaluate
 
     with render.show_progress("eval") as report:
         result = evaluate(model, data, settings, device=device, report=report)

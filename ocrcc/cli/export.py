@@ -13,7 +13,7 @@ from ocrcc.config import ExportConfig
 
 if TYPE_CHECKING:
     from ocrcc.evaluation.report import Metrics
-    from ocrcc.workflows.export import ExportResult
+    from ocrcc.export.export import ExportResult
 
 
 @with_config_options()
@@ -33,7 +33,7 @@ def command(
     free. Before the file appears, the model and the file read the same lines; if they differ by more than
     rounding, or with --half or --int8 on more lines than --agreement allows, it does not appear.
     """
-    from ocrcc.workflows.export import export
+    from ocrcc.export.export import export
 
     with render.show_progress("export") as report:
         result = export(model, out, settings, data=data or (), report=report)

@@ -29,7 +29,7 @@ def command(
     class and away from those of its look-alikes. Weights of 0 give the control: --center-weight 0
     --twin-weight 0 is CTC alone, on the same lines in the same order.
     """
-    from ocrcc.workflows.finetune import finetune
+    from ocrcc.training.finetune import finetune
 
     with TrainingDisplay("finetune") as display:
         result = finetune(

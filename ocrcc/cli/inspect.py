@@ -10,7 +10,7 @@ import typer
 from ocrcc.cli import render
 
 if TYPE_CHECKING:
-    from ocrcc.workflows.inspect import ModelDescription
+    from ocrcc.datasets.inspect import ModelDescription
 
 
 def command(
@@ -26,7 +26,7 @@ def command(
     Datasets may be anybody's that have the keys num-samples, image-000000001 and label-000000001.
     """
     from ocrcc.cli.datasets import show_dataset
-    from ocrcc.workflows.inspect import ModelDescription, inspect
+    from ocrcc.datasets.inspect import ModelDescription, inspect
 
     with render.show_progress("inspect") as report:
         found = inspect(path, charset=charset, verify=verify, report=report)

@@ -32,7 +32,7 @@ def command(
     if output is not None and not output.absolute().parent.is_dir():
         raise ConfigError(f"{output}: there is no folder {output.parent}", "make it first")
     from ocrcc import lookalikes
-    from ocrcc.workflows.lookalikes import find_lookalikes
+    from ocrcc.glyphs.lookalikes import find_lookalikes
 
     with render.show_progress("lookalikes", "glyphs") as report:
         result = find_lookalikes(settings, report)

@@ -19,7 +19,7 @@ from ocrcc.config import PredictConfig
 from ocrcc.errors import DataError, SomeInputsFailedError
 
 if TYPE_CHECKING:
-    from ocrcc.workflows.predict import Unreadable
+    from ocrcc.reading.reader import Unreadable
 
 
 @with_config_options()
@@ -56,7 +56,7 @@ def command(
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
     """
-    from ocrcc.workflows.inputs import STDIN, find_images
+    from ocrcc.reading.inputs import STDIN, find_images
 
     failures = _Failures()
     found = find_images(
@@ -68,8 +68,8 @@ def command(
     first = next(found, None)
     if first is None:
         raise DataError("nothing to read", "give image files, folders, globs, or - for paths on standard input")
-    from ocrcc.workflows.pages import PageReader
-    from ocrcc.workflows.predict import LineReader, default_model
+    from ocrcc.pages.reader import PageReader
+    from ocrcc.reading.reader import LineReader, default_model
 
     if format != "json" and not settings.center_share and settings.lookalikes == PredictConfig.lookalikes:
         # Nothing that will be shown needs the groups; bringing them together takes a tenth of a cold start.
@@ -111,7 +111,7 @@ def _readable(
     results: Iterable[Result | Unreadable], failures: _Failures, report: Callable[[int], None]
 ) -> Iterator[Result]:
     """Pass on what was read, name what was not, and count both."""
-    from ocrcc.workflows.predict import Unreadable
+    from ocrcc.reading.reader import Unreadable
 
     for done, result in enumerate(results, start=1):
         if isinstance(result, Unreadable):

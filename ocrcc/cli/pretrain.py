@@ -28,7 +28,7 @@ def command(
     The run folder gets best.safetensors and last.safetensors, config.toml, metrics.jsonl and TensorBoard
     events. Ctrl-C finishes the step, saves, and says how to go on.
     """
-    from ocrcc.workflows.pretrain import pretrain
+    from ocrcc.training.pretrain import pretrain
 
     with TrainingDisplay("pretrain") as display:
         result = pretrain(

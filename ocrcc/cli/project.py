@@ -15,8 +15,8 @@ from ocrcc.config import ProjectConfig
 from ocrcc.errors import SomeInputsFailedError
 
 if TYPE_CHECKING:
-    from ocrcc.workflows.project import ProjectResult
-    from ocrcc.workflows.suspects import SuspectsResult
+    from ocrcc.space.project import ProjectResult
+    from ocrcc.space.suspects import SuspectsResult
 
 _SUSPECTS_SHOWN = 10
 
@@ -60,8 +60,8 @@ def command(
     Each character of a label is aligned to its frames; its feature, its crop and what the model reads there
     become a point. Class centers are points of their own.
     """
-    from ocrcc.workflows.predict import default_model
-    from ocrcc.workflows.project import Outputs, project
+    from ocrcc.reading.reader import default_model
+    from ocrcc.space.project import Outputs, project
 
     with render.show_progress("project") as report:
         result = project(

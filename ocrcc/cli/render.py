@@ -9,6 +9,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -27,11 +28,15 @@ def __getattr__(name: str) -> Any:
     """Make the consoles when they are first wanted."""
     if name not in ("out", "err"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _console(name)
+
+
+@cache
+def _console(name: str) -> Console:
     from rich.console import Console
 
     width = None if name == "err" or sys.stdout.isatty() else 120
-    made = globals()[name] = Console(stderr=name == "err", highlight=False, soft_wrap=True, width=width)
-    return made
+    return Console(stderr=name == "err", highlight=False, soft_wrap=True, width=width)
 
 
 def harmless(text: str) -> str:
@@ -95,6 +100,6 @@ def show_progress(description: str, unit: str = "lines") -> Iterator[Callable[[i
         return
     from ocrcc.cli.bars import progress
 
-    with progress(unit) as bar:
+    with progress(_console("err"), unit) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

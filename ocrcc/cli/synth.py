@@ -75,8 +75,8 @@ def command(
     if preview is not None and not preview.absolute().parent.is_dir():
         raise ConfigError(f"{preview}: there is no folder {preview.parent}", "make it first")
     from ocrcc.charset import load_charset
+    from ocrcc.datasets.synthesize import synthesise, write_preview
     from ocrcc.synth.source import load_source
-    from ocrcc.workflows.synth import synthesise, write_preview
 
     source = load_source(
         preset,

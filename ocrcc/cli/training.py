@@ -16,8 +16,8 @@ from ocrcc.cli import render
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ocrcc.workflows.pretrain import Prepared
-    from ocrcc.workflows.train import LogEntry, TrainResult
+    from ocrcc.training.loop import LogEntry, TrainResult
+    from ocrcc.training.pretrain import Prepared
 
 _SILENT = os.environ.get("RANK", "0") != "0"
 """Under torchrun or accelerate launch, the first process speaks for all."""

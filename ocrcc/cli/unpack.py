@@ -20,7 +20,7 @@ def command(
     ocrcc build-lmdb DIR OUT.lmdb turns it into a dataset again.
     """
     from ocrcc.data.lmdb_store import LmdbDataset
-    from ocrcc.workflows.unpack import unpack
+    from ocrcc.datasets.unpack import unpack
 
     with render.show_progress("unpack") as report:
         count = unpack(LmdbDataset(dataset), out, limit=limit, report=report)

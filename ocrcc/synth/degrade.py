@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from ocrcc.config import SynthConfig
+from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError
-from ocrcc.synth.dice import Dice
-from ocrcc.synth.render import ASCENT, EM
+from ocrcc.glyphs.cache import ASCENT, EM
 from ocrcc.synth.seals import SIZE as SEAL_SIZE
 
 EFFECTS: dict[str, float] = {
@@ -81,7 +81,7 @@ class Degrader:
         """Turn ink into a line image.
 
         Args:
-            ink: (HEIGHT, width) uint8, as `ocrcc.synth.render.typeset` sets it.
+            ink: (HEIGHT, width) uint8, as `ocrcc.synth.typeset.typeset` sets it.
             frames: Frames of 4 columns at 32 rows that a recogniser needs for the text; the line is made no
                 narrower.
             dice: Draws everything.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ocrcc.synth.dice import Dice
+from ocrcc.dice import Dice
 
 SIZE = 240
 """Pixels of a seal's side."""

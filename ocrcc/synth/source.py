@@ -15,13 +15,15 @@ import numpy as np
 from ocrcc import packaged
 from ocrcc.charset import Charset
 from ocrcc.config import SynthConfig
+from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.glyphs.cache import GlyphCache
+from ocrcc.glyphs.faces import FontChoice, FontSet
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
-from ocrcc.synth.corpus import Texts
 from ocrcc.synth.degrade import Degrader
-from ocrcc.synth.dice import Dice
-from ocrcc.synth.render import FontChoice, FontSet, GlyphCache, Setting, typeset
 from ocrcc.synth.seals import make_seals
+from ocrcc.synth.typeset import Setting, typeset
+from ocrcc.texts.corpus import Texts
 from ocrcc.types import Line
 
 PREFIX = "synth:"

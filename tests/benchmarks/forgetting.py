@@ -21,8 +21,8 @@ from rich.console import Console
 
 from ocrcc.cli import render
 from ocrcc.config import DEFAULT_MODEL, EvaluateConfig, FinetuneConfig, TrainConfig
-from ocrcc.workflows.evaluate import evaluate
-from ocrcc.workflows.finetune import finetune
+from ocrcc.evaluation.evaluate import evaluate
+from ocrcc.training.finetune import finetune
 
 REPLAY = {"replay": ("synth:documents",), "replay_share": 0.5}
 ARMS: dict[str, dict[str, object]] = {

@@ -24,8 +24,8 @@ from ocrcc.config import ProjectConfig
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.models.checkpoint import load_model
-from ocrcc.workflows.characters import Skipped, Viewer, walk
-from ocrcc.workflows.project import Outputs, project
+from ocrcc.space.characters import Skipped, Viewer, walk
+from ocrcc.space.project import Outputs, project
 
 POSTERIORS = (0.0, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99)
 

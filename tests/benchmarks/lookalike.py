@@ -25,14 +25,14 @@ import numpy as np
 from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, FinetuneConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.datasets.synthesize import synthesise
+from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import EvaluationResult
 from ocrcc.evaluation.significance import mcnemar
 from ocrcc.lookalikes import load_lookalikes, write
 from ocrcc.models.checkpoint import load_model
 from ocrcc.synth.source import load_source
-from ocrcc.workflows.evaluate import evaluate
-from ocrcc.workflows.finetune import finetune
-from ocrcc.workflows.synth import synthesise
+from ocrcc.training.finetune import finetune
 
 BEFORE, CONTROL, CENTER = "before", "CTC only", "CTC + center"
 READING = ", centers decide"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import SynthConfig
-from ocrcc.synth.render import FontSet
-from ocrcc.synth.similarity import Neighbours, compare_glyphs, representative_faces
+from ocrcc.glyphs.faces import FontSet
+from ocrcc.glyphs.similarity import Neighbours, compare_glyphs, representative_faces
 
 TOP = (5, 10)
 

@@ -16,9 +16,9 @@ from rapidfuzz.distance import Levenshtein
 
 from ocrcc.config import PredictConfig
 from ocrcc.data.transforms import open_image
-from ocrcc.workflows.detect import load_detector
-from ocrcc.workflows.pages import PADDING, PageReader
-from ocrcc.workflows.predict import LineReader
+from ocrcc.pages.detect import load_detector
+from ocrcc.pages.reader import PADDING, PageReader
+from ocrcc.reading.reader import LineReader
 
 TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}
 """Clockwise; Pillow counts the other way round."""

@@ -32,7 +32,7 @@ from ocrcc.config import ExportConfig, PredictConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.transforms import open_image
 from ocrcc.evaluation.metrics import ScoreCounter, fold
-from ocrcc.workflows.predict import LineReader
+from ocrcc.reading.reader import LineReader
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("OCRCC_DATA", ROOT.parent / "shared" / "data"))
@@ -49,7 +49,7 @@ COLD_V6 = (
     "(cv2.imread(sys.argv[1]), use_det=False, use_cls=False, use_rec=True).txts[0])"
 )
 COLD_OURS = (
-    "import sys; from ocrcc.config import PredictConfig; from ocrcc.workflows.predict import LineReader;"
+    "import sys; from ocrcc.config import PredictConfig; from ocrcc.reading.reader import LineReader;"
     "config = PredictConfig(threads=int(sys.argv[2]), second_look=float(sys.argv[4]), engine=sys.argv[5]);"
     "print(LineReader.load(sys.argv[3], device='cpu', config=config).recognize([sys.argv[1]])[0].text)"
 )
@@ -184,7 +184,7 @@ def find_readers(options, folder):
     """Give the readers that there are, and say which are not."""
     readers = {"ocrcc torch": Ours(options.model, options.threads)}
     if find_spec("onnx") and find_spec("onnxruntime"):
-        from ocrcc.workflows.export import export
+        from ocrcc.export.export import export
 
         for name, int8 in (("ocrcc onnx", False), ("ocrcc int8", True))[: 1 + options.int8]:
             config = ExportConfig(int8=int8, half=int8)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from ocrcc.cli import render
 from ocrcc.config import EvaluateConfig
-from ocrcc.workflows.evaluate import evaluate
+from ocrcc.evaluation.evaluate import evaluate
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from fontTools.pens.recordingPen import RecordingPen
 from fontTools.ttLib import TTFont
 
 from ocrcc.charset import load_charset
-from ocrcc.synth.fonts import Face
+from ocrcc.glyphs.fonts import Face
 from ocrcc.synth.source import load_source
 
 

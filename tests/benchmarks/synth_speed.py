@@ -16,9 +16,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrcc.charset import load_charset
-from ocrcc.synth.dice import Dice
+from ocrcc.datasets.synthesize import encode, memory_of_process
+from ocrcc.dice import Dice
 from ocrcc.synth.source import SynthSource, load_source
-from ocrcc.workflows.synth import encode, memory_of_process
 
 
 def main() -> None:

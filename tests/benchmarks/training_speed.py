@@ -20,10 +20,10 @@ from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch
 from ocrcc.models.registry import create_model
+from ocrcc.training.memory import freed_memory_kept
+from ocrcc.training.objective import CtcObjective
+from ocrcc.training.run import Run, Trainee
 from ocrcc.types import Batch
-from ocrcc.workflows.memory import freed_memory_kept
-from ocrcc.workflows.objective import CtcObjective
-from ocrcc.workflows.run import Run, Trainee
 
 
 def parse():

@@ -12,7 +12,7 @@ from ocrcc.charset import Charset
 from ocrcc.cli import app
 from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.models.checkpoint import load_model, save_model
-from ocrcc.workflows.predict import LineReader
+from ocrcc.reading.reader import LineReader
 
 CHARSET = Charset("0123456789abcdefghij，")
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from wild import save_wild_model
 
 from ocrcc.cli import app
-from ocrcc.workflows import pages
+from ocrcc.pages import reader as pages
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from ocrcc.config import SynthConfig
+from ocrcc.dice import Dice
+from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT
 from ocrcc.synth.degrade import EFFECTS, Degrader
-from ocrcc.synth.dice import Dice
-from ocrcc.synth.render import ASCENT, EM, HEIGHT
 
 CUT = SynthConfig(effects=dict.fromkeys(EFFECTS, 0.0) | {"cut": 1.0})
 

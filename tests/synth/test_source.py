@@ -17,12 +17,14 @@ from tinyfonts import CHARACTERS, build_font
 from ocrcc import packaged
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import KEPT_FOR_TESTS, SynthConfig
+from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT, Glyph, GlyphCache
+from ocrcc.glyphs.faces import FontSet
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.synth.degrade import EFFECTS, JPEG_BYTES, Degrader
-from ocrcc.synth.dice import Dice
-from ocrcc.synth.render import ASCENT, EM, HEIGHT, FontSet, Glyph, GlyphCache, Setting, typeset
 from ocrcc.synth.source import SynthSource, frames_needed, load_config, load_source, swap
+from ocrcc.synth.typeset import Setting, typeset
 
 CHARSET = Charset(CHARACTERS + " ", name="tiny")
 GROUPS = Lookalikes((Group("己已巳", 0.9, "list"), Group("未末", 0.9, "list"), Group("，,", 1.0, "width")))
@@ -262,7 +264,7 @@ def test_half_cells_give_ascii_half_an_em_and_keep_dots_at_the_left():
 
 
 def test_the_glyph_cache_stays_within_its_bound(fonts, monkeypatch):
-    monkeypatch.setattr("ocrcc.synth.render._CACHE_BYTES", 5_000)
+    monkeypatch.setattr("ocrcc.glyphs.cache._CACHE_BYTES", 5_000)
     chosen = FontSet(SynthConfig(fonts=fonts), CHARSET)
     glyphs = GlyphCache(chosen.faces)
     face = chosen.main[0]

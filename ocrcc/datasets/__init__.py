@@ -1,0 +1,1 @@
+"""Building, taking apart, inspecting and rendering datasets."""

@@ -1,0 +1,288 @@
+"""Turn labelled images, or datasets that are there already, into one verified dataset, or two."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from array import array
+from collections import Counter, deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from hashlib import blake2b
+from itertools import islice
+from pathlib import Path
+
+from ocrcc.config import BuildConfig
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.transforms import open_image
+from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.labels.find import Labels, Problem, check_text, find_labels
+
+_CHUNK = 32  # lines that a worker verifies at once
+_NAMED = 1000  # skipped lines that the result names
+_FEW = 1000  # lines for which starting processes takes longer than verifying
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildResult:
+    """What a build made.
+
+    Attributes:
+        sources: The label files, folders of pairs and datasets that were read, with format and encoding.
+        train: The dataset.
+        val: The dataset of the validation share, if one was asked for.
+        skipped: How many lines were left out, by reason, the most frequent first.
+        skipped_lines: The first of them, with file, line and reason.
+    """
+
+    sources: tuple[str, ...]
+    train: DatasetReport
+    val: DatasetReport | None
+    skipped: dict[str, int]
+    skipped_lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A line that is to be verified: an image file, or a line of a dataset."""
+
+    path: Path
+    where: str
+    text: str = ""
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A line whose image opens."""
+
+    where: str
+    text: str
+    image: bytes
+    size: tuple[int, int]
+    hash: int
+
+
+def build_lmdb(
+    sources: Sequence[Path],
+    out: Path,
+    config: BuildConfig | None = None,
+    *,
+    images: Path | None = None,
+    merge: bool = False,
+    force: bool = False,
+    charset: str = "",
+    report: Report = lambda _done, _total: None,
+) -> BuildResult:
+    """Build a dataset.
+
+    Lines keep the order of their sources, however many workers verify them. Images are stored byte for byte.
+    Which lines are for validation depends on the seed and each image's bytes alone, so equal images are never
+    on both sides, and adding data moves no line from one to the other.
+
+    Args:
+        sources: Label files or folders; datasets if ``merge``.
+        out: The dataset's folder. Lines for validation go beside it: ``train.lmdb``, ``train-val.lmdb``.
+        config: How.
+        images: What the paths in label files are relative to; by default the folder of each file.
+        merge: Put datasets together.
+        force: Replace datasets that are there.
+        charset: To compare the characters with, by name or file.
+        report: Told how many lines are done, of how many.
+
+    Raises:
+        ConfigError: ``out`` exists, or options do not fit together.
+        DataError: A source cannot be read, no line can be used, or ``strict`` found one that cannot.
+    """
+    config = config or BuildConfig()
+    outputs = [out, val_path(out)] if config.val_fraction else [out]
+    for path in outputs:
+        _check_output(path, sources, force)
+    jobs, described = _open_sources(sources, config, images, merge)
+    total = sum(1 for _ in jobs())
+    skipped, named = Counter[str](), list[str]()
+    hashes = [array("Q") for _ in outputs]
+    with ExitStack() as stack:
+        writers = [LmdbWriter(path, overwrite=force) for path in outputs]
+        for writer in writers:
+            stack.callback(writer.abandon)  # does nothing to a dataset that has its name
+        verified = stack.enter_context(closing(_verified(jobs(), total, config)))
+        for done, line in enumerate(verified, start=1):
+            if isinstance(line, Problem):
+                if config.strict:
+                    raise DataError(str(line), "mend or remove the line, or build without --strict")
+                skipped[line.reason] += 1
+                if len(named) < _NAMED:
+                    named.append(str(line))
+            else:
+                side = _side(line.hash, config)
+                writers[side].add(line.image, line.text, source=line.where, size=line.size)
+                hashes[side].append(line.hash)
+            report(done, total)
+        _check_lines([len(writer) for writer in writers], total, named, images)
+        _close(writers)
+    reports = [
+        describe_dataset(LmdbDataset(path), charset=charset, hashes=known)
+        for path, known in zip(outputs, hashes, strict=True)
+    ]
+    return BuildResult(
+        sources=tuple(described),
+        train=reports[0],
+        val=reports[1] if len(reports) > 1 else None,
+        skipped=dict(skipped.most_common()),
+        skipped_lines=tuple(named),
+    )
+
+
+def val_path(out: Path) -> Path:
+    """Return where the validation share of a build goes.
+
+    >>> val_path(Path("data/train.lmdb")).name
+    'train-val.lmdb'
+    """
+    return out.with_name(f"{out.stem}-val{out.suffix}")
+
+
+def _check_output(path: Path, sources: Sequence[Path], force: bool) -> None:
+    if not path.exists():
+        return
+    if not (path / "data.mdb").is_file():
+        raise ConfigError(f"{path} exists and is no dataset", "the last argument is the dataset to make")
+    if not force:
+        raise ConfigError(f"{path} exists", "choose another name, or --force")
+    if any(source.exists() and source.samefile(path) for source in sources):
+        raise ConfigError(f"{path} is a source too", "choose another name")
+
+
+@dataclass(frozen=True)
+class _Jobs:
+    """All lines of the sources, as often as they are asked for."""
+
+    labels: tuple[Labels, ...] = ()
+    datasets: tuple[LmdbDataset, ...] = ()
+
+    def __call__(self) -> Iterator[_Job | Problem]:
+        for labels in self.labels:
+            for entry in labels:
+                yield entry if isinstance(entry, Problem) else _Job(entry.path, entry.where, entry.text)
+        for dataset in self.datasets:
+            for index in range(len(dataset)):
+                yield _Job(dataset.path, f"{dataset.path}#{index + 1}", index=index)
+
+
+def _open_sources(
+    sources: Sequence[Path], config: BuildConfig, images: Path | None, merge: bool
+) -> tuple[_Jobs, list[str]]:
+    if merge:
+        if images is not None or config.format != "auto" or config.encoding != "auto":
+            raise ConfigError("--merge takes datasets: --images, --format and --encoding mean nothing to it")
+        datasets = tuple(LmdbDataset(path) for path in sources)
+        return _Jobs(datasets=datasets), [f"{dataset.path}: {len(dataset)} lines" for dataset in datasets]
+    found = tuple(
+        labels
+        for source in sources
+        for labels in find_labels(source, images=images, format=config.format, encoding=config.encoding)
+    )
+    return _Jobs(labels=found), [_describe_labels(labels) for labels in found]
+
+
+def _describe_labels(labels: Labels) -> str:
+    encoding = "" if labels.encoding in ("auto", "utf-8") else f", {labels.encoding.upper()}"
+    return f"{labels.path}: format {labels.format}{encoding}" + (f" {labels.reason}" if labels.reason else "")
+
+
+def _side(image: int, config: BuildConfig) -> int:
+    """Return 1 for an image whose line is for validation."""
+    drawn = blake2b(image.to_bytes(8), digest_size=8, key=str(config.seed).encode()).digest()
+    return int(int.from_bytes(drawn) < config.val_fraction * 2**64)
+
+
+def _check_lines(sizes: Sequence[int], total: int, named: Sequence[str], images: Path | None) -> None:
+    if not total:
+        raise DataError("no lines in these sources", "a label file has lines such as path<TAB>text")
+    if not sum(sizes):
+        hint = "give the folder that the paths are relative to: --images DIR" if images is None else None
+        raise DataError(f"not one of {total} lines can be used; the first: {named[0]}", hint)
+    if 0 in sizes:
+        side = "training" if not sizes[0] else "validation"
+        raise DataError(f"of {sum(sizes)} lines none fell to {side}", "change --val-fraction, or --seed")
+
+
+def _close(writers: Sequence[LmdbWriter]) -> None:
+    """Name the datasets, the first one last: where it is, all are."""
+    closed: list[LmdbWriter] = []
+    try:
+        for writer in reversed(writers):
+            writer.close()
+            closed.append(writer)
+    except BaseException:
+        for writer in closed:
+            _remove(writer.path)
+        raise
+
+
+def _remove(path: Path) -> None:
+    for name in ("data.mdb", "lock.mdb"):
+        (path / name).unlink(missing_ok=True)
+    path.rmdir()
+
+
+def _verified(
+    jobs: Iterable[_Job | Problem], total: int, config: BuildConfig
+) -> Generator[_Verified | Problem, None, None]:
+    """Open all images, in the order of the jobs, with a bounded number of them under way."""
+    verify = partial(_verify, max_pixels=config.max_pixels)
+    iterator = iter(jobs)
+    chunks = iter(lambda: list(islice(iterator, _CHUNK)), [])
+    workers = config.workers or len(os.sched_getaffinity(0))
+    if workers == 1 or total <= _FEW:
+        for chunk in chunks:
+            yield from verify(chunk)
+        return
+    # Not forked from this process: it has threads, such as the progress bar's.
+    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    waiting: deque[Future[list[_Verified | Problem]]] = deque()
+    pool = ProcessPoolExecutor(workers, mp_context=context)
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(verify, chunk))
+            if len(waiting) > 2 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _verify(jobs: Sequence[_Job | Problem], *, max_pixels: int) -> list[_Verified | Problem]:
+    return [job if isinstance(job, Problem) else _verify_one(job, max_pixels) for job in jobs]
+
+
+def _verify_one(job: _Job, max_pixels: int) -> _Verified | Problem:
+    try:
+        if job.index is None:
+            encoded, text, where, name = job.path.read_bytes(), job.text, job.where, str(job.path)
+        else:
+            dataset = _dataset(job.path)
+            encoded, text = dataset.image_bytes(job.index), dataset.label(job.index)
+            where = name = dataset.source(job.index)
+        if problem := check_text(text):
+            return Problem(where, problem, problem)
+        size = open_image(encoded, name=name, max_pixels=max_pixels).size
+    except OSError as error:
+        reason = "no such image" if isinstance(error, FileNotFoundError) else "image that cannot be read"
+        return Problem(job.where, f"{job.path}: {error.strerror or error}", reason)
+    except ValueError as error:  # a path with a NUL
+        return Problem(job.where, f"{str(job.path)!r}: {error}", "image that cannot be read")
+    except DataError as error:
+        return Problem(job.where, error.message, "image that cannot be read")
+    return _Verified(where, text, encoded, size, image_hash(encoded))
+
+
+@lru_cache(maxsize=16)
+def _dataset(path: Path) -> LmdbDataset:
+    return LmdbDataset(path)

@@ -1,0 +1,320 @@
+"""Measure what a recogniser reads right, on any number of datasets; also while it is being trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ocrcc.charset import Charset
+from ocrcc.config import EvaluateConfig, Preprocessing
+from ocrcc.data.batching import evaluation_batches
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.decoding import greedy
+from ocrcc.decoding.rivals import Rivals
+from ocrcc.errors import DataError, ModelError
+from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
+from ocrcc.lookalikes import Lookalikes, load_lookalikes
+from ocrcc.models.checkpoint import LoadedModel, load_model
+from ocrcc.models.contract import resolve
+from ocrcc.reading.engines import lines_at_once, torch_engine
+from ocrcc.reading.looks import find_rivals, read_lines
+from ocrcc.reading.onnx_engine import OnnxModel, load_onnx, pick_onnx
+from ocrcc.types import Batch, RecognizerOutput, SizedLineSource
+
+Report = Callable[[int, int | None], None]
+
+
+def evaluate(
+    model: str | Path,
+    data: Sequence[Path],
+    config: EvaluateConfig | None = None,
+    *,
+    device: str = "auto",
+    report: Report = lambda _done, _total: None,
+) -> EvaluationResult:
+    """Measure a model.
+
+    Args:
+        model: A file, an exported one too, a run folder, or ``hf://owner/name``.
+        data: Datasets.
+        config: How.
+        device: Where to.
+        report: Told how many lines are done, of how many.
+
+    Raises:
+        ModelError: The model cannot be loaded, or gives no numbers.
+        DataError: A dataset or the look-alikes cannot be opened, or there is not one line in all datasets.
+    """
+    config = config or EvaluateConfig()
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    datasets = [LmdbDataset(path) for path in data]
+    if not sum(len(dataset) for dataset in datasets):
+        raise DataError(f"{', '.join(map(str, data))}: no lines to measure on", "make a dataset with ocrcc build-lmdb")
+    lookalikes = load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None
+    models = [_open(each, device, config.threads) for each in (config.compare, model) if each]
+    result: EvaluationResult | None = None
+    for number, loaded in enumerate(models):
+        metrics, total = evaluate_datasets(
+            loaded.recognizer,
+            loaded.charset,
+            loaded.preprocessing,
+            datasets,
+            batch_size=config.batch_size,
+            device=loaded.device,
+            workers=config.workers,
+            worst=config.worst,
+            lookalikes=lookalikes,
+            rivals=_rivals(loaded, config),
+            center_share=config.center_share,
+            second_look=config.second_look,
+            report=partial(_report_share, report, number, len(models)),
+        )
+        result = EvaluationResult(
+            model=str(loaded.path),
+            charset=loaded.charset.name,
+            normalisation=loaded.charset.normalisation,
+            datasets=metrics,
+            total=total,
+            baseline=result,
+        )
+    assert result is not None
+    return result
+
+
+class _Exported(nn.Module):
+    """An exported model, called as a recogniser is."""
+
+    def __init__(self, model: OnnxModel) -> None:
+        super().__init__()
+        self.width_stride = model.width_stride
+        self.num_classes = model.charset.num_classes
+        self._engine = model.engine
+
+    def forward(self, images: torch.Tensor) -> RecognizerOutput:
+        """Turn images (N, K, H, W) into features and logits."""
+        features, logits = self._engine(images.numpy())
+        return RecognizerOutput(features=torch.from_numpy(features), logits=torch.from_numpy(logits))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    recognizer: nn.Module
+    charset: Charset
+    preprocessing: Preprocessing
+    centers: torch.Tensor | None
+    center_counts: torch.Tensor | None
+    path: Path
+    device: str
+
+
+def _open(model: str | Path, device: str, threads: int) -> _Reader | LoadedModel:
+    path = resolve(model)
+    if path.suffix.lower() != ".onnx":
+        return load_model(path, device=device)
+    exported = load_onnx(pick_onnx(path, "onnx", device) or path, threads=threads)
+    return _Reader(
+        recognizer=_Exported(exported),
+        charset=exported.charset,
+        preprocessing=exported.preprocessing,
+        centers=None if exported.centers is None else torch.from_numpy(exported.centers),
+        center_counts=None if exported.center_counts is None else torch.from_numpy(exported.center_counts),
+        path=path,
+        device="cpu",
+    )
+
+
+def _report_share(report: Report, before: int, models: int, done: int, total: int | None) -> None:
+    """Report progress with one of several models as progress of all of them."""
+    report(before * (total or 0) + done, models * (total or 0))
+
+
+def evaluate_datasets(
+    recognizer: nn.Module,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    datasets: Sequence[SizedLineSource],
+    *,
+    batch_size: int,
+    device: str,
+    workers: int = 0,
+    worst: int = 0,
+    lookalikes: Lookalikes | None = None,
+    rivals: Rivals | None = None,
+    center_share: float = 0.0,
+    second_look: float = 0.0,
+    report: Report = lambda _done, _total: None,
+) -> tuple[tuple[Metrics, ...], Metrics]:
+    """Measure a live recogniser on several datasets.
+
+    It is put into evaluation mode meanwhile, and each of its modules back into the mode it was in. A line
+    whose image cannot be opened is counted and named but takes no part in the figures, which would else
+    measure the data; a character that the charset lacks stays in the reference and is an error.
+
+    Args:
+        recognizer: With the attributes ``width_stride`` and ``num_classes``.
+        charset: Of the recogniser.
+        preprocessing: Of the recogniser.
+        datasets: What to read.
+        batch_size: Lines read at once, at most.
+        device: Where the recogniser is.
+        workers: Processes that load; 0 loads in this one.
+        worst: How many of the worst lines to keep.
+        lookalikes: Who looks like whom, if their accuracy is wanted.
+        rivals: Whom centers decide between, if they have a share.
+        center_share: That share (`ocrcc.decoding.greedy.reread`).
+        second_look: How sure a line must be not to be read again (`ocrcc.reading.looks.read_lines`).
+        report: Told how many lines are done, of how many.
+
+    Returns:
+        The metrics of each dataset, and of all lines as one set.
+
+    Raises:
+        ModelError: The recogniser gives no numbers.
+    """
+    sizes = [dataset.size or 0 for dataset in datasets]
+    total = Tally(charset, worst=worst, lookalikes=lookalikes)
+    found: list[Metrics] = []
+    outcomes: list[np.ndarray] = [np.zeros(0, np.int8)]
+    with _evaluation_mode(recognizer):
+        for number, dataset in enumerate(datasets):
+            tally = Tally(charset, worst=worst, lookalikes=lookalikes)
+            started = time.perf_counter()
+            batches = evaluation_batches(
+                dataset,
+                charset,
+                preprocessing,
+                batch_size=batch_size,
+                width_stride=int(recognizer.width_stride),  # type: ignore[arg-type]
+                workers=workers,
+                on_problem=tally.update_unreadable,
+            )
+            done = sum(sizes[:number])
+            right = np.full(sizes[number], -1, np.int8)
+            outcomes.append(right)
+            for indices, batch in batches:
+                if second_look:
+                    read = _look_twice(
+                        recognizer, batch, charset, preprocessing, device, rivals, center_share, second_look
+                    )
+                else:
+                    read = _read(recognizer, batch, charset, device, rivals, center_share)
+                for index, *line in zip(indices, batch.labels, read, batch.sources, strict=True):
+                    right[index] = tally.update(*line)
+                done += len(indices)
+                report(done, sum(sizes))
+            found.append(tally.summary(dataset.name, time.perf_counter() - started, right))
+            total.merge(tally)
+    return tuple(found), total.summary("total", sum(one.seconds for one in found), np.concatenate(outcomes))
+
+
+def evaluate_dataset(
+    recognizer: nn.Module,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    dataset: SizedLineSource,
+    *,
+    batch_size: int,
+    device: str,
+    workers: int = 0,
+) -> Metrics:
+    """Measure a live recogniser on one dataset, as `evaluate_datasets` does on several."""
+    (metrics,), _ = evaluate_datasets(
+        recognizer, charset, preprocessing, [dataset], batch_size=batch_size, device=device, workers=workers
+    )
+    return metrics
+
+
+@contextmanager
+def _evaluation_mode(recognizer: nn.Module) -> Iterator[None]:
+    """Switch to evaluation without gradients; module by module back, since some may be frozen in a run."""
+    modes = [(module, module.training) for module in recognizer.modules()]
+    recognizer.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _rivals(loaded: _Reader | LoadedModel, config: EvaluateConfig) -> Rivals | None:
+    """Find what centers decide between.
+
+    Raises:
+        ModelError: They shall, and the model has none.
+    """
+    if not config.center_share:
+        return None
+    if loaded.centers is None or loaded.center_counts is None:
+        raise ModelError(f"{loaded.path}: no class centers to have a share", "ocrcc finetune makes them")
+    return find_rivals(
+        config.lookalikes, loaded.charset, loaded.centers.cpu().numpy(), loaded.center_counts.cpu().numpy()
+    )
+
+
+def _read(
+    recognizer: nn.Module,
+    batch: Batch,
+    charset: Charset,
+    device: str,
+    rivals: Rivals | None,
+    center_share: float,
+) -> list[str]:
+    """Read the lines of a batch, as many at once as memory holds."""
+    num_frames = batch.images.shape[3] // int(recognizer.width_stride)  # type: ignore[arg-type]
+    step = lines_at_once(len(batch.images), num_frames, int(recognizer.num_classes))  # type: ignore[arg-type]
+    found: list[str] = []
+    for first in range(0, len(batch.images), step):
+        part = slice(first, first + step)
+        output = recognizer(batch.images[part].to(device))
+        logits = output.logits.float()
+        if logits.device.type == "cpu":  # where numpy finds the maximum several times faster than torch
+            classes = logits.numpy().argmax(-1)
+            highest = np.take_along_axis(logits.numpy(), classes[..., None], -1)[..., 0]
+        else:
+            highest, classes = (values.cpu().numpy() for values in logits.max(-1))
+        frames = batch.frames[part].numpy()
+        greedy.check_finite(highest, frames)
+        runs = greedy.collapse(classes, frames)
+        if rivals is not None and center_share:
+            features = output.features.float().cpu().numpy()
+            runs = greedy.reread(runs, logits.cpu().numpy(), features, rivals, center_share)
+        found += runs.texts(charset)
+    return found
+
+
+def _look_twice(
+    recognizer: nn.Module,
+    batch: Batch,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    device: str,
+    rivals: Rivals | None,
+    center_share: float,
+    unsure: float,
+) -> list[str]:
+    """Read the lines of a batch as prediction does, which reads unsure ones again."""
+    engine = torch_engine(recognizer, device)
+    stride = int(recognizer.width_stride)  # type: ignore[arg-type]
+
+    def at_once(padded: int) -> int:
+        return lines_at_once(len(batch.images), padded // stride, int(recognizer.num_classes))  # type: ignore[arg-type]
+
+    def read(images: np.ndarray, widths: np.ndarray) -> tuple[list[greedy.Reading], np.ndarray]:
+        features, logits = engine(images)
+        frames = -(-widths // stride)
+        readings = greedy.decode(logits, frames, charset, rivals=rivals, features=features, center_share=center_share)
+        return readings, logits
+
+    lines = [image[:, :, :width] for image, width in zip(batch.images.numpy(), batch.widths.tolist(), strict=True)]
+    looked = read_lines(lines, read, preprocessing, charset, width_stride=stride, unsure=unsure, at_once=at_once)
+    return [look.reading.text for look in looked]

@@ -1,0 +1,1 @@
+"""Fonts, their glyphs, and which characters look alike in them."""

@@ -1,0 +1,106 @@
+"""Glyphs drawn from fonts, kept as small arrays."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ocrcc.errors import DataError
+from ocrcc.glyphs.fonts import Face
+
+EM = 36
+"""Pixels to the em at which glyphs are drawn; lines are scaled from there."""
+ASCENT = int(1.15 * EM)
+"""Rows above the baseline on the canvas of a line."""
+HEIGHT = int(1.6 * EM)
+"""Rows of that canvas; accents and descenders of any sane font fit."""
+_CACHE_BYTES = 32 << 20
+_OVERHEAD = 500
+"""Bytes of a glyph beside its pixels."""
+_UNMAPPED = "\U0010fffe"
+_NARROWEST_SPACE = 0.2
+"""Ems; a narrower one could not be told from the gap between two letters."""
+
+
+class Glyph(NamedTuple):
+    """One character of one face at `EM`.
+
+    Attributes:
+        mask: (h, w) uint8 ink.
+        left: Columns from the pen to the mask.
+        top: Rows from the baseline to the mask, negative above.
+        advance: Columns that the pen moves.
+    """
+
+    mask: np.ndarray
+    left: int
+    top: int
+    advance: float
+
+
+class GlyphCache:
+    """Glyphs drawn so far, the oldest dropped once they take too much memory.
+
+    Args:
+        faces: The faces, by number.
+    """
+
+    def __init__(self, faces: Sequence[Face]) -> None:
+        self._faces = faces
+        self._fonts: dict[int, ImageFont.FreeTypeFont] = {}
+        self._spaces: dict[int, float] = {}
+        self._missing: dict[int, Glyph] = {}
+        self._glyphs: dict[tuple[int, str], Glyph] = {}
+        self._order: deque[tuple[int, str]] = deque()
+        self._unshown: set[tuple[int, str]] = set()
+        self._bytes = 0
+
+    def glyph(self, face: int, char: str) -> Glyph | None:
+        """Return a glyph, drawn now or earlier; None if the face draws nothing, or its box for missing ones."""
+        key = (face, char)
+        found = self._glyphs.get(key)
+        if found is None and key not in self._unshown:
+            found = self._draw(face, char)
+            missing = self._missing.get(face)
+            if missing is None:
+                missing = self._missing[face] = self._draw(face, _UNMAPPED)
+            if not found.mask.size or np.array_equal(found.mask, missing.mask):
+                self._unshown.add(key)
+                return None
+            self._glyphs[key] = found
+            self._order.append(key)
+            self._bytes += found.mask.size + _OVERHEAD
+            while self._bytes > _CACHE_BYTES:
+                self._bytes -= self._glyphs.pop(self._order.popleft()).mask.size + _OVERHEAD
+        return found
+
+    def space(self, face: int) -> float:
+        """Return the columns that a face leaves between two words."""
+        if face not in self._spaces:
+            self._spaces[face] = max(self._font(face).getlength(" "), _NARROWEST_SPACE * EM)
+        return self._spaces[face]
+
+    def _font(self, face: int) -> ImageFont.FreeTypeFont:
+        font = self._fonts.get(face)
+        if font is None:
+            where = self._faces[face]
+            try:
+                font = ImageFont.truetype(where.path, EM, where.index, layout_engine=ImageFont.Layout.BASIC)
+            except OSError as error:
+                raise DataError(f"{where.path}: not a font that loads: {error}") from None
+            self._fonts[face] = font
+        return font
+
+    def _draw(self, face: int, char: str) -> Glyph:
+        font = self._font(face)
+        image = Image.new("L", (3 * EM, HEIGHT))
+        ImageDraw.Draw(image).text((EM, ASCENT), char, fill=255, font=font, anchor="ls")
+        advance = font.getlength(char)
+        box = image.getbbox()
+        if box is None:
+            return Glyph(np.zeros((0, 0), np.uint8), 0, 0, advance)
+        return Glyph(np.array(image.crop(box)), box[0] - EM, box[1] - ASCENT, advance)

@@ -1,0 +1,1 @@
+"""Labels of every kind: which image shows which text."""

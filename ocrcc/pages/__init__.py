@@ -1,0 +1,1 @@
+"""Pages, screenshots and PDF: found lines, read and put in order."""

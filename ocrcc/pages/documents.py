@@ -1,0 +1,122 @@
+"""The pages of a file: one of most images, several of a TIFF or PDF, opened one by one as they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ocrcc.config import BuildConfig
+from ocrcc.data.transforms import identify, open_image
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.pages.detect import INSTALL_PAGE
+
+_PAGES_AT_ONCE = 32
+"""Then a PDF is opened anew, as PDFium keeps what it has read of a document until that is closed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One page of a file, not decoded yet.
+
+    Attributes:
+        path: The file, and ``#2`` for the second page of several; those of a PDF are always counted.
+        size: Width and height in pixels, before EXIF turns the image; None for a PDF's.
+        alone: Whether the file is this one image, so that opening the file gives the same.
+        load: Decodes it, until the next frame is asked for; a DataError if it cannot be.
+    """
+
+    path: str
+    size: tuple[int, int] | None
+    alone: bool
+    load: Callable[[], Image.Image]
+
+
+def open_frames(path: str, *, dpi: int) -> Iterator[Frame]:
+    """Give the pages of a file.
+
+    Args:
+        path: An image, a TIFF of any number of pages, or a PDF.
+        dpi: At which resolution the pages of a PDF are drawn.
+
+    Raises:
+        DataError: The file is missing, damaged, encrypted, or no image.
+        ConfigError: It is a PDF, and the extra ``page`` is not installed.
+    """
+    if _is_pdf(path):
+        yield from _pdf_frames(path, dpi)
+        return
+    image, count = identify(path)
+    with image:
+        if image.format != "TIFF" or count == 1:
+            # The image, not the path, so that its header is read once.
+            yield Frame(path=path, size=image.size, alone=True, load=partial(open_image, image, name=path))
+            return
+        for index in range(count):
+            name = f"{path}#{index + 1}"
+            yield Frame(path=name, size=None, alone=False, load=partial(open_image, image, name=name, frame=index))
+
+
+def _is_pdf(path: str) -> bool:
+    if Path(path).suffix.lower() == ".pdf":
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(1024).lstrip().startswith(b"%PDF-")
+    except OSError:
+        return False  # whoever opens it as an image says what is wrong
+
+
+def _pdf_frames(path: str, dpi: int) -> Iterator[Frame]:
+    start, count = 0, 1
+    while start < count:
+        with closing(_open_pdf(path)) as document:
+            count = len(document)
+            if not count:
+                raise DataError(f"{path}: this PDF has no pages")
+            for index in range(start, min(start + _PAGES_AT_ONCE, count)):
+                name = f"{path}#{index + 1}"
+                yield Frame(path=name, size=None, alone=False, load=partial(_draw, document, index, name, dpi))
+        start += _PAGES_AT_ONCE
+
+
+def _open_pdf(path: str) -> Any:
+    try:
+        import pypdfium2
+    except ImportError:
+        raise ConfigError(f"{path}: reading PDF needs the package pypdfium2", INSTALL_PAGE) from None
+    try:
+        # An open file, as PDFium itself takes no names that are not UTF-8.
+        document = pypdfium2.PdfDocument(open(path, "rb"), autoclose=True)  # noqa: SIM115
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
+    except (pypdfium2.PdfiumError, ValueError) as error:
+        if "password" in str(error).lower():
+            raise DataError(f"{path}: encrypted: it opens with a password only", "save it without one") from None
+        raise DataError(f"{path}: damaged, or no PDF: {error}") from None
+    document.init_forms()  # or what was filled into a form would not be drawn
+    return document
+
+
+def _draw(document: Any, index: int, name: str, dpi: int) -> Image.Image:
+    """Draw one page of a PDF."""
+    import pypdfium2
+
+    try:
+        with closing(document[index]) as page:
+            width, height = (round(points * dpi / 72) for points in page.get_size())
+            if width * height > BuildConfig.max_pixels:
+                raise DataError(f"{name}: {width} x {height} pixels are too many to draw; lower --dpi")
+            if not width * height:
+                raise DataError(f"{name}: the page is empty")
+            with closing(page.render(scale=dpi / 72)) as bitmap:
+                return bitmap.to_pil().convert("RGB").copy()
+    except (pypdfium2.PdfiumError, ValueError, MemoryError) as error:
+        raise DataError(f"{name}: damaged page: {error}") from None

@@ -1,0 +1,280 @@
+"""Read images that may be lines or pages, and documents of several: find a page's lines, cut them out, read them.
+
+`LineReader` reads the lines, in its batches and its order; a page's lines make a batch of their own.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import groupby
+from statistics import fmean
+
+import numpy as np
+from PIL import Image
+
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.pages.detect import Detector, load_detector
+from ocrcc.pages.documents import Frame, open_frames
+from ocrcc.pages.layout import LOWEST_PAGE, find_layout
+from ocrcc.pages.order import reading_order
+from ocrcc.reading.reader import LineReader, Unreadable
+from ocrcc.types import Box, Page, PageChar, PageLine, Recognition
+
+Hint = Callable[[str, str], None]
+
+PADDING = 0.04
+"""Of a line's height is added around it when it is cut out; tests/benchmarks/page_reading.py compares."""
+
+_UPRIGHT = 2.5
+"""Times its width is the least height of a line that runs from top to bottom: less may be a narrow character."""
+
+_LOST = 0.5
+"""A page whose lines are read less surely than this on average is upside down if that way they are surer."""
+
+_TURNED = ("", "runs from top to bottom", "is upside down", "runs from bottom to top")
+"""What is said of an image that was turned clockwise by so many quarters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    path: str
+    source: str | Image.Image
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sheet:
+    path: str
+    image: Image.Image
+    whole: bool  # one line, to be given as a page
+
+
+class PageReader:
+    """Reads lines and pages.
+
+    Args:
+        lines: Reads the lines; its config says what else to do.
+        detector: Finds the lines of a page; by default that of the extra ``page``, once there is a page.
+        padding: Times a line's height is added around it when it is cut out.
+        lines_as_pages: Give a line image as a page of one line, for formats that know only pages.
+        on_hint: Told of images that are likely read wrongly, and why.
+    """
+
+    def __init__(
+        self,
+        lines: LineReader,
+        *,
+        detector: Detector | None = None,
+        padding: float = PADDING,
+        lines_as_pages: bool = False,
+        on_hint: Hint = lambda _path, _hint: None,
+    ) -> None:
+        self._lines = lines
+        self._config = lines.config
+        self._detector = detector
+        self._padding = padding
+        self._lines_as_pages = lines_as_pages
+        self._on_hint = on_hint
+
+    def stream(self, paths: Iterable[str]) -> Generator[Recognition | Page | Unreadable, None, None]:
+        """Read files as they come: results in order, one for each line image and each page, in bounded memory.
+
+        Args:
+            paths: Images, TIFF files of several pages, PDF files; may be endless.
+        """
+        for is_line, run in groupby(self._look_at(paths), key=lambda item: isinstance(item, _Line)):
+            if is_line:
+                yield from self._read_lines(item for item in run if isinstance(item, _Line))
+                continue
+            for item in run:
+                yield self._read_sheet(item) if isinstance(item, _Sheet) else item  # type: ignore[misc]
+
+    def read_page(self, image: Image.Image, path: str = "page") -> Page:
+        """Read one page.
+
+        Args:
+            image: Upright, mode ``L`` or ``RGB``, as `open_image` gives it.
+            path: What to call it.
+
+        Raises:
+            ConfigError: No detector was given and the extra ``page`` is not installed.
+        """
+        if self._detector is None:
+            self._detector = load_detector(self._config.threads)
+        quads = self._detector(image)
+        if not quads:
+            self._on_hint(path, "no lines were found on this page; --layout line reads it as one")
+        quarters = int(2 * sum(map(_stands, quads)) > len(quads))
+        page, sure = self._read_turned(image, path, quads, quarters)
+        if sure < _LOST:
+            other, other_sure = self._read_turned(image, path, quads, quarters + 2)
+            if other_sure >= _LOST:
+                page, quarters = other, quarters + 2
+        if quarters:
+            self._on_hint(path, f"{_TURNED[quarters]}, and was read so")
+        return page
+
+    def _read_turned(self, image: Image.Image, path: str, quads: list[np.ndarray], quarters: int) -> tuple[Page, float]:
+        """Read a page that was turned clockwise, and tell how sure that is, as `_read_quads` does."""
+        quads = [np.roll(quad, -quarters, axis=0) for quad in quads]
+        upright = [_turn_back(quad, quarters, image.size) for quad in quads]
+        ordered = [np.roll(quads[at], -int(_stands(upright[at])), axis=0) for at in reading_order(upright)]
+        return self._read_quads(image, path, ordered)
+
+    def _read_quads(self, image: Image.Image, path: str, quads: list[np.ndarray]) -> tuple[Page, float]:
+        """Read lines, and tell the mean of their confidences; upside down counts as not at all, no lines as all."""
+        cuts = [cut_out(image, quad, self._padding) for quad in quads]
+        readings = self._lines.recognize([cut for cut, _ in cuts])
+        lines = [
+            _place(reading, quad, cut.width, pad, image.size)
+            for reading, quad, (cut, pad) in zip(readings, quads, cuts, strict=True)
+        ]
+        page = Page(path=path, width=image.width, height=image.height, lines=tuple(lines))
+        return page, fmean(0.0 if reading.upside_down else reading.confidence for reading in readings) if quads else 1.0
+
+    def _read_lines(self, run: Iterator[_Line]) -> Iterator[Recognition | Unreadable]:
+        names: deque[str] = deque()
+
+        def sources() -> Iterator[str | Image.Image]:
+            for line in run:
+                names.append(line.path)
+                yield line.source
+
+        with closing(self._lines.stream(sources())) as results:
+            for result in results:
+                path = names.popleft()
+                if isinstance(result, Recognition) and result.upside_down:
+                    self._on_hint(path, f"{_TURNED[2]}, and was read so")
+                yield replace(result, path=path)
+
+    def _read_sheet(self, sheet: _Sheet) -> Page | Unreadable:
+        if sheet.whole:
+            width, height = sheet.image.size
+            corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
+            return self._read_quads(sheet.image, sheet.path, [corners])[0]
+        try:
+            return self.read_page(sheet.image, sheet.path)
+        except ConfigError as error:
+            message = f"{sheet.path}: this is a page, not a line; {error.message}: {error.hint}"
+            return Unreadable(path=sheet.path, message=message + "  (or --layout line, if it is one)")
+
+    def _look_at(self, paths: Iterable[str]) -> Iterator[_Line | _Sheet | Unreadable]:
+        for path in paths:
+            try:
+                with closing(open_frames(path, dpi=self._config.dpi)) as frames:  # type: ignore[type-var]
+                    for frame in frames:
+                        yield self._look_at_one(frame)
+            except (DataError, ConfigError) as error:
+                hint = f"; {error.hint}" if error.hint else ""
+                yield Unreadable(path=path, message=error.message + hint)
+
+    def _look_at_one(self, frame: Frame) -> _Line | _Sheet | Unreadable:
+        layout = self._config.layout
+        low = frame.size is not None and frame.size[1] < LOWEST_PAGE
+        if frame.alone and not self._lines_as_pages and (layout == "line" or (layout == "auto" and low)):
+            return _Line(path=frame.path, source=frame.path)  # opened by the reader's threads
+        try:
+            image = frame.load()
+        except DataError as error:
+            return Unreadable(path=frame.path, message=error.message)
+        found = find_layout(image) if layout == "auto" else layout
+        if found == "page":
+            return _Sheet(path=frame.path, image=image, whole=False)
+        if found == "vertical":
+            self._on_hint(
+                frame.path,
+                "looks like a line from top to bottom, and was read as one from left to right; "
+                "turn it if it lies on its side",
+            )
+        if self._lines_as_pages:
+            return _Sheet(path=frame.path, image=image, whole=True)
+        return _Line(path=frame.path, source=image)
+
+
+def cut_out(image: Image.Image, quad: np.ndarray, padding: float = PADDING) -> tuple[Image.Image, float]:
+    """Cut a line out of a page and set it straight, with a little of what is around it.
+
+    Args:
+        image: The page.
+        quad: (4, 2) corners (x, y), from where the line's upper edge starts, clockwise as it is read.
+        padding: Times its height is added on every side; nothing at the page's edge, where nothing is.
+
+    Returns:
+        The line, and how many of its columns on the left and on the right lie outside the quad.
+    """
+    width, height = _lengths(quad)
+    pad = padding * height
+    along, down = (quad[1] - quad[0]) / width, (quad[3] - quad[0]) / height
+    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
+    outer = quad + pad * (signs[:, :1] * along + signs[:, 1:] * down)
+    inside = outer.clip(0, np.array(image.size))
+    if np.abs(outer - inside).max() > 0:
+        outer, pad = quad.clip(0, np.array(image.size)), 0.0
+    low, high = outer.min(axis=0).round(), outer.max(axis=0).round()
+    if np.abs(outer - [low, [high[0], low[1]], high, [low[0], high[1]]]).max() <= 1:
+        right, bottom = high.clip(low + 1).tolist()
+        return image.crop((*low.tolist(), right, bottom)), pad  # straight: pixels as they are
+    width, height = _lengths(outer)
+    size = (max(1, round(width)), max(1, round(height)))
+    target = [(0, 0), (size[0], 0), size, (0, size[1])]
+    rows = []
+    for (x, y), (u, v) in zip(target, outer, strict=True):
+        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
+    warp = np.linalg.lstsq(np.array(rows, dtype=np.float64), outer.reshape(-1).astype(np.float64), rcond=None)[0]
+    return image.transform(size, Image.Transform.PERSPECTIVE, warp.tolist(), Image.Resampling.BICUBIC), pad
+
+
+def _lengths(quad: np.ndarray) -> tuple[float, float]:
+    """Return a line's length and height, the longer of either pair of sides."""
+    sides = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1)
+    return max(1.0, float(max(sides[0], sides[2]))), max(1.0, float(max(sides[1], sides[3])))
+
+
+def _stands(quad: np.ndarray) -> bool:
+    """Tell whether a line runs from top to bottom or back."""
+    width, height = _lengths(quad)
+    return height >= _UPRIGHT * width
+
+
+def _turn_back(points: np.ndarray, quarters: int, size: tuple[int, int]) -> np.ndarray:
+    """Return where points (x, y) lie once a page of this size is turned back by so many quarters."""
+    width, height = size
+    x, y = points[:, 0], points[:, 1]
+    return np.stack(((x, y), (y, width - x), (width - x, height - y), (height - y, x))[quarters], axis=1)
+
+
+def _place(reading: Recognition, quad: np.ndarray, width: int, pad: float, page: tuple[int, int]) -> PageLine:
+    """Bring a line that was cut out back to its page.
+
+    Args:
+        reading: Of the cut line.
+        quad: Where the line stands.
+        width: Of the cut line.
+        pad: Columns of it on either side that lie outside the quad.
+        page: The page's width and height.
+    """
+    if reading.upside_down:
+        quad = np.roll(quad, -2, axis=0)
+    chars = []
+    for char in reading.chars:
+        columns = (width - char.right, width - char.left) if reading.upside_down else (char.left, char.right)
+        start, end = ((column - pad) / max(width - 2 * pad, 1) for column in columns)
+        corners = _part(quad, min(max(start, 0.0), 1.0), min(max(end, 0.0), 1.0))
+        box = _box(corners, page)
+        left = min(min(x for x, _ in box), page[0] - 1)
+        right = max(left + 1, max(x for x, _ in box))
+        chars.append(PageChar(**(vars(char) | {"left": left, "right": right}), box=box))
+    return PageLine(text=reading.text, confidence=reading.confidence, chars=tuple(chars), box=_box(quad, page))
+
+
+def _part(quad: np.ndarray, start: float, end: float) -> np.ndarray:
+    """Return the corners of a stretch of a line."""
+    top, bottom = quad[1] - quad[0], quad[2] - quad[3]
+    return np.stack([quad[0] + start * top, quad[0] + end * top, quad[3] + end * bottom, quad[3] + start * bottom])
+
+
+def _box(quad: np.ndarray, page: tuple[int, int]) -> Box:
+    a, b, c, d = ((min(max(round(float(x)), 0), page[0]), min(max(round(float(y)), 0), page[1])) for x, y in quad)
+    return a, b, c, d

@@ -1,0 +1,1 @@
+"""A recogniser on line images: engines, looks, results."""

@@ -1,0 +1,357 @@
+"""Read images: any number of them, in order, in batches of one width, whatever makes them up.
+
+Nothing here needs torch before a model of ours is loaded, so that other engines can read without it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import defaultdict, deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ocrcc import packaged
+from ocrcc.charset import Charset
+from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
+from ocrcc.data.transforms import open_image, prepare
+from ocrcc.decoding.greedy import Reading, decode
+from ocrcc.decoding.rivals import Rivals
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.models.contract import resolve
+from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
+from ocrcc.reading.looks import Look, find_rivals, read_lines
+from ocrcc.reading.onnx_engine import cores, load_onnx, pick_onnx
+from ocrcc.types import Recognition, RecognizedChar
+
+ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
+"""A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
+
+_MAX_WAITING = 2**26
+"""Pixels that wait for others of their width, 256 MB; beyond it batches are read as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """An image that could not be opened.
+
+    Attributes:
+        path: The image, as it was named by the caller.
+        message: Why.
+    """
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Waiting:
+    index: int
+    path: str
+    pixels: np.ndarray  # (K, H, W)
+    width: int  # of the upright input image
+
+
+class LineReader:
+    """Reads line images with one model.
+
+    Args:
+        engine: The recogniser.
+        charset: What its classes mean.
+        preprocessing: What its input looks like.
+        width_stride: Pixels of its input a frame.
+        rivals: Who looks like whom, for margins and alternatives.
+        config: How many at once.
+        parallel: Batches that are read at the same time; the engine is called from as many threads.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        charset: Charset,
+        preprocessing: Preprocessing,
+        *,
+        width_stride: int,
+        rivals: Rivals | None = None,
+        config: PredictConfig | None = None,
+        parallel: int = 1,
+    ) -> None:
+        self.charset = charset
+        self.preprocessing = preprocessing
+        self.config = config or PredictConfig()
+        self._engine = engine
+        self._width_stride = width_stride
+        self._rivals = rivals
+        self.parallel = parallel
+
+    @classmethod
+    def load(cls, model: str | Path, *, device: str = "auto", config: PredictConfig | None = None) -> LineReader:
+        """Load a model.
+
+        Args:
+            model: A ``.safetensors`` or exported ``.onnx`` file, a run folder (its best model), a shipped
+                model's name, or ``hf://owner/name``.
+            device: ``auto``, ``cpu``, ``cuda`` or any other torch device.
+            config: How to read.
+
+        Raises:
+            ConfigError: The engine cannot read this model, or is not installed.
+            ModelError: The model is missing, damaged, or made by a newer version.
+        """
+        config = config or PredictConfig()
+        path = resolve(model)
+        exported = pick_onnx(path, config.engine, device)
+        if exported is not None:
+            # Threads that share one batch wait for one another at every layer; with a batch each, they do not.
+            found = load_onnx(exported, threads=1)
+            return cls(
+                found.engine,
+                found.charset,
+                found.preprocessing,
+                width_stride=found.width_stride,
+                rivals=find_rivals(config.lookalikes, found.charset, found.centers, found.center_counts),
+                config=config,
+                parallel=config.threads or cores(),
+            )
+        import torch
+
+        from ocrcc.models.checkpoint import load_model
+
+        loaded = load_model(path, device=device)
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        centers = None if loaded.centers is None else loaded.centers.cpu().numpy()
+        counts = None if loaded.center_counts is None else loaded.center_counts.cpu().numpy()
+        return cls(
+            torch_engine(loaded.recognizer, loaded.device),
+            loaded.charset,
+            loaded.preprocessing,
+            width_stride=loaded.recognizer.width_stride,
+            rivals=find_rivals(config.lookalikes, loaded.charset, centers, counts),
+            config=config,
+        )
+
+    def recognize(self, images: Iterable[ImageInput], *, alternatives: int | None = None) -> list[Recognition]:
+        """Read images.
+
+        Args:
+            images: Paths, encoded bytes, PIL images, or uint8 arrays.
+            alternatives: How many other characters to name for each character; the config's by default.
+
+        Returns:
+            One reading an image, in their order. Pixels count on the upright image, as EXIF turns it.
+
+        Raises:
+            DataError: An image cannot be opened. `stream` goes on with the others instead.
+        """
+        readings = []
+        for found in self.stream(images, alternatives=alternatives):
+            if isinstance(found, Unreadable):
+                raise DataError(found.message, "LineReader.stream passes over what cannot be opened")
+            readings.append(found)
+        return readings
+
+    def stream(
+        self, images: Iterable[ImageInput], *, alternatives: int | None = None
+    ) -> Generator[Recognition | Unreadable, None, None]:
+        """Read images as they come and give the results in the same order, with bounded memory.
+
+        Images wait until a batch of their width is full, or until the first one still to be given has waited
+        for ``config.window`` others. A reading does not depend on the batch it was made in.
+
+        Args:
+            images: As for `recognize`; may be endless.
+            alternatives: As for `recognize`.
+        """
+        if isinstance(images, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+            raise TypeError("images must be a list of images, not one image; use [image]")
+        count = self.config.alternatives if alternatives is None else alternatives
+        queue = _Queue(self)
+        done: dict[int, Recognition | Unreadable] = {}
+        given = 0
+        longest = self.config.window + self.parallel * self.config.batch_size
+        with ThreadPoolExecutor(self.parallel, thread_name_prefix="ocrcc-read") as pool:
+            reading: deque[Future[dict[int, Recognition | Unreadable]]] = deque()
+            for index, opened in enumerate(self._opened(images)):
+                if isinstance(opened, Unreadable):
+                    done[index] = opened
+                else:
+                    reading.extend(pool.submit(self._read, batch, count) for batch in queue.add(opened))
+                waiting = index + 1 - given
+                if waiting >= self.config.window and (batch := queue.take_with(given)):
+                    reading.append(pool.submit(self._read, batch, count))
+                while reading and (len(reading) > self.parallel or waiting >= longest or reading[0].done()):
+                    done.update(reading.popleft().result())
+                while given in done:
+                    yield done.pop(given)
+                    given += 1
+            reading.extend(pool.submit(self._read, batch, count) for batch in queue.take_all())
+            while reading:
+                done.update(reading.popleft().result())
+                while given in done:
+                    yield done.pop(given)
+                    given += 1
+
+    def _opened(self, images: Iterable[ImageInput]) -> Iterator[_Waiting | Unreadable]:
+        """Open images in threads, a few ahead of those that are read."""
+        ahead: deque[Future[_Waiting | Unreadable]] = deque()
+        with ThreadPoolExecutor(self.config.workers, thread_name_prefix="ocrcc-open") as pool:
+            try:
+                for index, image in enumerate(images):
+                    ahead.append(pool.submit(self._open, index, image))
+                    if len(ahead) > 2 * self.config.batch_size:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                for future in ahead:
+                    future.cancel()
+
+    def _open(self, index: int, image: ImageInput) -> _Waiting | Unreadable:
+        path = _name(image, index)
+        try:
+            opened = open_image(_as_source(image), name=path)
+            return _Waiting(index=index, path=path, pixels=prepare(opened, self.preprocessing), width=opened.width)
+        except DataError as error:
+            return Unreadable(path=path, message=error.message)
+
+    def _read(self, batch: list[_Waiting], alternatives: int) -> dict[int, Recognition | Unreadable]:
+        looked = read_lines(
+            [line.pixels for line in batch],
+            partial(self._decode, alternatives),
+            self.preprocessing,
+            self.charset,
+            width_stride=self._width_stride,
+            unsure=self.config.second_look,
+            at_once=self.batch_limit,
+        )
+        return {
+            line.index: _place(line, look, self._width_stride * line.width / look.width)
+            for line, look in zip(batch, looked, strict=True)
+        }
+
+    def _decode(self, alternatives: int, images: np.ndarray, widths: np.ndarray) -> tuple[list[Reading], np.ndarray]:
+        features, logits = self._engine(images)
+        readings = decode(
+            logits,
+            -(-widths // self._width_stride),
+            self.charset,
+            alternatives=alternatives,
+            rivals=self._rivals,
+            features=features,
+            center_share=self.config.center_share,
+        )
+        return readings, logits
+
+    def batch_limit(self, padded_width: int) -> int:
+        """Return how many lines of a padded width are read at once."""
+        num_frames = padded_width // self._width_stride
+        return lines_at_once(self.config.batch_size, num_frames, self.charset.num_classes * self.parallel)
+
+
+class _Queue:
+    """Opened images by padded width."""
+
+    def __init__(self, reader: LineReader) -> None:
+        self._reader = reader
+        self._by_width: defaultdict[int, list[_Waiting]] = defaultdict(list)
+        self._pixels = 0
+
+    def add(self, line: _Waiting) -> Iterator[list[_Waiting]]:
+        """Take in an image; give the batches that are due."""
+        width = self._reader.preprocessing.padded_width(line.pixels.shape[2])
+        self._by_width[width].append(line)
+        self._pixels += line.pixels.size
+        if len(self._by_width[width]) >= self._reader.batch_limit(width):
+            yield self._take(width)
+        while self._pixels > _MAX_WAITING:
+            yield self._take(max(self._by_width, key=lambda width: width * len(self._by_width[width])))
+
+    def take_with(self, index: int) -> list[_Waiting]:
+        """Give the batch that holds an image; nothing if none does, since it is being read."""
+        found = [width for width, lines in self._by_width.items() if lines[0].index == index]
+        return self._take(found[0]) if found else []
+
+    def take_all(self) -> Iterator[list[_Waiting]]:
+        """Give all that is left, a part of every batch for each that reads, and the most work first."""
+        for width in sorted(self._by_width, key=lambda width: width * len(self._by_width[width]), reverse=True):
+            lines = self._take(width)
+            share = -(-len(lines) // self._reader.parallel)
+            yield from (lines[first : first + share] for first in range(0, len(lines), share))
+
+    def _take(self, width: int) -> list[_Waiting]:
+        lines = self._by_width.pop(width)
+        self._pixels -= sum(line.pixels.size for line in lines)
+        return lines
+
+
+def _name(image: ImageInput, index: int) -> str:
+    if isinstance(image, (str, os.PathLike)):
+        return os.fspath(image)
+    return str(getattr(image, "filename", "")) or f"image {index + 1}"
+
+
+def _as_source(image: ImageInput) -> bytes | str | Path | Image.Image:
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    return Path(image) if isinstance(image, os.PathLike) else image
+
+
+def _from_array(pixels: np.ndarray) -> Image.Image:
+    channels = pixels.shape[2:] if pixels.ndim == 3 else ()
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in ((), (1,), (3,), (4,)):
+        raise DataError(
+            f"an array {pixels.shape} of {pixels.dtype} is no image: give uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA"
+        )
+    if not pixels.size:
+        raise DataError(f"an array {pixels.shape} has no pixels")
+    return Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
+
+
+def _place(line: _Waiting, look: Look, scale: float) -> Recognition:
+    """Bring a reading's frames to the pixels of the input image, of which a frame is ``scale`` wide."""
+    reading = look.reading
+    chars = []
+    for span, others, margin in zip(reading.spans, reading.alternatives, reading.margins, strict=True):
+        start, end = span.start * scale, span.end * scale
+        if look.upside_down:
+            start, end = line.width - end, line.width - start
+        left = max(0, min(math.floor(start), line.width - 1))
+        right = max(left + 1, min(math.ceil(end), line.width))
+        chars.append(
+            RecognizedChar(
+                char=span.char,
+                confidence=span.confidence,
+                left=left,
+                right=right,
+                margin=margin,
+                alternatives=others,
+            )
+        )
+    return Recognition(
+        path=line.path,
+        text=reading.text,
+        confidence=reading.confidence,
+        chars=tuple(chars),
+        upside_down=look.upside_down,
+    )
+
+
+def default_model() -> str:
+    """Return the shipped model's name.
+
+    Raises:
+        ConfigError: This installation has none.
+    """
+    if DEFAULT_MODEL not in packaged.names("models", ".safetensors"):
+        raise ConfigError(
+            "no model given, and none is shipped with this installation",
+            "name one: --model RUN, or set OCRCC_MODEL; ocrcc pretrain makes one",
+        )
+    return DEFAULT_MODEL

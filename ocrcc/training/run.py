@@ -1,0 +1,368 @@
+"""The moving parts of a training run: weights, optimizer, schedule, figures, and how they are saved."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from timm.optim import create_optimizer_v2, list_optimizers
+from timm.scheduler import create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch._dynamo.exc import BackendCompilerFailed
+
+from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing, TrainConfig
+from ocrcc.data.batching import MixedSource, TrainingBatch, TrainingChunks
+from ocrcc.errors import ConfigError, ModelError
+from ocrcc.files import whole
+from ocrcc.losses.separation import ClassMargin
+from ocrcc.models.checkpoint import save_model
+from ocrcc.models.recognizer import Recognizer
+from ocrcc.training.objective import Objective, Terms
+from ocrcc.training.tracking import NamedMargin
+
+_SCHEDULE_POINTS = 10_000
+"""The learning rate changes at so many points of a run, however its end is given."""
+_STATE = "state.pt"
+
+Validate = Callable[[nn.Module], Mapping[str, float]]
+"""Measures a recogniser; must give ``cer``, by which the best is chosen among those that do not give ``forgets``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainee:
+    """A recogniser in training and what its file will say of it.
+
+    Attributes:
+        recognizer: The weights.
+        arch: Their registry name.
+        charset: What the classes mean.
+        preprocessing: What the input looks like.
+        objective: A module: (batch, output) -> `Terms`. Buffers named ``centers`` and ``center_counts`` are
+            saved with the model.
+        pretrained: The recogniser that the run started from, if its weights have a share in what is saved.
+        pretrained_share: That share, 0..1.
+        settings: The options of the run, for ``config.toml`` and the model's metadata.
+    """
+
+    recognizer: Recognizer
+    arch: str
+    charset: Charset
+    preprocessing: Preprocessing
+    objective: Objective
+    pretrained: Recognizer | None = None
+    pretrained_share: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class State:
+    """What changes in a run beside the weights."""
+
+    step: int = 0
+    lines: int = 0
+    place: tuple[int, int] = (0, 0)
+    seconds: float = 0.0
+    best: dict[str, float] = field(default_factory=dict)
+    best_step: int = 0
+    worse_in_a_row: int = 0
+    unfit: int = 0
+    names: dict[str, None] = field(default_factory=dict)
+    unreadable: dict[str, None] = field(default_factory=dict)
+
+
+class Window:
+    """Sums since the last log entry; they stay on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._fits: list[tuple[Tensor, tuple[str, ...]]] = []
+        self._steps = 0
+        self._started = time.monotonic()
+        self.lines = 0
+        self.problems: list[str] = []
+
+    def add(self, received: TrainingBatch, terms: Terms) -> None:
+        """Take in one step."""
+        self._steps += 1
+        self.lines += len(received.batch.sources)
+        for name, value in {"loss": terms.total, **terms.scalars}.items():
+            self._sums[name] = self._sums.get(name, 0) + value.detach()
+        self._fits.append((terms.fits, received.batch.sources))
+        self.problems += received.problems
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each scalar."""
+        return {name: float(value) / self._steps for name, value in self._sums.items()}
+
+    def unfit(self) -> Iterator[str]:
+        """Name the lines that had too few frames."""
+        for fits, sources in self._fits:
+            yield from (source for fit, source in zip(fits.tolist(), sources, strict=True) if not fit)
+        self._fits.clear()
+
+    def seconds(self) -> float:
+        """Return the time since the last entry."""
+        return max(1e-9, time.monotonic() - self._started)
+
+
+class Run:
+    """A training run.
+
+    Args:
+        trainee: What to train.
+        config: How to train.
+        out: The run folder.
+        accelerator: Devices, precision and processes.
+        sources: What to draw lines from.
+    """
+
+    def __init__(
+        self,
+        trainee: Trainee,
+        config: TrainConfig,
+        out: Path,
+        accelerator: Accelerator,
+        sources: Sequence[MixedSource],
+    ) -> None:
+        self.trainee, self.config, self.out, self.accelerator = trainee, config, out, accelerator
+        self.state = State()
+        self.started = time.monotonic()
+        self.lines = _lines_to_see(config, sources)
+        self.chunks = TrainingChunks(
+            sources,
+            trainee.charset,
+            trainee.preprocessing,
+            width_stride=trainee.recognizer.width_stride,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            strength=config.augment,
+            rank=accelerator.process_index,
+            world=accelerator.num_processes,
+        )
+        optimizer = _optimizer(trainee.recognizer, config)
+        self.schedule = _schedule(optimizer, config)
+        self.model, self.optimizer = accelerator.prepare(trainee.recognizer, optimizer)
+        self.forward = _compiled(self.model) if config.compile else self.model
+        self.objective = trainee.objective.to(accelerator.device)
+        self._margins: Sequence[ClassMargin] = ()
+        self.recognizer: nn.Module = accelerator.unwrap_model(self.model)
+        self.average = (
+            ModelEmaV3(self.recognizer, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
+        )
+
+    def agree(self, stop: bool) -> tuple[float, bool]:
+        """Return the share of the run that is done, and whether to stop; all processes get the same answer."""
+        self.state.seconds = time.monotonic() - self.started
+        if self.config.steps:
+            share = self.state.step / self.config.steps
+        elif self.lines:
+            share = self.state.lines * self.accelerator.num_processes / self.lines
+        else:
+            share = self.state.seconds / (60 * self.config.minutes)
+        if self.accelerator.num_processes > 1:
+            both = torch.tensor([share, float(stop)], device=self.accelerator.device)
+            share, stopping = self.accelerator.gather(both).view(-1, 2).amax(dim=0).tolist()
+            stop = bool(stopping)
+        return min(1.0, share), stop
+
+    def step(self, received: TrainingBatch, progress: float) -> Terms:
+        """Take one optimizer step."""
+        self.model.train()
+        self._freeze(self.state.step < self.config.freeze_backbone)
+        if self.schedule is not None:
+            self.schedule.step(int(progress * _SCHEDULE_POINTS))
+        batch = received.batch.to(str(self.accelerator.device))
+        terms: Terms = self.objective(batch, self.forward(batch.images))
+        # Batches of rare widths are small; each line is to count the same.
+        self.accelerator.backward(terms.total * (len(batch.labels) / self.config.batch_size))
+        scalars = dict(terms.scalars)
+        if self.config.clip_norm:
+            scalars["gradient_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.state.step += 1
+        self.state.lines += len(batch.labels)
+        self.state.place = received.after
+        if self.average is not None:
+            self.average.update(self.recognizer, step=self.state.step)
+        return Terms(total=terms.total.detach(), scalars=scalars, fits=terms.fits)
+
+    def _freeze(self, frozen: bool) -> None:
+        """Hold the backbone, batch norms included, or let it go."""
+        backbone = self.trainee.recognizer.backbone
+        if frozen:
+            backbone.eval()
+        if frozen == next(backbone.parameters()).requires_grad:
+            backbone.requires_grad_(not frozen)
+
+    def evaluated(self) -> nn.Module:
+        """Return the weights that are measured and saved: averaged over time, and with the pretrained ones."""
+        weights = self.recognizer if self.average is None else self.average.module
+        if self.trainee.pretrained is None or not self.trainee.pretrained_share:
+            return weights
+        mixed = copy.deepcopy(weights)
+        before = self.trainee.pretrained.state_dict()
+        with torch.no_grad():
+            for name, value in mixed.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(before[name].to(value), self.trainee.pretrained_share)
+        return mixed
+
+    def flush(self, window: Window) -> dict[str, float]:
+        """Bring the window's figures to the host; a loss that is not finite ends the run here."""
+        scalars = window.means()
+        if not all(math.isfinite(value) for value in scalars.values()):
+            raise ModelError(
+                f"the loss is no longer finite at step {self.state.step}; the models in {self.out} are from before",
+                "lower --learning-rate, or use --precision no",
+            )
+        for source in window.unfit():
+            self.state.unfit += 1
+            if len(self.state.names) < 1000:
+                self.state.names[source] = None
+        self.state.unreadable.update(dict.fromkeys(window.problems))
+        found = self.objective.findings()
+        scalars |= found.scalars
+        self._margins = found.classes
+        scalars["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
+        return scalars
+
+    def extremes(self, most: int = 3) -> dict[str, list[NamedMargin]]:
+        """Name the characters worst and best told from their look-alikes at the last `flush`."""
+        charset, margins = self.trainee.charset, self._margins
+        chosen = {"worst_margins": margins[:most], "best_margins": margins[: -most - 1 : -1]} if margins else {}
+        return {
+            name: [
+                NamedMargin(char=charset.char(one.class_id), margin=one.margin, confidence=one.confidence)
+                for one in classes
+            ]
+            for name, classes in chosen.items()
+        }
+
+    def validate(self, validate: Validate) -> Mapping[str, float]:
+        """Measure, and keep the model if it is the best so far."""
+        figures = validate(self.evaluated())
+        # A set without a single label character has no CER, and is worse than any.
+        best = self.state.best.get("cer", math.inf)
+        forgets = bool(figures.get("forgets"))
+        if not forgets and (not self.state.best or figures["cer"] < best or math.isnan(best)):
+            self.state.best, self.state.best_step, self.state.worse_in_a_row = dict(figures), self.state.step, 0
+            self._save_model("best.safetensors", figures)
+        else:
+            self.state.worse_in_a_row += 1
+        return figures
+
+    def _save_model(self, name: str, figures: Mapping[str, float]) -> None:
+        if self.accelerator.is_main_process:
+            save_model(
+                self.out / name,
+                recognizer_state=self.evaluated().state_dict(),
+                arch=self.trainee.arch,
+                charset=self.trainee.charset,
+                preprocessing=self.trainee.preprocessing,
+                info={"step": self.state.step, "metrics": dict(figures), "config": dict(self.trainee.settings)},
+                centers=getattr(self.objective, "centers", None),
+                center_counts=getattr(self.objective, "center_counts", None),
+            )
+
+    def save(self) -> None:
+        """Write ``last`` and what resuming needs; the state file alone decides where to go on."""
+        if not self.accelerator.is_main_process:
+            return
+        self._save_model("last.safetensors", {})
+        state = {
+            "recognizer": self.recognizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "objective": self.objective.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "state": asdict(self.state),
+        }
+        with whole(self.out / _STATE) as aside:
+            try:
+                torch.save(state, aside)
+            except RuntimeError as error:  # what it makes of a full disk
+                raise OSError(str(error)) from None
+
+    def load(self) -> None:
+        """Go on from the saved state."""
+        path = self.out / _STATE
+        try:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+            self.recognizer.load_state_dict(stored["recognizer"])
+            if self.average is not None and stored["average"] is not None:
+                self.average.load_state_dict(stored["average"])
+            self.objective.load_state_dict(stored["objective"])
+            self.optimizer.load_state_dict(stored["optimizer"])
+            torch.set_rng_state(stored["random"])
+            self.state = State(**stored["state"])
+            self.started = time.monotonic() - self.state.seconds
+        except FileNotFoundError:
+            raise ModelError(f"{path}: no such file, so there is nothing to resume", "start without --resume") from None
+        except Exception as error:  # a damaged file fails in many ways, and all mean the same
+            raise ModelError(f"{path}: damaged, or of other settings: {str(error).splitlines()[0]}") from None
+
+
+def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
+    """Compile for batches of any size and width: a program for each shape would take minutes every time."""
+    # Else the gradient of every convolution is compiled for the very width it meets first (torch 2.14).
+    options: dict[str, Any] = {"force_layout_optimization": True}
+    compiled = torch.compile(model.to(memory_format=torch.channels_last), options=options)
+
+    def forward(images: Tensor) -> Any:
+        # Channels last in its strides too where there is one channel, of which `contiguous` thinks that it is both.
+        images = images.movedim(1, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 1)
+        for side in (0, 3):
+            torch._dynamo.maybe_mark_dynamic(images, side)
+        try:
+            return compiled(images)
+        except BackendCompilerFailed as error:
+            reason = str(error.inner_exception).strip().splitlines()[0]
+            raise ConfigError(f"torch.compile failed: {reason}", "install a C++ compiler, or drop --compile") from None
+
+    return forward
+
+
+def _lines_to_see(config: TrainConfig, sources: Sequence[MixedSource]) -> float:
+    """Return how many lines all processes together see in the run's epochs; 0 if something else ends it."""
+    sizes = [source.size for source in sources]
+    if config.epochs and None in sizes:
+        raise ConfigError("rendered lines have no epochs", "use --steps or --minutes")
+    return config.epochs * sum(size or 0 for size in sizes)
+
+
+def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    if config.optimizer not in list_optimizers():
+        raise ConfigError(
+            f"timm has no optimizer named {config.optimizer!r}", "such as adamw, adam, sgd, lion, rmsprop"
+        )
+    return create_optimizer_v2(
+        recognizer, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+
+
+def _schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> Scheduler | None:
+    try:
+        schedule, _ = create_scheduler_v2(
+            optimizer,
+            sched=config.schedule,
+            num_epochs=_SCHEDULE_POINTS,
+            warmup_epochs=round(config.warmup * _SCHEDULE_POINTS),
+            warmup_lr=config.learning_rate / 100,
+            min_lr=config.learning_rate / 1000,
+        )
+    except (ValueError, AssertionError):
+        schedule = None
+    if schedule is None and config.schedule != "none":  # older timm gives None for a name that it does not know
+        raise ConfigError(f"timm has no schedule named {config.schedule!r}", "such as cosine, poly, step, none")
+    return schedule

@@ -1,1 +1,0 @@
-"""One module a command: plain functions that take a config, return a result and print nothing."""

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from drawn_lines import draw_line
+from PIL import Image
+from wild import random_lines as wild_lines
+from wild import save_wild_model
+
+from ocrcc.charset import Charset
+from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
+from ocrcc.errors import DataError, ModelError
+from ocrcc.evaluation import evaluate as workflow
+from ocrcc.evaluation.evaluate import evaluate_dataset, evaluate_datasets
+from ocrcc.lookalikes import Group, Lookalikes
+from ocrcc.models.checkpoint import load_model
+from ocrcc.reading.reader import LineReader
+from ocrcc.types import Line
+
+STRIDE = 4
+CHARSET = Charset("abcdefgh")
+STEP = 28
+PLAIN = Preprocessing(polarity="keep")
+
+
+def stripes(text):
+    """An image that `StripeReader` reads as a text."""
+    columns = [grey for char in text for grey in (CHARSET.id(char) * STEP, 0)] or [0]
+    return Image.fromarray(np.tile(np.repeat(np.array(columns, dtype=np.uint8), STRIDE), (32, 1)))
+
+
+class StripeReader(torch.nn.Module):
+    """The class of a frame is its mean grey; a layer with a mode to look at, and a factor to break."""
+
+    def __init__(self):
+        super().__init__()
+        self.width_stride = STRIDE
+        self.num_classes = CHARSET.num_classes
+        self.frozen = torch.nn.BatchNorm1d(1)
+        self.factor = torch.nn.Parameter(torch.tensor(-5.0))
+        self.modes = []
+        self.shapes = []
+
+    def forward(self, images):
+        self.modes.append((self.training, self.frozen.training, torch.is_grad_enabled()))
+        self.shapes.append(tuple(images.shape))
+        count, _, _, width = images.shape
+        grey = (images * PLAIN.std + PLAIN.mean) * 255
+        grey = grey.reshape(count, 32, width // STRIDE, STRIDE).mean(dim=(1, 3))
+        return SimpleNamespace(logits=self.factor * (grey[..., None] / STEP - torch.arange(self.num_classes)).abs())
+
+
+class Lines:
+    """A dataset in memory of (what is drawn, what the label says); an image of None cannot be opened."""
+
+    def __init__(self, *lines, name="lines"):
+        self.name = name
+        self.lines = lines
+        self.widths = np.array([stripes(drawn or "").width for drawn, _ in lines])
+        self.heights = np.full(len(lines), 32)
+
+    @property
+    def size(self):
+        return len(self.lines)
+
+    def __len__(self):
+        return len(self.lines)
+
+    def line(self, index):
+        drawn, label = self.lines[index]
+        if drawn is None:
+            raise DataError(f"{self.name}#{index + 1}: truncated image")
+        return Line(image=stripes(drawn), label=label, source=f"{self.name}#{index + 1}")
+
+
+def measure(*datasets, recognizer=None, charset=CHARSET, batch_size=4, **options):
+    return evaluate_datasets(
+        recognizer or StripeReader(), charset, PLAIN, datasets, batch_size=batch_size, device="cpu", **options
+    )
+
+
+def random_lines(count, wrong=0.3, seed=0, name="lines"):
+    rng = np.random.default_rng(seed)
+    texts = ["".join(rng.choice(list(CHARSET), rng.integers(1, 30))) for _ in range(count)]
+    return Lines(*[(text, text[:-1] + "a" if rng.random() < wrong else text) for text in texts], name=name)
+
+
+def test_figures_by_hand():
+    (metrics,), total = measure(Lines(("abc", "abc"), ("abd", "abc"), ("ab", "abc"), ("abc", "ab")))
+    assert (metrics.lines, metrics.strict.characters, metrics.strict.edits) == (4, 11, 3)
+    assert metrics.line_accuracy == 1 / 4
+    assert metrics.cer == pytest.approx(3 / 11)
+    assert metrics.one_minus_ned == pytest.approx(1 - 3 * (1 / 3) / 4)
+    assert [(pair.truth, pair.predicted) for pair in metrics.substitutions] == [("c", "d")]
+    assert [pair.predicted for pair in metrics.insertions] == ["c"]
+    assert [pair.truth for pair in metrics.deletions] == ["c"]
+    assert metrics.lines_per_second > 0
+    assert (total.strict, total.substitutions) == (metrics.strict, metrics.substitutions)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_batch_size_changes_no_digit(batch_size):
+    reference, _ = measure(random_lines(60), batch_size=7)
+    (metrics,), _ = measure(random_lines(60), batch_size=batch_size)
+    assert (metrics.strict, metrics.folded) == (reference[0].strict, reference[0].folded)
+    assert metrics.substitutions == reference[0].substitutions
+
+
+def test_the_total_is_one_set_not_a_mean_of_means():
+    sets = [random_lines(50, seed=1, name="one"), random_lines(3, wrong=1.0, seed=2, name="two")]
+    found, total = measure(*sets, worst=2)
+    whole = measure(Lines(*sets[0].lines, *sets[1].lines))[1]
+    assert [metrics.name for metrics in found] == ["one", "two"]
+    assert (total.strict, total.folded, total.deletions) == (whole.strict, whole.folded, whole.deletions)
+    assert total.seconds == pytest.approx(sum(metrics.seconds for metrics in found))
+    assert total.worst[0].badness >= total.worst[1].badness > (0, 0)
+    assert len(total.worst) == 2
+
+
+def test_characters_that_the_charset_lacks_are_errors_and_named():
+    (metrics,), _ = measure(Lines(("ab", "a巴b"), ("cd", "cd"), ("", "巴")))
+    assert metrics.missing == (("巴", 2),)
+    assert metrics.line_accuracy == pytest.approx(1 / 3)
+    assert metrics.cer == pytest.approx(2 / 6)
+
+
+def test_labels_are_normalised_as_the_charset_wants():
+    charset = Charset("abcdefgh", normalisation="nfkc")
+    (metrics,), _ = measure(Lines(("ab", "ａｂ"), ("ab", "a b")), charset=charset)
+    assert metrics.line_accuracy == 1 / 2
+    assert metrics.folded.line_accuracy == 1
+    (strict,), _ = measure(Lines(("ab", "ａｂ"), ("ab", "a b")))
+    assert strict.line_accuracy == 0
+
+
+def test_unreadable_lines_are_named_and_in_no_figure():
+    first = Lines(("ab", "ab"), (None, "cd"), name="[red]\x1b[31m")
+    found, total = measure(first, Lines((None, "x"), name="other"))
+    assert [metrics.lines for metrics in found] == [1, 0]
+    assert (total.lines, total.line_accuracy, total.unreadable) == (1, 1.0, 2)
+    assert total.unreadable_named == ("[red]\x1b[31m#2: truncated image", "other#1: truncated image")
+    assert math.isnan(found[1].line_accuracy)
+
+
+def test_lookalikes_are_counted_if_asked_for():
+    (metrics,), _ = measure(Lines(("ab", "aa"), ("ca", "ca")), lookalikes=Lookalikes((Group("ab", 1.0, "list"),)))
+    assert (metrics.lookalike_chars, metrics.lookalike_accuracy) == (3, pytest.approx(2 / 3))
+
+
+def test_every_module_gets_its_mode_back_and_no_gradients_are_made():
+    recognizer = StripeReader().train()
+    recognizer.frozen.eval()
+    metrics = evaluate_dataset(recognizer, CHARSET, PLAIN, random_lines(9), batch_size=4, device="cpu")
+    assert metrics.lines == 9
+    assert set(recognizer.modes) == {(False, False, False)}
+    assert recognizer.training
+    assert not recognizer.frozen.training
+    assert torch.is_grad_enabled()
+    assert recognizer(torch.zeros(1, 1, 32, 32)).logits.requires_grad
+
+
+def test_a_recogniser_without_numbers_is_an_error_and_still_gets_its_mode_back():
+    recognizer = StripeReader().train()
+    recognizer.factor.data.fill_(math.nan)
+    with pytest.raises(ModelError, match="not finite"):
+        measure(random_lines(3), recognizer=recognizer)
+    assert recognizer.training
+
+
+def test_long_batches_are_cut_to_what_memory_holds(monkeypatch):
+    lines = Lines(*[("abcd", "abcd")] * 10)
+    monkeypatch.setattr("ocrcc.reading.engines._MAX_SCORES", 3 * 8 * CHARSET.num_classes)
+    recognizer = StripeReader()
+    (metrics,), _ = measure(lines, recognizer=recognizer, batch_size=10)
+    assert metrics.line_accuracy == 1
+    assert [shape[0] for shape in recognizer.shapes] == [3, 3, 3, 1]
+
+
+def test_second_looks_are_those_of_prediction(tmp_path):
+    save_wild_model(tmp_path / "wild.safetensors")
+    reader = LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(second_look=1))
+    images = [draw_line(text) for text in wild_lines(20)]
+    read = [line.text for line in reader.recognize(images)]
+
+    class Drawn(Lines):
+        def line(self, index):
+            return Line(image=images[index], label=read[index], source=f"{index}")
+
+    drawn = Drawn(*[("", text) for text in read])
+    drawn.widths, drawn.heights = (np.array(sizes) for sizes in zip(*[image.size for image in images], strict=True))
+    model = load_model(tmp_path / "wild.safetensors")
+
+    def right(second_look):
+        metrics, _ = evaluate_datasets(
+            model.recognizer,
+            model.charset,
+            model.preprocessing,
+            [drawn],
+            batch_size=8,
+            device="cpu",
+            second_look=second_look,
+        )
+        return metrics[0].line_accuracy
+
+    assert right(1.0) == 1
+    assert right(0.0) < 1
+
+
+def test_progress_reaches_the_end():
+    seen = []
+    measure(random_lines(10, seed=1), random_lines(5, seed=2), report=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (15, 15)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_workers_load_the_same_lines():
+    alone = measure(random_lines(40))[1]
+    helped = measure(random_lines(40), workers=2)[1]
+    assert (alone.strict, alone.substitutions) == (helped.strict, helped.substitutions)
+
+
+def test_no_lines_at_all_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(workflow, "LmdbDataset", lambda path: Lines())
+    with pytest.raises(DataError, match="no lines"):
+        workflow.evaluate("model", [tmp_path / "empty.lmdb"], EvaluateConfig())

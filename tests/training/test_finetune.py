@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from drawn_lines import draw_line, png
+from safetensors.torch import load_file
+from torch import nn
+
+from ocrcc.charset import Charset
+from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
+from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.decoding.alignment import align
+from ocrcc.errors import CharsetError, ConfigError, DataError, ModelError
+from ocrcc.lookalikes import Group, Lookalikes, sibling_table
+from ocrcc.losses import separation
+from ocrcc.losses.center import Centers
+from ocrcc.models.checkpoint import load_model
+from ocrcc.training.finetune import finetune, retaining
+from ocrcc.training.objective import CenterObjective, CtcObjective
+from ocrcc.training.pretrain import pretrain
+from ocrcc.types import Batch, RecognizerOutput
+
+QUICK = TrainConfig(
+    steps=4, batch_size=4, workers=0, threads=1, eval_every=0, save_every=2, log_every=1, augment=0, seed=5
+)
+
+
+@pytest.fixture
+def pretrained(digits_lmdb: Path, tmp_path: Path) -> Path:
+    task = PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050")
+    pretrain(task, QUICK, tmp_path / "base", device="cpu")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    path = tmp_path / "groups.tsv"
+    path.write_text("group\tcharacters\tscore\tsource\n1\t017\t0.9\tlist\n2\t38\t0.8\tlist\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def task(digits_lmdb, pretrained, groups) -> FinetuneConfig:
+    return FinetuneConfig(
+        pretrained=str(pretrained), train=(str(digits_lmdb),), lookalikes=str(groups), init_lines=64, term_warmup=1
+    )
+
+
+def rows(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_run_tracks_the_space_and_saves_its_centers(task, tmp_path):
+    finetune(task, QUICK, tmp_path / "run", device="cpu")
+    for row in rows(tmp_path / "run"):
+        assert row["aligned_lines"] == 1
+        assert row["distance_own"] > 0
+        assert row["distance_between"] > 0
+        assert row["distance_ratio"] == pytest.approx(row["distance_own"] / row["distance_sibling"], rel=0.5)
+        ranked = [row[name] for name in ("worst_margins", "best_margins")]
+        assert all(set(one) == {"char", "margin", "confidence"} for one in ranked[0] + ranked[1])
+        assert all(one["char"] in "01738" and 0 <= one["confidence"] <= 1 for one in ranked[0] + ranked[1])
+        assert ranked[0][0]["margin"] == min(one["margin"] for one in ranked[0] + ranked[1])
+        assert ranked[1][0]["margin"] == max(one["margin"] for one in ranked[0] + ranked[1])
+        assert -1 <= row["margin_confidence_correlation"] <= 1
+        assert row["aligned_lines"] == row["aligned_chars"] == 1
+    loaded = load_model(tmp_path / "run", device="cpu")
+    assert loaded.centers.shape == (11, 192)
+    assert (loaded.center_counts[1:] > 0).all()
+    assert loaded.center_counts[0] == 0  # the blank has none
+
+
+def test_weights_of_zero_are_the_ctc_control(task, digits_lmdb, tmp_path):
+    """The very weights that plain CTC gives, from the same start, on the same lines."""
+    none = replace(task, center_weight=0, twin_weight=0)
+    finetune(none, QUICK, tmp_path / "control", device="cpu")
+    again = PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050", init_from=task.pretrained)
+    pretrain(again, QUICK, tmp_path / "plain", device="cpu")
+    control, plain = (load_file(tmp_path / name / "last.safetensors") for name in ("control", "plain"))
+    assert all(torch.equal(control[key], value) for key, value in plain.items())
+    finetune(task, QUICK, tmp_path / "center", device="cpu")
+    center = load_file(tmp_path / "center" / "last.safetensors")
+    assert any(not torch.equal(center[key], value) for key, value in plain.items())
+
+
+def test_a_resumed_run_ends_with_the_very_weights_and_centers(task, tmp_path):
+    finetune(task, QUICK, tmp_path / "whole", device="cpu")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(entry):
+        if entry.step == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune(task, QUICK, tmp_path / "cut", device="cpu", on_log=kill)
+    finetune(task, QUICK, tmp_path / "cut", resume=True, device="cpu")
+    whole, cut = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "cut"))
+    assert "centers" in whole
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+def test_each_term_adds_to_the_loss_and_gives_gradients():
+    torch.manual_seed(0)
+    charset = Charset("0O1l")
+    table = sibling_table(Lookalikes((Group("0O", 1.0, "list"), Group("1l", 1.0, "list"))), charset)
+    assert table == [[0], [2], [1], [4], [3]]
+    head = nn.Linear(6, 5)
+    batch = Batch(
+        images=torch.zeros(3, 1, 32, 40),
+        widths=4 * torch.tensor([10, 10, 10]),
+        frames=torch.tensor([10, 10, 10]),
+        targets=torch.tensor([[1, 3], [2, 4], [1, 4]]),
+        target_lengths=torch.tensor([2, 2, 2]),
+        labels=("01", "Ol", "0l"),
+        sources=("a", "b", "c"),
+    )
+    features = torch.randn(3, 10, 6, requires_grad=True)
+
+    def loss(**weights) -> torch.Tensor:
+        off = {"center_weight": 0.0, "twin_weight": 0.0, "term_warmup": 0}
+        config = FinetuneConfig(pretrained="x", train=("y",), **{**off, **weights})
+        objective = CenterObjective(config, head, torch.tensor(table), Centers(5, 6))
+        output = RecognizerOutput(features=features, logits=head(features))
+        objective.place(batch, output)
+        objective.steps += 1
+        return objective(batch, output).total
+
+    plain = CtcObjective()(batch, RecognizerOutput(features=features, logits=head(features))).total
+    assert torch.equal(loss(), plain)
+    for name in ("center_weight", "twin_weight"):
+        once, twice = loss(**{name: 1.0}), loss(**{name: 2.0})
+        assert (once - plain).item() > 0
+        assert (twice - plain).item() == pytest.approx(2 * (once - plain).item(), rel=1e-3)
+        (gradient,) = torch.autograd.grad(once, features)
+        (without,) = torch.autograd.grad(loss(), features)
+        assert not torch.equal(gradient, without)
+
+
+@pytest.fixture
+def letters_lmdb(tmp_path):
+    path = tmp_path / "letters.lmdb"
+    with LmdbWriter(path) as writer:
+        for text in ("12", "34", "5x"):
+            image = draw_line(text)
+            writer.add(png(image), text, source=f"letters:{text}", size=image.size)
+    return path
+
+
+def test_charset_policies(task, letters_lmdb, tmp_path):
+    task = replace(task, train=(str(letters_lmdb),), charset="from-data")
+    with pytest.raises(CharsetError, match=r"lacks 'x' .*has 5 that it lacks"):
+        finetune(task, QUICK, tmp_path / "fail", device="cpu")
+    for policy, symbols in (("extend", "0123456789x"), ("replace", "12345x")):
+        prepared = []
+        changed = replace(task, charset_policy=policy, init_lines=0)
+        finetune(changed, replace(QUICK, steps=1), tmp_path / policy, device="cpu", on_start=prepared.append)
+        assert load_model(tmp_path / policy, device="cpu").charset.symbols == symbols
+        assert prepared[0].transfer.new == "x"
+
+
+def test_a_dataset_without_an_alignable_line(task, tmp_path):
+    path = tmp_path / "long.lmdb"
+    with LmdbWriter(path) as writer:
+        image = draw_line("1")
+        writer.add(png(image), "1" * 50, source="long", size=image.size)
+    with pytest.raises(DataError, match="not one line could be aligned"):
+        finetune(replace(task, train=(str(path),)), QUICK, tmp_path / "run", device="cpu")
+
+
+def test_a_run_whose_features_collapse_is_stopped(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(separation, "COLLAPSED", 100.0)  # any run then looks like one
+    with pytest.raises(ModelError, match="the features collapse"):
+        finetune(task, QUICK, tmp_path / "run", device="cpu")
+
+
+def test_replayed_lines_are_mixed_in_by_their_share(task, letters_lmdb, tmp_path):
+    prepared = []
+    changed = replace(
+        task, replay=(str(letters_lmdb),), replay_share=0.25, charset="from-data", charset_policy="extend"
+    )
+    with pytest.raises(CharsetError, match="lacks 'x'"):
+        finetune(changed, QUICK, tmp_path / "strict", device="cpu")
+    finetune(changed, replace(QUICK, unknown="skip"), tmp_path / "run", device="cpu", on_start=prepared.append)
+    first, second = prepared[0].sources.mixed
+    assert (first.weight, second.weight) == (0.75, 0.25)
+    assert second.size == 2  # of its three lines one has an x
+    assert prepared[0].sources.skipped == {str(letters_lmdb): 1}
+
+
+def test_a_frozen_backbone_stays_as_it_was_and_then_learns(task, tmp_path):
+    before = load_file(Path(task.pretrained) / "last.safetensors")
+    for steps, held in ((4, True), (2, False)):
+        frozen = replace(QUICK, freeze_backbone=steps, ema_decay=0)
+        finetune(task, frozen, tmp_path / str(steps), device="cpu")
+        after = load_file(tmp_path / str(steps) / "last.safetensors")
+        backbone = [key for key in before if key.startswith("model.backbone")]
+        assert all(torch.equal(before[key], after[key]) for key in backbone) == held
+        assert not torch.equal(before["model.head.weight"], after["model.head.weight"])
+
+
+def test_the_pretrained_weights_have_their_share_in_what_is_saved(task, tmp_path):
+    before = load_file(Path(task.pretrained) / "last.safetensors")["model.head.weight"]
+    finetune(task, QUICK, tmp_path / "alone", device="cpu")
+    finetune(replace(task, pretrained_share=0.75), QUICK, tmp_path / "shared", device="cpu")
+    alone, shared = (
+        load_file(tmp_path / name / "last.safetensors")["model.head.weight"] for name in ("alone", "shared")
+    )
+    assert torch.allclose(shared, 0.75 * before + 0.25 * alone, atol=1e-6)
+    assert not torch.equal(alone, before)
+
+
+def test_the_best_model_is_one_that_has_not_forgotten(task, digits_lmdb, letters_lmdb, tmp_path):
+    measured = replace(QUICK, eval_every=2, unknown="skip")
+    held = replace(task, val=(str(digits_lmdb),), retain=(str(letters_lmdb),), retain_tolerance=1.0)
+    finetune(held, measured, tmp_path / "kept", device="cpu")
+    figures = [row for row in rows(tmp_path / "kept") if "val/retained_cer" in row]
+    assert len(figures) == 2
+    assert all(row["val/forgets"] == 0 for row in figures)
+    assert figures[0]["val/retained_cer_before"] == figures[1]["val/retained_cer_before"] > 0
+    assert (tmp_path / "kept" / "best.safetensors").exists()
+
+    pretrained, tuned = nn.Linear(1, 1), nn.Linear(1, 1)
+    wrong = retaining(lambda _: {"cer": 0.1}, lambda model: {"cer": model.bias.item()}, pretrained, 0.01)
+    with torch.no_grad():
+        pretrained.bias.fill_(0.2)
+        tuned.bias.fill_(0.2)
+    assert wrong(tuned)["forgets"] == 0
+    with torch.no_grad():
+        tuned.bias.fill_(0.22)
+    assert wrong(tuned) == {
+        "cer": 0.1,
+        "retained_cer": pytest.approx(0.22),
+        "retained_cer_before": pytest.approx(0.2),
+        "forgets": 1.0,
+    }
+    with pytest.raises(ConfigError, match="retain needs a validation set"):
+        replace(task, retain=(str(letters_lmdb),))
+
+
+def test_a_model_that_forgets_is_never_the_best(task, digits_lmdb, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ocrcc.training.finetune.retaining", lambda validate, *_: lambda model: {**validate(model), "forgets": 1.0}
+    )
+    held = replace(task, val=(str(digits_lmdb),), retain=(str(digits_lmdb),))
+    result = finetune(held, replace(QUICK, eval_every=2), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    assert result.best == {}
+
+
+def test_distillation_holds_the_posteriors_but_not_those_of_lookalikes():
+    torch.manual_seed(0)
+    table = torch.tensor([[0], [2], [1], [0], [0]])
+
+    class Teacher(nn.Module):
+        def forward(self, images):
+            return RecognizerOutput(features=images, logits=self.logits)
+
+    teacher = Teacher()
+    teacher.logits = 4 * torch.randn(2, 12, 5)
+    config = FinetuneConfig(
+        pretrained="x", train=("y",), center_weight=0, twin_weight=0, distill_weight=1.0, term_warmup=0
+    )
+    objective = CenterObjective(config, nn.Linear(6, 5), table, Centers(5, 6), teacher=teacher)
+    batch = Batch(
+        images=torch.zeros(2, 1, 32, 48),
+        widths=4 * torch.tensor([12, 9]),
+        frames=torch.tensor([12, 9]),
+        targets=torch.tensor([[3, 4], [1, 3]]),
+        target_lengths=torch.tensor([2, 2]),
+        labels=("ab", "cd"),
+        sources=("a", "b"),
+    )
+    logits = (teacher.logits + torch.randn(2, 12, 5)).requires_grad_()
+    terms = objective(batch, RecognizerOutput(features=torch.randn(2, 12, 6), logits=logits))
+    (gradient,) = torch.autograd.grad(
+        terms.total - CtcObjective()(batch, RecognizerOutput(features=None, logits=logits)).total, logits
+    )
+    alignment = align(logits, batch.frames, batch.targets, batch.target_lengths)
+    expected = 0.0
+    for line in range(2):
+        for frame in range(int(batch.frames[line])):
+            within = [p for p in range(2) if alignment.start[line, p] <= frame < alignment.end[line, p]]
+            if any(batch.targets[line, p] in (1, 2) for p in within):
+                assert gradient[line, frame].abs().max() < 1e-6
+                continue
+            p, q = teacher.logits[line, frame].softmax(0), logits[line, frame].softmax(0)
+            expected += float((p * (p.log() - q.log())).sum()) / 4
+    assert float(terms.scalars["distill"]) == pytest.approx(expected, rel=1e-4)
+    assert gradient[1, 9:].abs().max() < 1e-6
