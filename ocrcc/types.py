@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy import ndarray
     from PIL.Image import Image
     from torch import Tensor
@@ -53,6 +55,22 @@ class SizedLineSource(LineSource, Protocol):
     @property
     def heights(self) -> ndarray:
         """The images' heights in pixels, one a line."""
+
+
+class LabelledLines(SizedLineSource, Protocol):
+    """A dataset whose labels can be read without its images."""
+
+    def label(self, index: int) -> str:
+        """Return the text of line ``index``."""
+
+    def source(self, index: int) -> str:
+        """Return where line ``index`` came from."""
+
+    @property
+    def characters(self) -> Mapping[str, int]:
+        """The characters of all labels and how often they occur."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)

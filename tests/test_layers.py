@@ -28,11 +28,12 @@ ARROWS: dict[str, set[str]] = {
     "datasets": {"labels", "data", "synth", "models"},
     "reading": {"data", "models", "decoding"},
     "pages": {"data", "reading"},
-    "evaluation": {"data", "models", "decoding", "reading"},
+    "evaluation": {"data", "datasets", "models", "decoding", "reading"},
     "export": {"data", "models", "decoding", "reading", "evaluation", "synth"},
     "projection": set(),
     "space": {"data", "datasets", "models", "losses", "decoding", "reading", "projection"},
-    "training": {"data", "models", "losses", "decoding", "synth", "evaluation", "space"},
+    "training": {"data", "datasets", "models", "losses", "decoding", "synth", "evaluation"},
+    "tuning": {"data", "datasets", "models", "losses", "synth", "evaluation", "space", "training"},
 }
 """What each subject may import beside the core."""
 MOST_LINES = 1800

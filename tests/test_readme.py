@@ -52,7 +52,7 @@ def test_the_steps_run_one_after_the_other(tmp_path):
 @pytest.mark.timeout(900)
 def test_the_demo_runs(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "ocrcc", "demo", "--minutes", "0.05"], capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, "-m", "ocrcc", "demo", "--steps", "3"], capture_output=True, text=True, cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("$ ocrcc ") == 6

@@ -17,7 +17,7 @@ from ocrcc.errors import ConfigError
 
 def command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")] = Path("ocrcc-demo"),
-    minutes: Annotated[float, typer.Option(min=0.05, help="Minutes of training.")] = 1.5,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 100,
 ) -> None:
     """Show the main job on lines that ship with the package: measure, fine-tune, compare, read, look.
 
@@ -28,13 +28,12 @@ def command(
     out.mkdir(parents=True)
     samples = packaged.ASSETS / "samples"
     held_out = f"{out / 'train-val.lmdb'}"
-    steps = [
+    commands = [
         ["build-lmdb", f"{samples / 'labels.txt'}", f"{out / 'train.lmdb'}", "--val-fraction", "0.2"],
         ["eval", DEFAULT_MODEL, "--data", held_out],
         [
             *("finetune", "--pretrained", DEFAULT_MODEL, "--train", f"{out / 'train.lmdb'}", "--val", held_out),
-            *("--minutes", f"{minutes:g}", "--batch-size", "16", "--learning-rate", "3e-4", "--ema-decay", "0.98"),
-            *("--eval-every", "60", "--out", f"{out / 'run'}"),
+            *("--steps", f"{steps}", "--eval-every", f"{max(1, steps // 2)}", "--out", f"{out / 'run'}"),
         ],
         ["eval", f"{out / 'run'}", "--compare", DEFAULT_MODEL, "--data", held_out],
         ["predict", *_first_images(samples, 3), "--model", f"{out / 'run'}"],
@@ -44,7 +43,7 @@ def command(
         ],
     ]
     started = time.monotonic()
-    for arguments in steps:
+    for arguments in commands:
         _run(arguments)
     render.notice(f"{time.monotonic() - started:.0f} s; all of it is in {out}")
 

@@ -43,7 +43,7 @@ def command(
     from ocrcc.evaluation.evaluate import evaluate
 
     with render.show_progress("eval") as report:
-        result = evaluate(model, data, settings, device=device, report=report)
+        result = evaluate(model, data, settings, device=device, report=report, say=render.warn)
     if json is not None:
         result.write_json(json)
     _show(result, confusions)

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
+from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, Device, ResumeRun, with_config_options
 from ocrcc.cli.training import TrainingDisplay, show_result, show_start
-from ocrcc.config import FinetuneConfig, TrainConfig
+from ocrcc.config import FinetuneConfig, TuneConfig
 
 
 @with_config_options()
 def command(
     task: FinetuneConfig,
-    training: TrainConfig,
+    training: TuneConfig,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder; must not hold a run yet.")] = Path(
         "runs/finetune"
     ),
@@ -29,7 +30,7 @@ def command(
     class and away from those of its look-alikes. Weights of 0 give the control: --center-weight 0
     --twin-weight 0 is CTC alone, on the same lines in the same order.
     """
-    from ocrcc.training.finetune import finetune
+    from ocrcc.tuning.finetune import finetune
 
     with TrainingDisplay("finetune") as display:
         result = finetune(
@@ -40,5 +41,6 @@ def command(
             device=device,
             on_start=lambda prepared: show_start(prepared, resume or out),
             on_log=display.log,
+            say=render.warn,
         )
     show_result(result)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, Device, ResumeRun, with_config_options
 from ocrcc.cli.training import TrainingDisplay, show_result, show_start
 from ocrcc.config import PretrainConfig, TrainConfig
@@ -39,5 +40,6 @@ def command(
             device=device,
             on_start=lambda prepared: show_start(prepared, resume or out),
             on_log=display.log,
+            say=render.warn,
         )
     show_result(result)

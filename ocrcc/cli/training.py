@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -16,11 +17,14 @@ from ocrcc.cli import render
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ocrcc.evaluation.report import Metrics
     from ocrcc.training.loop import LogEntry, TrainResult
     from ocrcc.training.pretrain import Prepared
+    from ocrcc.tuning.guard import Verdict
 
 _SILENT = os.environ.get("RANK", "0") != "0"
 """Under torchrun or accelerate launch, the first process speaks for all."""
+_LOSSES = ("loss", "ctc", "center", "twin", "distill")
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal to draw a bar on
 
 
@@ -57,16 +61,28 @@ class TrainingDisplay:
         """Show an entry of the training loop."""
         if _SILENT:
             return
-        losses = " ".join(f"{name} {value:.3f}" for name, value in entry.scalars.items() if name != "learning_rate")
         left = _minutes(entry.seconds_left)
+        if not entry.step:
+            render.notice(f"before: {_measured(entry)}")
+            return
+        losses = " ".join(f"{name} {value:.3f}" for name, value in sorted(entry.scalars.items(), key=_losses_first))
         figures = f"step {entry.step} {losses} {entry.lines_per_second:.0f} lines/s {left} left"
         self._bar.update(self._task, completed=entry.progress, figures=figures)
         if entry.validation:
-            measured = " ".join(f"{name} {value:.4f}" for name, value in entry.validation.items())
-            render.notice(f"step {entry.step}: loss {entry.scalars['loss']:.4f} | {measured} | {left} left")
+            render.notice(f"step {entry.step}: loss {entry.scalars['loss']:.4f} | {_measured(entry)} | {left} left")
         elif self._bar.disable and time.monotonic() - self._shown > _LINE_EVERY:
             render.notice(f"{entry.progress:4.0%} {figures}")
             self._shown = time.monotonic()
+
+
+def _measured(entry: LogEntry) -> str:
+    return " ".join(f"{name} {value:.4f}" for name, value in entry.validation.items())
+
+
+def _losses_first(scalar: tuple[str, float]) -> int:
+    """Order what is shown of a step: what is minimised, its parts, and only then the distances that are watched."""
+    name = scalar[0]
+    return _LOSSES.index(name) if name in _LOSSES else len(_LOSSES)
 
 
 def show_start(prepared: Prepared, out: Path) -> None:
@@ -90,9 +106,36 @@ def show_start(prepared: Prepared, out: Path) -> None:
         render.notice(f"  it lacks {describe(sources.missing)}")
     for name, characters in prepared.unreadable_characters.items():
         render.warn(f"{name}: the charset lacks {describe(characters)}; they count as errors")
+    for note in prepared.notes:
+        render.notice(f"  {note}")
+    if prepared.untrained:
+        render.warn(f"nothing is trained: {prepared.untrained}")
+    elif prepared.config.steps:
+        render.notice(f"  {prepared.config.steps} steps of {prepared.config.batch_size} lines at most")
+
+
+def _show_verdict(verdict: Verdict) -> None:
+    """Show the sets before and after, and what that means in a sentence."""
+    rows = []
+    for row in verdict.rows:
+        rows.append((row.name, "before", *_figures(row.before), ""))
+        change = f"+{row.change.fixed} -{row.change.broken}, p = {row.change.p_value:.2g}"
+        rows.append(("", "after", *_figures(row.after), change))
+    if rows:
+        columns = ("", "", "lines right", "CER", "look-alikes right", "mended, broken")
+        render.out.print(render.table("", columns, rows, left=2))
+    render.out.print(render.harmless(verdict.sentence()))
+
+
+def _figures(metrics: Metrics) -> tuple[str, str, str]:
+    looks = metrics.lookalike_accuracy
+    known = looks is not None and not math.isnan(looks)
+    return f"{metrics.line_accuracy:.1%} of {metrics.lines}", f"{metrics.cer:.2%}", f"{looks:.1%}" if known else ""
 
 
 def _minutes(seconds: float) -> str:
+    if math.isinf(seconds):
+        return "?"
     return f"{int(seconds // 60)}:{int(seconds % 60):02d}"
 
 
@@ -102,7 +145,10 @@ def show_result(result: TrainResult) -> None:
         return
     ended = " (no better for long enough)" if result.stopped_early else ""
     render.out.print(f"{result.steps} steps in {_minutes(result.seconds)}{ended}: {render.harmless(str(result.out))}")
-    if result.best:
+    verdict = getattr(result, "verdict", None)
+    if verdict is not None:
+        _show_verdict(verdict)
+    elif result.best:
         figures = ", ".join(f"{name} {value:.4f}" for name, value in result.best.items())
         render.out.print(f"best at step {result.best_step}: {figures}")
     render.warn_each(

@@ -3,7 +3,7 @@
 from ocrcc.config.datasets import KEPT_FOR_TESTS, BuildConfig, LookalikesConfig, SynthConfig
 from ocrcc.config.image import Preprocessing
 from ocrcc.config.reading import DEFAULT_MODEL, EvaluateConfig, ExportConfig, PredictConfig, ProjectConfig
-from ocrcc.config.training import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig, Unknown
+from ocrcc.config.training import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig, Unknown
 
 __all__ = [
     "BuildConfig",
@@ -20,5 +20,6 @@ __all__ = [
     "ProjectConfig",
     "SynthConfig",
     "TrainConfig",
+    "TuneConfig",
     "Unknown",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ocrcc.config.image import Preprocessing
 from ocrcc.config.reading import DEFAULT_MODEL
@@ -31,6 +31,8 @@ class TrainConfig:
         clip_norm: Gradients are scaled down to this norm; 0 for never.
         ema_decay: Of the averaged weights that are evaluated and saved; 0 for none.
         freeze_backbone: Steps at the start in which only the encoder and the classifier learn.
+        freeze_norm: Leave the means and variances of batch norms as they are: small batches of one kind of line
+            would soon replace what millions of lines have given.
         precision: ``no``, ``bf16`` or ``fp16``.
         compile: Compile the recogniser with torch.compile: some minutes at the start, then far quicker steps. It
             needs a C++ compiler (on a GPU, Triton); a resumed run may differ in the last bits.
@@ -45,6 +47,9 @@ class TrainConfig:
             count.
     """
 
+    ends: ClassVar[tuple[int, ...]] = (1,)
+    """How many of the three ends may be given."""
+
     seed: int = 0
     steps: int = 0
     epochs: float = 0
@@ -58,6 +63,7 @@ class TrainConfig:
     clip_norm: float = 5.0
     ema_decay: float = 0.998
     freeze_backbone: int = 0
+    freeze_norm: bool = False
     precision: Precision = "no"
     compile: bool = False
     augment: float = 0.5
@@ -71,7 +77,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         problems = []
-        if sum(bool(end) for end in (self.steps, self.epochs, self.minutes)) != 1:
+        if sum(bool(end) for end in (self.steps, self.epochs, self.minutes)) not in self.ends:
             problems.append("give exactly one of steps, epochs and minutes")
         for name in (
             "steps",
@@ -102,15 +108,35 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TuneConfig(TrainConfig):
+    """How fine-tuning trains: gently, and for as long as there are lines to learn from.
+
+    Attributes:
+        steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`, and without these to the number of lines.
+        eval_every: Steps between validations; 0 for eight in a run.
+    """
+
+    ends: ClassVar[tuple[int, ...]] = (0, 1)
+
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    warmup: float = 0.1
+    ema_decay: float = 0.98
+    freeze_norm: bool = True
+    eval_every: int = 0
+    save_every: int = 200
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """What training draws lines from, and is measured on.
 
     Attributes:
-        train: Datasets, or synth:PRESET for lines rendered on the fly; repeat it to mix several. When hard
-            lines are learned, general ones beside them keep the model from forgetting.
+        train: Datasets, label files, folders with labels, or synth:PRESET for lines rendered on the fly; repeat it
+            to mix several.
         mix: Weights of the training sources, in their order; without it, datasets count by their lines and
             rendered lines as much as all datasets together.
-        val: Datasets to validate on.
+        val: Datasets, or labels, to validate on.
         corpus: Text files for rendered lines.
     """
 
@@ -158,16 +184,15 @@ class FinetuneConfig(DataConfig):
     Attributes:
         pretrained: The model to start from: a file, a run folder, a shipped model's name, or hf://owner/name.
         charset: A name, a file, or from-data; by default the pretrained model's.
-        charset_policy: When the two charsets differ: fail, extend the pretrained one, or replace it.
-            Characters of both keep their classifier rows and centers.
+        charset_policy: What becomes of characters that the model lacks: extend adds them, fail names them, replace
+            leaves the model with the given charset alone. Characters of both keep their classifier rows and centers.
         lookalikes: The groups whose members are told apart: a shipped name or a TSV file.
-        replay: General lines mixed in, so that what the model knew is not forgotten: datasets, or synth:PRESET.
-        replay_share: Of all lines, 0..1.
-        retain: Datasets that the model read well before and shall read as well after: a model whose CER on
-            them has risen is never the best.
-        retain_tolerance: Rise of that CER that is let pass, 0..1.
-        pretrained_share: Of the pretrained weights in the weights that are measured and saved, 0..1: their
-            average forgets less (Wortsman et al. 2022).
+        replay: General lines mixed in, so that what the model knew is not forgotten: datasets, or synth:PRESET; by
+            default lines that are rendered with the fonts at hand.
+        replay_share: Of all lines, 0..1; 0 for none.
+        retain: Datasets that the model read well before and shall read as well after; by default rendered lines.
+        guard: Keep the best mixture of the old weights and the tuned ones, and the old ones where none reads own lines
+            better and general lines as well. Without it the tuned weights are kept as they are.
         distill_weight: Of the divergence from the pretrained model's posteriors, on all frames but those of
             characters with look-alikes.
         center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
@@ -180,13 +205,12 @@ class FinetuneConfig(DataConfig):
 
     pretrained: str = DEFAULT_MODEL
     charset: str = ""
-    charset_policy: Literal["fail", "extend", "replace"] = "fail"
+    charset_policy: Literal["extend", "fail", "replace"] = "extend"
     lookalikes: str = "gb2312"
     replay: tuple[str, ...] = ()
     replay_share: float = 0.5
     retain: tuple[str, ...] = ()
-    retain_tolerance: float = 0.002
-    pretrained_share: float = 0.0
+    guard: bool = True
     distill_weight: float = 0.0
     center_weight: float = 0.01
     center_alpha: float = 0.5
@@ -208,14 +232,10 @@ class FinetuneConfig(DataConfig):
         ):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is negative")
-        for name in ("center_alpha", "retain_tolerance"):
-            if not 0 <= getattr(self, name) <= 1:
-                problems.append(f"{name} is not in 0..1")
-        for name in ("replay_share", "pretrained_share"):
-            if not 0 <= getattr(self, name) < 1:
-                problems.append(f"{name} is not in 0..1, without 1")
-        if self.retain and not self.val:
-            problems.append("retain needs a validation set to improve on: give val")
+        if not 0 <= self.center_alpha <= 1:
+            problems.append("center_alpha is not in 0..1")
+        if not 0 <= self.replay_share < 1:
+            problems.append("replay_share is not in 0..1, without 1")
         if problems:
             raise ConfigError("; ".join(problems))
 

@@ -17,6 +17,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, Preprocessing
 from ocrcc.data.batching import evaluation_batches
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.datasets.opened import Say, opened
 from ocrcc.decoding import greedy
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import DataError, ModelError
@@ -39,15 +40,17 @@ def evaluate(
     *,
     device: str = "auto",
     report: Report = lambda _done, _total: None,
+    say: Say = lambda _: None,
 ) -> EvaluationResult:
     """Measure a model.
 
     Args:
         model: A file, an exported one too, a run folder, or ``hf://owner/name``.
-        data: Datasets.
+        data: Datasets, label files, or folders with labels.
         config: How.
         device: Where to.
         report: Told how many lines are done, of how many.
+        say: Told of lines of label files that cannot be used.
 
     Raises:
         ModelError: The model cannot be loaded, or gives no numbers.
@@ -56,9 +59,17 @@ def evaluate(
     config = config or EvaluateConfig()
     if config.threads:
         torch.set_num_threads(config.threads)
-    datasets = [LmdbDataset(path) for path in data]
-    if not sum(len(dataset) for dataset in datasets):
-        raise DataError(f"{', '.join(map(str, data))}: no lines to measure on", "make a dataset with ocrcc build-lmdb")
+    with opened(data, say) as datasets:
+        if not sum(len(dataset) for dataset in datasets):
+            raise DataError(
+                f"{', '.join(map(str, data))}: no lines to measure on", "make a dataset with ocrcc build-lmdb"
+            )
+        return _evaluate(model, datasets, config, device, report)
+
+
+def _evaluate(
+    model: str | Path, datasets: Sequence[LmdbDataset], config: EvaluateConfig, device: str, report: Report
+) -> EvaluationResult:
     lookalikes = load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None
     models = [_open(each, device, config.threads) for each in (config.compare, model) if each]
     result: EvaluationResult | None = None
@@ -231,6 +242,27 @@ def evaluate_dataset(
         recognizer, charset, preprocessing, [dataset], batch_size=batch_size, device=device, workers=workers
     )
     return metrics
+
+
+def read_dataset(
+    recognizer: nn.Module,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    dataset: SizedLineSource,
+    *,
+    batch_size: int,
+    device: str,
+) -> list[str | None]:
+    """Read every line of a dataset with a live recogniser, once each; None stands for what cannot be opened."""
+    found: list[str | None] = [None] * (dataset.size or 0)
+    with _evaluation_mode(recognizer):
+        stride = int(recognizer.width_stride)  # type: ignore[arg-type]
+        for indices, batch in evaluation_batches(
+            dataset, charset, preprocessing, batch_size=batch_size, width_stride=stride
+        ):
+            for index, text in zip(indices, _read(recognizer, batch, charset, device, None, 0.0), strict=True):
+                found[index] = text
+    return found
 
 
 @contextmanager

@@ -145,6 +145,13 @@ class Comparison:
     p_value: float
 
 
+def compare(now: Metrics, before: Metrics) -> Comparison:
+    """Compare two readings of the same lines, one by one."""
+    both = (now.right >= 0) & (before.right >= 0)
+    fixed, broken = int((both & (now.right > before.right)).sum()), int((both & (now.right < before.right)).sum())
+    return Comparison(fixed=fixed, broken=broken, p_value=mcnemar(fixed, broken))
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationResult:
     """What a model reads right and wrong on some datasets.
@@ -169,10 +176,7 @@ class EvaluationResult:
         """Compare with the baseline line by line; None without one."""
         if self.baseline is None:
             return None
-        now, before = self.total.right, self.baseline.total.right
-        both = (now >= 0) & (before >= 0)
-        fixed, broken = int((both & (now > before)).sum()), int((both & (now < before)).sum())
-        return Comparison(fixed=fixed, broken=broken, p_value=mcnemar(fixed, broken))
+        return compare(self.total, self.baseline.total)
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation format: the total's figures, each dataset's, and the baseline's under its name."""

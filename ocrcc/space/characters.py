@@ -14,6 +14,7 @@ from torch import Tensor
 from ocrcc.charset import BLANK, Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.batching import evaluation_batches
+from ocrcc.data.some_lines import SomeLines
 from ocrcc.decoding.alignment import Alignment, align, gather_features
 from ocrcc.errors import ModelError
 from ocrcc.lookalikes import Lookalikes, sibling_table
@@ -22,7 +23,7 @@ from ocrcc.losses.separation import separation
 from ocrcc.models.checkpoint import LoadedModel
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.reading.engines import lines_at_once
-from ocrcc.types import Batch, Line, SizedLineSource
+from ocrcc.types import Batch, LabelledLines
 
 Report = Callable[[int, int | None], None]
 Wanted = Mapping[int, Collection[int]]
@@ -138,18 +139,6 @@ class CharacterBatch:
         return len(self.classes)
 
 
-class _Some:
-    """Some of a dataset's lines; a `ocrcc.types.SizedLineSource`."""
-
-    def __init__(self, source: SizedLineSource, numbers: np.ndarray) -> None:
-        self.name, self.size = source.name, len(numbers)
-        self.widths, self.heights = source.widths[numbers], source.heights[numbers]
-        self._source, self._numbers = source, numbers
-
-    def line(self, index: int) -> Line:
-        return self._source.line(int(self._numbers[index]))
-
-
 def siblings_of(lookalikes: Lookalikes, charset: Charset) -> Tensor:
     """Return (C, K) class ids of look-alikes, padded with the blank; K is at least 1."""
     table = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
@@ -158,7 +147,7 @@ def siblings_of(lookalikes: Lookalikes, charset: Charset) -> Tensor:
 
 def walk(
     viewer: Viewer,
-    datasets: Sequence[SizedLineSource],
+    datasets: Sequence[LabelledLines],
     *,
     wanted: Sequence[Wanted] | None = None,
     batch_size: int,
@@ -191,7 +180,7 @@ def walk(
     total, done = sum(map(len, numbers)), 0
     for which, dataset in enumerate(datasets):
         batches = evaluation_batches(
-            _Some(dataset, numbers[which]),
+            SomeLines(dataset, numbers[which]),
             viewer.charset,
             viewer.preprocessing,
             batch_size=batch_size,

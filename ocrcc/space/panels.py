@@ -13,7 +13,8 @@ from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.projection.points import without_itself
 from ocrcc.space.characters import Report, Skipped, Viewer
-from ocrcc.space.probe import Labelled, Sample, choose, class_centers, count_characters, look
+from ocrcc.space.probe import Sample, choose, class_centers, count_characters, look
+from ocrcc.types import LabelledLines
 
 _PANEL = 6
 """Characters that overlapping groups may make one panel of."""
@@ -41,7 +42,7 @@ class Panels:
         return "".join(dict.fromkeys("".join(self.panels)))
 
     @classmethod
-    def present(cls, asked: Sequence[str], datasets: Sequence[Labelled], charset: Charset) -> Panels:
+    def present(cls, asked: Sequence[str], datasets: Sequence[LabelledLines], charset: Charset) -> Panels:
         """Keep the characters that the model knows and the data has.
 
         Raises:
@@ -75,7 +76,7 @@ def asked_panels(config: ProjectConfig, lookalikes: Lookalikes) -> list[str]:
 
 
 def worst_panels(
-    viewer: Viewer, datasets: Sequence[Labelled], lookalikes: Lookalikes, config: ProjectConfig, report: Report
+    viewer: Viewer, datasets: Sequence[LabelledLines], lookalikes: Lookalikes, config: ProjectConfig, report: Report
 ) -> Panels:
     """Find the look-alike groups in the data whose characters lie nearest to one another's centers.
 

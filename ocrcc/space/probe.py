@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -15,26 +14,10 @@ from ocrcc.errors import DataError
 from ocrcc.projection.points import TILE, Shown, Space
 from ocrcc.projection.tiles import tile
 from ocrcc.space.characters import Report, Skipped, Viewer, cut, walk
-from ocrcc.types import SizedLineSource
+from ocrcc.types import LabelledLines
 
 Place = tuple[int, int, int]
 """Number of a dataset, of a line in it, and of a character in the line's label."""
-
-
-class Labelled(SizedLineSource, Protocol):
-    """A dataset whose labels can be read without its images."""
-
-    def label(self, index: int) -> str:
-        """Return the text of line ``index``."""
-
-    def source(self, index: int) -> str:
-        """Return where line ``index`` came from."""
-
-    @property
-    def characters(self) -> Mapping[str, int]:
-        """The characters of all labels and how often they occur."""
-
-    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +64,7 @@ class Sample:
         )
 
 
-def count_characters(datasets: Sequence[Labelled], charset: Charset) -> Counter[str]:
+def count_characters(datasets: Sequence[LabelledLines], charset: Charset) -> Counter[str]:
     """Count the characters of all labels as the charset normalises them, without reading any."""
     counts: Counter[str] = Counter()
     for dataset in datasets:
@@ -106,7 +89,7 @@ def balanced_share(counts: Collection[int], most: int) -> int:
 
 
 def choose(
-    datasets: Sequence[Labelled], charset: Charset, chars: Collection[str], most: int, seed: int, skipped: Skipped
+    datasets: Sequence[LabelledLines], charset: Charset, chars: Collection[str], most: int, seed: int, skipped: Skipped
 ) -> list[Place]:
     """Choose characters from the labels, alike many of each class and at random among its own.
 
@@ -149,7 +132,7 @@ def choose(
 
 def look(
     viewer: Viewer,
-    datasets: Sequence[SizedLineSource],
+    datasets: Sequence[LabelledLines],
     places: Sequence[Place],
     *,
     batch_size: int,

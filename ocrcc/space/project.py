@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 
 from ocrcc import packaged
 from ocrcc.charset import describe
-from ocrcc.config import BuildConfig, ProjectConfig
+from ocrcc.config import ProjectConfig
 from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.datasets.build import build_lmdb
+from ocrcc.datasets.opened import Say, opened
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Group, Lookalikes, load_lookalikes
 from ocrcc.models.checkpoint import load_model
@@ -202,15 +201,10 @@ def model_names(models: Sequence[str | Path]) -> tuple[str, ...]:
 
 
 @contextmanager
-def open_data(paths: Sequence[Path]) -> Iterator[list[LmdbDataset]]:
-    """Open datasets; for none, build one of the lines that ship with the package, for as long as it is used."""
-    if paths:
-        yield [LmdbDataset(path) for path in paths]
-        return
-    with TemporaryDirectory(prefix="ocrcc-") as folder:
-        out = Path(folder) / "samples.lmdb"
-        build_lmdb([packaged.ASSETS / "samples" / "labels.txt"], out, BuildConfig(workers=1))
-        yield [LmdbDataset(out)]
+def open_data(paths: Sequence[Path], say: Say = lambda _: None) -> Iterator[list[LmdbDataset]]:
+    """Open datasets or labels; for none, the lines that ship with the package, for as long as they are used."""
+    with opened(paths or [packaged.ASSETS / "samples" / "labels.txt"], say) as datasets:
+        yield datasets
 
 
 def _show(

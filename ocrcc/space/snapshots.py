@@ -8,62 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import torch
 from torch import nn
 
 from ocrcc.charset import Charset
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.some_lines import FirstLines
 from ocrcc.errors import DataError
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.projection.projector import write_tensors
 from ocrcc.space.characters import Skipped, Viewer
 from ocrcc.space.panels import frequent_groups, join_groups
-from ocrcc.space.probe import Labelled, choose, count_characters, look, to_shown, to_space
-from ocrcc.types import Line, LineSource
+from ocrcc.space.probe import choose, count_characters, look, to_shown, to_space
+from ocrcc.types import LabelledLines, LineSource
 
 _LINES = 512
 """So many lines of a source without end are looked at."""
 _PANELS, _CHARACTERS, _PER_CHARACTER = 8, 48, 20
 _BATCH = 32
 NAME = "training"
-
-
-class FirstLines:
-    """The first lines of a source that never ends, held in memory; a `ocrcc.types.SizedLineSource` with labels.
-
-    Args:
-        source: Where from.
-        count: How many.
-    """
-
-    def __init__(self, source: LineSource, count: int = _LINES) -> None:
-        self.name, self.size = source.name, count
-        self._lines = [source.line(index) for index in range(count)]
-        self.widths = np.array([line.image.width for line in self._lines])
-        self.heights = np.array([line.image.height for line in self._lines])
-
-    def __len__(self) -> int:
-        return self.size
-
-    def line(self, index: int) -> Line:
-        """Return line ``index``."""
-        return self._lines[index]
-
-    def label(self, index: int) -> str:
-        """Return the text of line ``index``."""
-        return self._lines[index].label
-
-    def source(self, index: int) -> str:
-        """Return where line ``index`` came from."""
-        return self._lines[index].source
-
-    @property
-    def characters(self) -> dict[str, int]:
-        """The characters of all labels and how often they occur."""
-        text = "".join(line.label for line in self._lines)
-        return {char: text.count(char) for char in dict.fromkeys(text)}
 
 
 class Snapshots:
@@ -88,7 +52,7 @@ class Snapshots:
     ) -> None:
         self._viewer, self._every, self._logdir = viewer, every, logdir
         datasets = [source for source in sources if isinstance(source, LmdbDataset)]
-        self._datasets: Sequence[Labelled] = datasets or [FirstLines(source) for source in sources[:1]]
+        self._datasets: Sequence[LabelledLines] = datasets or [FirstLines(source, _LINES) for source in sources[:1]]
         self._panels = _panels(self._datasets, viewer.charset, lookalikes)
         chars = "".join(dict.fromkeys("".join(self._panels)))
         most = _PER_CHARACTER * len(chars)
@@ -115,7 +79,7 @@ class Snapshots:
             write_tensors(self._logdir, shown, [to_space(NAME, viewer, sample, shown)], step=step)
 
 
-def _panels(datasets: Sequence[Labelled], charset: Charset, lookalikes: Lookalikes) -> list[str]:
+def _panels(datasets: Sequence[LabelledLines], charset: Charset, lookalikes: Lookalikes) -> list[str]:
     counts = {char: count for char, count in count_characters(datasets, charset).items() if char in charset}
     groups = frequent_groups(counts, lookalikes, _CHARACTERS)
     if not groups:

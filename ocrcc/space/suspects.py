@@ -18,7 +18,7 @@ from ocrcc.losses.center import Centers
 from ocrcc.projection.points import visible
 from ocrcc.projection.tiles import png
 from ocrcc.space.characters import CharacterBatch, Report, Skipped, Viewer, cut, walk
-from ocrcc.types import SizedLineSource
+from ocrcc.types import LabelledLines
 
 HEADER = ("source", "position", "character", "suggested", "posterior", "margin", "label", "crop")
 _MOST = 10_000
@@ -70,7 +70,7 @@ class SuspectsResult:
 
 def find_suspects(
     viewer: Viewer,
-    datasets: Sequence[SizedLineSource],
+    datasets: Sequence[LabelledLines],
     *,
     posterior: float,
     batch_size: int,
@@ -134,7 +134,7 @@ def find_suspects(
 
 
 def _class_means(
-    viewer: Viewer, datasets: Sequence[SizedLineSource], batch_size: int, workers: int, report: Report
+    viewer: Viewer, datasets: Sequence[LabelledLines], batch_size: int, workers: int, report: Report
 ) -> Centers:
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +20,7 @@ from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch, training_batches
 from ocrcc.errors import StoppedError
 from ocrcc.training.memory import freed_memory_kept
-from ocrcc.training.run import Run, Trainee, Validate, Window
+from ocrcc.training.run import Run, Trainee, Validate, Window, keep
 from ocrcc.training.tracking import Tracker
 
 OnStep = Callable[[int, Callable[[], nn.Module]], None]
@@ -85,6 +86,7 @@ def train(
     device: str = "auto",
     on_log: Callable[[LogEntry], None] = lambda _: None,
     on_step: OnStep = lambda _step, _recognizer: None,
+    untrained: bool = False,
 ) -> TrainResult:
     """Train until the configured end, saving ``last`` and ``best`` into the run folder.
 
@@ -98,6 +100,7 @@ def train(
         device: ``auto``, or ``cpu``.
         on_log: Told of the run's course.
         on_step: Called before the first step and after each, by the main process alone.
+        untrained: Only measure and save what was given.
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM; the step was finished and everything saved.
@@ -119,9 +122,16 @@ def train(
     memory = freed_memory_kept() if accelerator.device.type == "cpu" else nullcontext()
     with memory, Tracker(out if main else None, run.state.step) as tracker, _stop_requests() as stop:
         progress, stopping = run.agree(stop.is_set())
-        if main and not run.state.step:
-            on_step(0, run.evaluated)
-        while (progress < 1 or not run.state.step) and not stopped_early and not stopping:
+        if not run.state.step:
+            if main:
+                on_step(0, run.evaluated)
+            if trainee.pretrained is not None:  # the first candidate for the best
+                before = run.validate(validate or keep)
+                tracker.entry(0, {f"val/{name}": value for name, value in before.items()}, {})
+                on_log(_entry(run, 0.0, {}, 0.0, before))
+        if untrained:
+            run.save()
+        while (progress < 1 or not run.state.step) and not (stopped_early or stopping or untrained):
             received = next(batches)
             window.add(received, run.step(received, progress))
             progress, stopping = run.agree(stop.is_set())
@@ -129,12 +139,12 @@ def train(
             if main:
                 on_step(step, run.evaluated)
             evaluating = validate is not None and _due(config.eval_every, step, progress)
-            if evaluating or _due(config.log_every, step, progress):
+            if evaluating or step == 1 or _due(config.log_every, step, progress):
                 scalars = run.flush(window)
                 rate = window.lines * accelerator.num_processes / window.seconds()
                 validation = run.validate(validate) if evaluating and validate else {}
                 stopped_early = bool(config.patience) and run.state.worse_in_a_row >= config.patience
-                if step <= config.log_every:
+                if step == 1:
                     _show_batch(tracker, step, received, trainee.preprocessing)
                 measured = {f"val/{name}": value for name, value in validation.items()}
                 tracker.entry(step, {**scalars, **measured}, run.extremes())
@@ -171,7 +181,7 @@ def _entry(
         progress=progress,
         scalars=scalars,
         lines_per_second=rate,
-        seconds_left=run.state.seconds / progress - run.state.seconds,
+        seconds_left=run.state.seconds / progress - run.state.seconds if progress else math.inf,
         validation=validation,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,19 +14,25 @@ from torch import nn
 
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import DataConfig, Preprocessing, PretrainConfig, TrainConfig
-from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.datasets.opened import Say
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.evaluation.evaluate import evaluate_datasets
+from ocrcc.evaluation.report import Metrics
 from ocrcc.files import whole
+from ocrcc.lookalikes import Lookalikes
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import Transfer, transfer
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
-from ocrcc.training.run import Trainee, Validate
-from ocrcc.training.sources import Sources, charset_of, check_paths, check_validation, open_datasets, open_sources
+from ocrcc.training.run import Judgement, Trainee, Validate
+from ocrcc.training.sources import Opener, Sources, charset_of, check_paths, check_validation, open_sources
+from ocrcc.types import LabelledLines
 
 Task = TypeVar("Task", bound=DataConfig)
+
+_MANY = 5000
+"""Lines that are measured by one process sooner than it takes to start others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,16 +44,24 @@ class Prepared:
         sources: On what.
         validation: The sets it is measured on.
         validate: Measures a recogniser on them; None without any.
+        config: How it is trained, nothing left open.
         unreadable_characters: Characters of validation sets that the charset lacks, by set.
         transfer: What came along from another model, if it started from one.
+        notes: What else is worth saying before the first step.
+        untrained: Why there is nothing to be trained; empty if there is.
+        conclude: Adds to the result what the run's maker has to say of it.
     """
 
     trainee: Trainee
     sources: Sources
-    validation: tuple[LmdbDataset, ...]
+    validation: tuple[LabelledLines, ...]
     validate: Validate | None
+    config: TrainConfig
     unreadable_characters: Mapping[str, str]
     transfer: Transfer | None
+    notes: tuple[str, ...] = ()
+    untrained: str = ""
+    conclude: Callable[[TrainResult], TrainResult] = lambda result: result
 
 
 def pretrain(
@@ -58,6 +73,7 @@ def pretrain(
     device: str = "auto",
     on_start: Callable[[Prepared], None] = lambda _: None,
     on_log: Callable[[LogEntry], None] = lambda _: None,
+    say: Say = lambda _: None,
 ) -> TrainResult:
     """Train a recogniser into a run folder.
 
@@ -69,6 +85,7 @@ def pretrain(
         device: ``auto``, or ``cpu``.
         on_start: Told what will happen, before the first step.
         on_log: Told of the run's course.
+        say: Told of lines of label files that cannot be used.
 
     Raises:
         ConfigError: ``out`` holds another run already.
@@ -77,11 +94,11 @@ def pretrain(
         ModelError: The model to start from does not fit.
         StoppedError: The run was asked to stop; it can be resumed.
     """
-    return launch(prepare, task, config, out, resume=resume, device=device, on_start=on_start, on_log=on_log)
+    return launch(prepare, task, config, out, resume=resume, device=device, on_start=on_start, on_log=on_log, say=say)
 
 
 def launch(
-    prepare: Callable[[Task, TrainConfig, Path | None], Prepared],
+    prepare: Callable[[Task, TrainConfig, Path, bool, Say], Prepared],
     task: Task,
     config: TrainConfig,
     out: Path,
@@ -90,6 +107,7 @@ def launch(
     device: str,
     on_start: Callable[[Prepared], None],
     on_log: Callable[[LogEntry], None],
+    say: Say,
     before_first_step: Callable[[Prepared], None] = lambda _: None,
     watcher: Callable[[Prepared], OnStep] = lambda _: lambda _step, _recognizer: None,
 ) -> TrainResult:
@@ -104,45 +122,49 @@ def launch(
         device: ``auto``, or ``cpu``.
         on_start: Told what will happen, before the first step.
         on_log: Told of the run's course.
+        say: Told of lines of label files that cannot be used.
         before_first_step: Not called when a run is resumed.
         watcher: Makes what is told of every step.
     """
     check_paths(task.paths())
     if not resume and (out / "last.safetensors").exists():
         raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
-    prepared = prepare(task, config, out if resume else None)
+    prepared = prepare(task, config, out, resume, say)
     make_run_folder(out, prepared.trainee.settings)
     on_start(prepared)
-    if not resume:
+    if not resume and not prepared.untrained:
         before_first_step(prepared)
-    return train(
+    result = train(
         prepared.trainee,
         prepared.sources.mixed,
-        config,
+        prepared.config,
         out,
         validate=prepared.validate,
         resume=resume,
         device=device,
         on_log=on_log,
         on_step=watcher(prepared),
+        untrained=bool(prepared.untrained),
     )
+    return prepared.conclude(result)
 
 
-def prepare(task: PretrainConfig, config: TrainConfig, resume_from: Path | None) -> Prepared:
+def prepare(task: PretrainConfig, config: TrainConfig, out: Path, resume: bool, say: Say) -> Prepared:
     """Open everything that a run needs and make its recogniser."""
     set_seed(config.seed)
-    origin = resume_from / "last.safetensors" if resume_from else task.init_from
+    opener = Opener(out, resume, say)
+    origin = out / "last.safetensors" if resume else task.init_from
     start = load_model(origin, device="cpu") if origin else None
-    charset = start.charset if resume_from and start else _charset(task, start)
+    charset = start.charset if resume and start else _charset(task, start, opener)
     preprocessing = (
         start.preprocessing if start else Preprocessing(height=task.height, channels=1 if task.channels == 1 else 3)
     )
-    arch = start.arch if start and resume_from else task.arch
+    arch = start.arch if start and resume else task.arch
     sources = open_sources(
-        task.train, charset, mix=task.mix, corpus=task.corpus, unknown=config.unknown, seed=config.seed
+        task.train, charset, opener, mix=task.mix, corpus=task.corpus, unknown=config.unknown, seed=config.seed
     )
     recognizer = create_model(arch, charset.num_classes, preprocessing)
-    validation = tuple(open_datasets(task.val))
+    validation = tuple(map(opener, task.val))
     trainee = Trainee(
         recognizer=recognizer,
         arch=arch,
@@ -156,37 +178,53 @@ def prepare(task: PretrainConfig, config: TrainConfig, resume_from: Path | None)
         sources=sources,
         validation=validation,
         validate=validator(trainee, validation, config) if validation else None,
+        config=config,
         unreadable_characters=check_validation(validation, charset),
         transfer=transfer(start, recognizer, charset) if start else None,
     )
 
 
-def _charset(task: PretrainConfig, start: LoadedModel | None) -> Charset:
+def _charset(task: PretrainConfig, start: LoadedModel | None, opener: Opener) -> Charset:
     normalisation = task.normalisation or (start.charset.normalisation if start else "none")
     if task.charset == "from-data" or (not task.charset and start is None):
-        return charset_of(task.train, normalisation)
+        return charset_of(task.train, normalisation, opener)
     if task.charset:
         return load_charset(task.charset, normalisation)
     assert start is not None
     return replace(start.charset, normalisation=normalisation)
 
 
-def validator(trainee: Trainee, datasets: Sequence[LmdbDataset], config: TrainConfig) -> Validate:
-    """Make the function that measures a recogniser on all of some datasets together."""
+def validator(trainee: Trainee, datasets: Sequence[LabelledLines], config: TrainConfig) -> Validate:
+    """Make the function that measures a recogniser on all of some datasets together, and judges it by its CER."""
 
-    def validate(recognizer: nn.Module) -> Mapping[str, float]:
-        _, total = evaluate_datasets(
-            recognizer,
-            trainee.charset,
-            trainee.preprocessing,
-            datasets,
-            batch_size=config.batch_size,
-            device=str(next(recognizer.parameters()).device),
-            workers=config.workers,
-        )
-        return {"cer": total.cer, "line_accuracy": total.line_accuracy, "folded_cer": total.folded.cer}
+    def validate(recognizer: nn.Module) -> Judgement:
+        total = measure(recognizer, trainee, datasets, config)
+        figures = {"cer": total.cer, "line_accuracy": total.line_accuracy, "folded_cer": total.folded.cer}
+        # A set without a single label character has no CER, and is worse than any.
+        return Judgement(figures=figures, score=math.inf if math.isnan(total.cer) else total.cer, weights=recognizer)
 
     return validate
+
+
+def measure(
+    recognizer: nn.Module,
+    trainee: Trainee,
+    datasets: Sequence[LabelledLines],
+    config: TrainConfig,
+    lookalikes: Lookalikes | None = None,
+) -> Metrics:
+    """Read some datasets with a recogniser of a run, once each, and return the figures of all of them together."""
+    _, total = evaluate_datasets(
+        recognizer,
+        trainee.charset,
+        trainee.preprocessing,
+        datasets,
+        batch_size=config.batch_size,
+        device=str(next(recognizer.parameters()).device),
+        workers=config.workers if sum(map(len, datasets)) > _MANY else 0,
+        lookalikes=lookalikes,
+    )
+    return total
 
 
 def make_run_folder(out: Path, settings: Mapping[str, Any]) -> None:

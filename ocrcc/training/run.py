@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
@@ -34,8 +34,29 @@ _SCHEDULE_POINTS = 10_000
 """The learning rate changes at so many points of a run, however its end is given."""
 _STATE = "state.pt"
 
-Validate = Callable[[nn.Module], Mapping[str, float]]
-"""Measures a recogniser; must give ``cer``, by which the best is chosen among those that do not give ``forgets``."""
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What a validation says of a recogniser.
+
+    Attributes:
+        figures: Worth a curve and a line, by name.
+        score: The lower the better; what is not to be kept has ``inf``.
+        weights: What is to be saved if this is the best so far.
+    """
+
+    figures: Mapping[str, float]
+    score: float
+    weights: nn.Module
+
+
+Validate = Callable[[nn.Module], Judgement]
+"""Measures a recogniser in training."""
+
+
+def keep(recognizer: nn.Module) -> Judgement:
+    """Judge a recogniser that nothing can be measured on: it is to be saved."""
+    return Judgement(figures={}, score=math.inf, weights=recognizer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +70,8 @@ class Trainee:
         preprocessing: What the input looks like.
         objective: A module: (batch, output) -> `Terms`. Buffers named ``centers`` and ``center_counts`` are
             saved with the model.
-        pretrained: The recogniser that the run started from, if its weights have a share in what is saved.
-        pretrained_share: That share, 0..1.
+        pretrained: The recogniser that the run started from, frozen; it is the first candidate for the best. None
+            if there is nothing to be kept.
         settings: The options of the run, for ``config.toml`` and the model's metadata.
     """
 
@@ -60,7 +81,6 @@ class Trainee:
     preprocessing: Preprocessing
     objective: Objective
     pretrained: Recognizer | None = None
-    pretrained_share: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -73,7 +93,8 @@ class State:
     place: tuple[int, int] = (0, 0)
     seconds: float = 0.0
     best: dict[str, float] = field(default_factory=dict)
-    best_step: int = 0
+    best_score: float = math.inf
+    best_step: int = -1
     worse_in_a_row: int = 0
     unfit: int = 0
     names: dict[str, None] = field(default_factory=dict)
@@ -198,25 +219,20 @@ class Run:
         return Terms(total=terms.total.detach(), scalars=scalars, fits=terms.fits)
 
     def _freeze(self, frozen: bool) -> None:
-        """Hold the backbone, batch norms included, or let it go."""
+        """Hold what is not to learn now: the backbone or not, and the figures of batch norms, if they are frozen."""
         backbone = self.trainee.recognizer.backbone
         if frozen:
             backbone.eval()
+        if self.config.freeze_norm:
+            for module in self.trainee.recognizer.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
         if frozen == next(backbone.parameters()).requires_grad:
             backbone.requires_grad_(not frozen)
 
     def evaluated(self) -> nn.Module:
-        """Return the weights that are measured and saved: averaged over time, and with the pretrained ones."""
-        weights = self.recognizer if self.average is None else self.average.module
-        if self.trainee.pretrained is None or not self.trainee.pretrained_share:
-            return weights
-        mixed = copy.deepcopy(weights)
-        before = self.trainee.pretrained.state_dict()
-        with torch.no_grad():
-            for name, value in mixed.state_dict().items():
-                if value.is_floating_point():
-                    value.lerp_(before[name].to(value), self.trainee.pretrained_share)
-        return mixed
+        """Return the weights that are measured and saved: averaged over time, if that is wanted."""
+        return self.recognizer if self.average is None else self.average.module
 
     def flush(self, window: Window) -> dict[str, float]:
         """Bring the window's figures to the host; a loss that is not finite ends the run here."""
@@ -250,23 +266,21 @@ class Run:
         }
 
     def validate(self, validate: Validate) -> Mapping[str, float]:
-        """Measure, and keep the model if it is the best so far."""
-        figures = validate(self.evaluated())
-        # A set without a single label character has no CER, and is worse than any.
-        best = self.state.best.get("cer", math.inf)
-        forgets = bool(figures.get("forgets"))
-        if not forgets and (not self.state.best or figures["cer"] < best or math.isnan(best)):
-            self.state.best, self.state.best_step, self.state.worse_in_a_row = dict(figures), self.state.step, 0
-            self._save_model("best.safetensors", figures)
+        """Measure, and keep the model if it is the best so far; the first one is, however bad."""
+        judged = validate(self.evaluated())
+        if self.state.best_step < 0 or judged.score < self.state.best_score:
+            self.state.best, self.state.best_score = dict(judged.figures), judged.score
+            self.state.best_step, self.state.worse_in_a_row = self.state.step, 0
+            self._save_model("best.safetensors", judged.weights, judged.figures)
         else:
             self.state.worse_in_a_row += 1
-        return figures
+        return judged.figures
 
-    def _save_model(self, name: str, figures: Mapping[str, float]) -> None:
+    def _save_model(self, name: str, weights: nn.Module, figures: Mapping[str, float]) -> None:
         if self.accelerator.is_main_process:
             save_model(
                 self.out / name,
-                recognizer_state=self.evaluated().state_dict(),
+                recognizer_state=weights.state_dict(),
                 arch=self.trainee.arch,
                 charset=self.trainee.charset,
                 preprocessing=self.trainee.preprocessing,
@@ -279,7 +293,7 @@ class Run:
         """Write ``last`` and what resuming needs; the state file alone decides where to go on."""
         if not self.accelerator.is_main_process:
             return
-        self._save_model("last.safetensors", {})
+        self._save_model("last.safetensors", self.evaluated(), {})
         state = {
             "recognizer": self.recognizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),

@@ -13,9 +13,10 @@ from ocrcc.charset import Charset, Normalisation, charset_from_text, describe, n
 from ocrcc.config import Unknown
 from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.datasets.opened import Say, open_lines
 from ocrcc.errors import CharsetError, ConfigError
 from ocrcc.synth.source import load_source
-from ocrcc.types import LineSource
+from ocrcc.types import LabelledLines, LineSource
 
 _SYNTH = "synth:"
 
@@ -37,18 +38,39 @@ class Sources:
     missing: Counter[str]
 
 
-def open_datasets(paths: Sequence[str]) -> list[LmdbDataset]:
-    """Open datasets by path."""
-    return [LmdbDataset(Path(path)) for path in paths]
+class Opener:
+    """Opens what the options of a run name; labels become datasets in the run folder, once.
+
+    Args:
+        out: The run folder.
+        resume: Take the datasets that are there.
+        say: Told of lines of label files that cannot be used.
+    """
+
+    def __init__(self, out: Path, resume: bool, say: Say = lambda _: None) -> None:
+        self._made, self._anew, self._say = out / "data", not resume, say
+        self._known: dict[str, LmdbDataset] = {}
+
+    def __call__(self, spec: str) -> LmdbDataset:
+        """Open one.
+
+        Raises:
+            ConfigError: There is no such file or folder.
+            DataError: It has no lines that can be read.
+        """
+        if spec not in self._known:
+            place = self._made / str(len(self._known) + 1)
+            self._known[spec] = open_lines(spec, place, self._say, anew=self._anew)
+        return self._known[spec]
 
 
-def charset_of(specs: Sequence[str], normalisation: Normalisation) -> Charset:
+def charset_of(specs: Sequence[str], normalisation: Normalisation, opener: Opener) -> Charset:
     """Make a charset of all the characters in the datasets among the training sources.
 
     Raises:
         CharsetError: There is no dataset among them.
     """
-    datasets = open_datasets([spec for spec in specs if not spec.startswith(_SYNTH)])
+    datasets = [opener(spec) for spec in specs if not spec.startswith(_SYNTH)]
     if not datasets:
         raise CharsetError("rendered lines have no characters of their own", "name one: --charset gb2312")
     return charset_from_text((char for dataset in datasets for char in dataset.characters), normalisation)
@@ -57,6 +79,7 @@ def charset_of(specs: Sequence[str], normalisation: Normalisation) -> Charset:
 def open_sources(
     specs: Sequence[str],
     charset: Charset,
+    opener: Opener,
     *,
     mix: Sequence[float] = (),
     corpus: Sequence[str] = (),
@@ -68,6 +91,7 @@ def open_sources(
     Args:
         specs: Dataset paths and ``synth:PRESET``.
         charset: Of the model that is trained.
+        opener: Opens datasets and labels.
         mix: A weight for each; empty for the default mix.
         corpus: Text files for renderers.
         unknown: What to do with lines that have other characters.
@@ -84,7 +108,7 @@ def open_sources(
         if spec.startswith(_SYNTH):
             opened.append((load_source(spec, charset, seed=seed, corpus=[Path(path) for path in corpus]), None))
             continue
-        dataset = LmdbDataset(Path(spec))
+        dataset = opener(spec)
         kept, absent = _usable(dataset, charset)
         if kept is not None:
             skipped[spec] = len(dataset) - len(kept)
@@ -145,7 +169,7 @@ def _usable(dataset: LmdbDataset, charset: Charset) -> tuple[np.ndarray | None, 
     return (np.array(kept, dtype=np.int64), absent) if absent else (None, absent)
 
 
-def check_validation(datasets: Sequence[LmdbDataset], charset: Charset) -> dict[str, str]:
+def check_validation(datasets: Sequence[LabelledLines], charset: Charset) -> dict[str, str]:
     """Say which validation sets have characters that the charset lacks; they will count as errors."""
     gone = {
         dataset.name: "".join(
@@ -164,4 +188,4 @@ def check_paths(specs: Sequence[str]) -> None:
     """
     for spec in specs:
         if not spec.startswith(_SYNTH) and not Path(spec).exists():
-            raise ConfigError(f"{spec}: no such dataset", "make one with ocrcc build-lmdb or ocrcc synth")
+            raise ConfigError(f"{spec}: no such dataset or label file", "make one with ocrcc build-lmdb or ocrcc synth")

@@ -32,7 +32,7 @@ from ocrcc.evaluation.significance import mcnemar
 from ocrcc.lookalikes import load_lookalikes, write
 from ocrcc.models.checkpoint import load_model
 from ocrcc.synth.source import load_source
-from ocrcc.training.finetune import finetune
+from ocrcc.tuning.finetune import finetune
 
 BEFORE, CONTROL, CENTER = "before", "CTC only", "CTC + center"
 READING = ", centers decide"
@@ -47,7 +47,6 @@ ARMS: dict[str, dict[str, object]] = {
     "center weight 5, twin 5": {"center_weight": 5.0, "twin_weight": 5.0},
     "centers from nothing": {"init_lines": 0},
     "no replay": {"replay": ()},
-    "no replay, half the base": {"replay": (), "pretrained_share": 0.5},
     "distilled": {"distill_weight": 1.0},
 }
 
@@ -131,6 +130,7 @@ def run(options: argparse.Namespace, arm: str, seed: int, preset: Path, groups: 
         pretrained=options.base,
         train=(f"synth:{preset}",),
         replay=("synth:second",),
+        guard=False,
         corpus=tuple(map(str, options.corpus)),
         lookalikes=str(groups),
     )

@@ -39,7 +39,7 @@ COMMANDS = (
 )
 TIMES = re.compile(
     r"\d+(\.\d+)? ?(lines/s|s\b)|\d+:\d\d(:\d\d)?|\"(lines_per_second|seconds)\": [\d.e+-]+|\d+(\.\d+)? */s"
-    r"|\d+ │ *$|\d+ MB".encode(),  # the last column of a table of figures is its rate
+    r"| *\d+ │ *$|\d+ MB".encode(),  # the last column of a table of figures is its rate
     re.MULTILINE,
 )
 WITH_TIMES = ("events.out", "lock.mdb", "state.pt")

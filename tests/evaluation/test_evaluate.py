@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -224,6 +225,6 @@ def test_workers_load_the_same_lines():
 
 
 def test_no_lines_at_all_is_an_error(monkeypatch, tmp_path):
-    monkeypatch.setattr(workflow, "LmdbDataset", lambda path: Lines())
+    monkeypatch.setattr(workflow, "opened", lambda paths, say: nullcontext([Lines()]))
     with pytest.raises(DataError, match="no lines"):
         workflow.evaluate("model", [tmp_path / "empty.lmdb"], EvaluateConfig())

@@ -13,13 +13,14 @@ from wild import random_lines, save_wild_model
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.some_lines import FirstLines
 from ocrcc.errors import DataError
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.space.characters import Viewer
-from ocrcc.space.snapshots import FirstLines, Snapshots
-from ocrcc.training.finetune import finetune
+from ocrcc.space.snapshots import Snapshots
 from ocrcc.training.pretrain import pretrain
+from ocrcc.tuning.finetune import finetune
 from ocrcc.types import Line
 
 GROUPS = Lookalikes((Group("38", 0.9, "list"), Group("017", 0.8, "list"), Group("己已", 0.8, "list")))
@@ -96,7 +97,7 @@ def test_fine_tuning_takes_them_and_learns_the_same(digits_lmdb, tmp_path):
     quick = TrainConfig(steps=4, batch_size=4, workers=0, threads=1, eval_every=0, save_every=2, log_every=1, augment=0)
     pretrain(PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050"), quick, tmp_path / "base", device="cpu")
     task = FinetuneConfig(
-        pretrained=str(tmp_path / "base"), train=(str(digits_lmdb),), lookalikes=str(groups), init_lines=64
+        pretrained=str(tmp_path / "base"), train=(str(digits_lmdb),), lookalikes=str(groups), init_lines=64, guard=False
     )
     finetune(task, quick, tmp_path / "plain", device="cpu")
     watched = replace(task, project_every=2)

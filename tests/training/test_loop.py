@@ -43,10 +43,10 @@ def test_a_run_leaves_what_it_should(task, tmp_path):
         "best.safetensors", "last.safetensors", "state.pt", "config.toml", "metrics.jsonl", "tensorboard",
     }  # fmt: skip
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows] == [1, 2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows if "val/cer" in row] == [4, 8, 12]
     assert all(row["gradient_norm"] > 0 for row in rows)
-    assert [entry.step for entry in entries] == [2, 4, 6, 8, 10, 12]
+    assert [entry.step for entry in entries] == [1, 2, 4, 6, 8, 10, 12]
     assert entries[-1].progress == 1
     metadata = read_metadata(tmp_path / "run" / "best.safetensors")
     assert metadata["charset"]["symbols"] == "0123456789"

@@ -1,0 +1,62 @@
+"""Whatever holds labelled lines, opened as datasets: LMDBs as they are, label files and folders built first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ocrcc.config import BuildConfig
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.datasets.build import BuildResult, build_lmdb
+from ocrcc.errors import DataError
+
+Say = Callable[[str], None]
+"""Told what somebody should know."""
+
+
+@contextmanager
+def opened(paths: Sequence[str | Path], say: Say = lambda _: None) -> Iterator[list[LmdbDataset]]:
+    """Open datasets and labels for a while; what is built of labels is gone afterwards.
+
+    Args:
+        paths: LMDBs, label files and folders with labels.
+        say: Told of lines that were left out.
+
+    Raises:
+        DataError: There is no such file or folder, or it has no lines that can be read.
+    """
+    with TemporaryDirectory(prefix="ocrcc-") as folder:
+        yield [open_lines(path, Path(folder) / str(number), say) for number, path in enumerate(paths)]
+
+
+def open_lines(path: str | Path, made: Path, say: Say = lambda _: None, *, anew: bool = True) -> LmdbDataset:
+    """Open a dataset, or build one of labels.
+
+    Args:
+        path: An LMDB, a label file, or a folder with labels.
+        made: Folder for the dataset that is built of labels.
+        say: Told of lines that were left out.
+        anew: Build it although it is there.
+
+    Raises:
+        DataError: There is no such file or folder, or it has no lines that can be read.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such dataset or label file", "make one with ocrcc build-lmdb or ocrcc synth")
+    if path.is_dir() and (path / "data.mdb").exists():
+        return LmdbDataset(path)
+    out = made / f"{path.resolve().stem or 'lines'}.lmdb"
+    if anew or not out.exists():
+        made.mkdir(parents=True, exist_ok=True)
+        built = build_lmdb([path], out, BuildConfig(), force=True)
+        if built.skipped:
+            say(_left_out(path, built))
+    return LmdbDataset(out)
+
+
+def _left_out(path: Path, built: BuildResult) -> str:
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in built.skipped.items())
+    return f"{path}: {sum(built.skipped.values())} lines left out ({reasons}); the first: {built.skipped_lines[0]}"

@@ -1,0 +1,404 @@
+"""``ocrcc finetune``: a model that reads already learns lines of one's own, and to tell look-alikes apart."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate.utils import set_seed
+from torch import nn
+
+from ocrcc.charset import Charset, describe, load_charset
+from ocrcc.config import FinetuneConfig, TrainConfig, TuneConfig
+from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.some_lines import FirstLines
+from ocrcc.datasets.opened import Say
+from ocrcc.errors import CharsetError, DataError
+from ocrcc.evaluation.report import Metrics
+from ocrcc.lookalikes import load_lookalikes, sibling_table
+from ocrcc.losses.center import Centers
+from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
+from ocrcc.models.recognizer import Recognizer
+from ocrcc.models.registry import create_model
+from ocrcc.models.transfer import Transfer, transfer
+from ocrcc.space.characters import Viewer, siblings_of
+from ocrcc.space.snapshots import Snapshots
+from ocrcc.synth.source import SynthSource
+from ocrcc.training.loop import LogEntry, OnStep, TrainResult
+from ocrcc.training.objective import CenterObjective
+from ocrcc.training.pretrain import Prepared, launch, measure, validator
+from ocrcc.training.run import Trainee
+from ocrcc.training.sources import Opener, Sources, charset_of, check_validation, open_sources, with_replay
+from ocrcc.tuning.general_lines import general_lines
+from ocrcc.tuning.guard import Guard, Verdict, verdict
+from ocrcc.tuning.own_lines import FEWEST, find_misplaced, hold_out, leave_out, without
+from ocrcc.types import LabelledLines
+
+_STEPS_PER_ROOT_LINE = 20
+_FEWEST_STEPS, _MOST_STEPS = 100, 20_000
+_VALIDATIONS = 8
+_ENDLESS = 200
+"""Lines of a source without end that are held back."""
+_SEED_APART = 7919
+"""Added to the seed of a source without end, so that no line is both held back and learned on."""
+_UNREADABLE = 0.6
+"""A model that misreads so many of the characters of general lines has never learned them, and cannot forget them."""
+_SLIPPED = 0.3
+"""With so many labels beside the wrong images, the others are not to be trusted either."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneResult(TrainResult):
+    """How a fine-tuning ended.
+
+    Attributes:
+        verdict: The model that is kept beside the pretrained one; None if nothing guarded it.
+    """
+
+    verdict: Verdict | None
+
+
+def finetune(
+    task: FinetuneConfig,
+    config: TrainConfig,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    on_start: Callable[[Prepared], None] = lambda _: None,
+    on_log: Callable[[LogEntry], None] = lambda _: None,
+    say: Say = lambda _: None,
+) -> TuneResult:
+    """Fine-tune a model into a run folder, with the same loop as pretraining.
+
+    Args:
+        task: What to fine-tune, on what, with which terms.
+        config: How; a `ocrcc.config.TuneConfig` may leave its length to the number of lines.
+        out: The run folder; made here.
+        resume: Go on with the run in ``out``.
+        device: ``auto``, or ``cpu``.
+        on_start: Told what will happen, before the first step.
+        on_log: Told of the run's course.
+        say: Told of lines of label files that cannot be used.
+
+    Returns:
+        How it ended; its verdict compares the model that is kept with the pretrained one.
+
+    Raises:
+        ConfigError: ``out`` holds another run already.
+        CharsetError: The charsets differ and the policy is ``fail``, or labels have other characters.
+        DataError: A dataset cannot be read, or not one of its lines can be aligned.
+        ModelError: The pretrained model cannot be loaded.
+        StoppedError: The run was asked to stop; it can be resumed.
+    """
+    result = launch(
+        partial(prepare, device=pick_device(device)),
+        task,
+        config,
+        out,
+        resume=resume,
+        device=device,
+        on_start=on_start,
+        on_log=on_log,
+        say=say,
+        before_first_step=lambda prepared: place_centers(prepared, task, prepared.config, pick_device(device)),
+        watcher=lambda prepared: snapshots(prepared, task, out),
+    )
+    assert isinstance(result, TuneResult)
+    return result
+
+
+def prepare(
+    task: FinetuneConfig, config: TrainConfig, out: Path, resume: bool, say: Say, *, device: str = "cpu"
+) -> Prepared:
+    """Open everything that a run needs; the model's rows and centers are kept by character."""
+    set_seed(config.seed)
+    opener, notes = Opener(out, resume, say), list[str]()
+    given = load_model(task.pretrained, device="cpu")
+    start = load_model(out / "last.safetensors", device="cpu") if resume else given
+    charset = start.charset if resume else choose_charset(task, start, opener)
+    open_some = partial(
+        open_sources, charset=charset, opener=opener, corpus=task.corpus, unknown=config.unknown, seed=config.seed
+    )
+    own = open_some(task.train, mix=task.mix)
+    pretrained, moved = _moved(given, charset)
+    recognizer = _moved(start, charset)[0] if resume else copy.deepcopy(pretrained)
+    untrained = ""
+    if task.guard:
+        own, untrained = _trusted(own, pretrained, charset, start, config, device, notes)
+    own, validation, too_few = _parted(own, [opener(path) for path in task.val], task, config, notes)
+    config = _with_length(config, own.lines)
+    trainee = Trainee(
+        recognizer=recognizer,
+        arch=start.arch,
+        charset=charset,
+        preprocessing=start.preprocessing,
+        objective=_objective(task, start if resume else given, recognizer, charset, pretrained),
+        pretrained=pretrained.eval().requires_grad_(False) if task.guard else None,
+        settings={**asdict(task), **asdict(config)},
+    )
+    retained, replay = _general(task, config, trainee, opener, pretrained.to(device), notes)
+    lookalikes = load_lookalikes(task.lookalikes)
+
+    def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
+        return lambda model: measure(model, trainee, datasets, config, lookalikes)
+
+    guard = Guard(pretrained, reading(validation), reading(retained) if retained else None)
+    validate = None
+    if validation:
+        validate = guard if task.guard else validator(trainee, validation, config)
+    untrained = untrained or (too_few if task.guard else "")
+    return Prepared(
+        trainee=trainee,
+        sources=with_replay(own, replay or open_some(task.replay), task.replay_share),
+        validation=tuple(validation),
+        validate=None if untrained else validate,
+        config=config,
+        unreadable_characters=check_validation(validation, charset),
+        transfer=moved,
+        notes=tuple(notes),
+        untrained=untrained,
+        conclude=partial(_conclude, guard=guard if task.guard else None, untrained=untrained),
+    )
+
+
+def _moved(loaded: LoadedModel, charset: Charset) -> tuple[Recognizer, Transfer]:
+    """Take a model's weights into a charset."""
+    recognizer = create_model(loaded.arch, charset.num_classes, loaded.preprocessing)
+    return recognizer, transfer(loaded, recognizer, charset)
+
+
+def _objective(
+    task: FinetuneConfig, start: LoadedModel, recognizer: Recognizer, charset: Charset, teacher: nn.Module
+) -> CenterObjective:
+    moved = transfer(start, create_model(start.arch, charset.num_classes, start.preprocessing), charset)
+    centers = Centers(charset.num_classes, recognizer.feature_width, task.center_alpha)
+    if moved.centers is not None and moved.center_counts is not None:
+        centers.centers.copy_(moved.centers)
+        centers.center_counts.copy_(moved.center_counts)
+    siblings = torch.tensor(sibling_table(load_lookalikes(task.lookalikes).for_training(), charset), dtype=torch.int64)
+    return CenterObjective(task, recognizer.head, siblings, centers, teacher=teacher if task.distill_weight else None)
+
+
+def _trusted(
+    own: Sources,
+    pretrained: Recognizer,
+    charset: Charset,
+    start: LoadedModel,
+    config: TrainConfig,
+    device: str,
+    notes: list[str],
+) -> tuple[Sources, str]:
+    """Leave lines out whose labels stand beside the wrong images; if there are too many, say why none is trusted."""
+    slipped = find_misplaced(
+        pretrained.to(device),
+        charset,
+        start.preprocessing,
+        own.mixed,
+        batch_size=config.batch_size,
+        device=device,
+        seed=config.seed,
+    )
+    count = sum(map(len, slipped.numbers))
+    if slipped.share > _SLIPPED:
+        return own, (
+            f"labels stand beside the wrong images: {count} of {slipped.looked_at} lines are read as another line's "
+            f"label, such as {slipped.examples[0]}"
+        )
+    if not count:
+        return own, ""
+    notes.append(f"{count} lines left out, which are read as another line's label, such as {slipped.examples[0]}")
+    mixed = leave_out(own.mixed, slipped.numbers)
+    return replace(own, mixed=mixed, lines=own.lines - count), ""
+
+
+def _parted(
+    own: Sources, validation: Sequence[LmdbDataset], task: FinetuneConfig, config: TrainConfig, notes: list[str]
+) -> tuple[Sources, list[LabelledLines], str]:
+    """Part lines to learn from and lines to be judged by; if there are too few for that, say so."""
+    if validation:
+        mixed, names = without(own.mixed, validation)
+        if names:
+            notes.append(f"{len(names)} training lines are validation lines too, and not learned on: {names[0]}")
+        if not mixed:
+            raise DataError("every training line is a validation line too", "give other lines to --val, or none")
+        return replace(own, mixed=mixed, lines=_lines(mixed)), list(validation), ""
+    if not task.guard:
+        return own, [], ""
+    parted = hold_out(own.mixed, config.seed)
+    endless = [mixed.source for mixed in own.mixed if isinstance(mixed.source, SynthSource)]
+    held: list[LabelledLines] = [
+        *parted.validation,
+        *(
+            FirstLines(SynthSource(each.config, each.charset, each.seed + _SEED_APART, each.name), _ENDLESS)
+            for each in endless
+        ),
+    ]
+    if parted.different < FEWEST and not endless:
+        lines = "1 line is" if parted.different == 1 else f"{parted.different} different lines are"
+        return own, [], f"{lines} too few to learn from and to be judged by; some hundred would do"
+    return replace(own, mixed=parted.mixed, lines=_lines(parted.mixed)), held, ""
+
+
+def _lines(mixed: Sequence[MixedSource]) -> int:
+    return sum(source.size or 0 for source in mixed)
+
+
+def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
+    """Choose how long to train, if nobody did, and how often to validate.
+
+    With twice the lines, each is seen 0.7 times as often.
+    """
+    if not (config.steps or config.epochs or config.minutes):
+        steps = round(_STEPS_PER_ROOT_LINE * math.sqrt(lines)) if lines else 10 * _FEWEST_STEPS
+        config = replace(config, steps=min(_MOST_STEPS, max(_FEWEST_STEPS, steps)))
+    if not config.eval_every and isinstance(config, TuneConfig) and config.steps:
+        config = replace(config, eval_every=math.ceil(config.steps / _VALIDATIONS))
+    return config
+
+
+def _general(
+    task: FinetuneConfig,
+    config: TrainConfig,
+    trainee: Trainee,
+    opener: Opener,
+    pretrained: Recognizer,
+    notes: list[str],
+) -> tuple[list[LabelledLines], Sources | None]:
+    """Open or render what the model is to go on reading: to be measured on, and to be learned beside own lines."""
+    given: list[LabelledLines] = [opener(path) for path in task.retain]
+    wanted = task.replay_share and not task.replay
+    if not task.guard or not (wanted or not given):
+        return given, None
+    general = general_lines(trainee.charset, task.corpus, config.seed, notes.append)
+    if general is None:
+        return given, None
+    misread = measure(pretrained, trainee, [general.retained], config).cer
+    if misread > _UNREADABLE:
+        notes.append(
+            f"the model misreads {misread:.0%} of the characters of rendered lines, so they are none that it could "
+            "forget: --retain and --replay name others"
+        )
+        return given, None
+    notes.append(f"general lines, {general.where_from}: {general.retained.size} to be measured on")
+    replay = None
+    if wanted:
+        mixed = MixedSource(source=general.replay, weight=1.0)
+        replay = Sources(mixed=(mixed,), lines=0, skipped={}, missing=Counter())
+    return given or [general.retained], replay
+
+
+def _conclude(result: TrainResult, guard: Guard | None, untrained: str) -> TuneResult:
+    """Say what fine-tuning came to."""
+    found = None if guard is None else Verdict(share=0.0, reason=untrained) if untrained else _verdict(result, guard)
+    return TuneResult(**vars(result), verdict=found)
+
+
+def _verdict(result: TrainResult, guard: Guard) -> Verdict:
+    """Read all lines with the model that was kept."""
+    share = result.best["tuned_share"]
+    after = guard.before
+    if share:
+        best = load_model(result.out / "best.safetensors", device=str(next(guard.pretrained.parameters()).device))
+        after = guard.measure(best.recognizer)
+    return verdict(guard.before, after, share, ("own lines", "general lines"))
+
+
+def choose_charset(task: FinetuneConfig, start: LoadedModel, opener: Opener) -> Charset:
+    """Bring the characters of the model and those of the labels, or of a named charset, together.
+
+    Raises:
+        CharsetError: They differ, and the policy is ``fail``.
+    """
+    normalisation = start.charset.normalisation
+    if not task.charset and task.charset_policy != "extend":
+        return start.charset
+    if task.charset in ("", "from-data"):
+        if all(spec.startswith("synth:") for spec in task.train):
+            return start.charset
+        wanted = charset_of(task.train, normalisation, opener)
+    else:
+        wanted = load_charset(task.charset, normalisation)
+    new = [char for char in wanted if char not in start.charset]
+    gone = [char for char in start.charset if char not in wanted]
+    match task.charset_policy:
+        case "extend":
+            return start.charset.merge(wanted) if new else start.charset
+        case "replace":
+            return wanted
+    if not new and not gone:
+        return start.charset
+    differences = [f"lacks {describe(new)}"] if new else []
+    differences += [f"has {len(gone)} that it lacks: {describe(gone, 5)}"] if gone else []
+    raise CharsetError(
+        f"{start.path}: beside charset {wanted.name!r}, the model {' and '.join(differences)}",
+        "--charset-policy extend keeps its characters and adds the new; replace drops the others",
+    )
+
+
+def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig, device: str) -> None:
+    """Place the centers of classes that have none at the mean of their aligned features, in one pass.
+
+    Args:
+        prepared: The run; its centers are placed.
+        task: Says how many lines are read.
+        config: Of the training stream whose first lines are read.
+        device: Where to.
+
+    Raises:
+        DataError: Not one character could be aligned.
+    """
+    trainee = prepared.trainee
+    objective, recognizer = trainee.objective, trainee.recognizer
+    assert isinstance(objective, CenterObjective)
+    if bool((objective.center_counts > 0).any()):
+        return
+    chunks = TrainingChunks(
+        prepared.sources.mixed,
+        trainee.charset,
+        trainee.preprocessing,
+        width_stride=recognizer.width_stride,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        strength=config.augment,
+    )
+    batches = training_batches(chunks, workers=config.workers)
+    recognizer.to(device).eval()
+    objective.to(device)
+    endless = any(source.size is None for source in prepared.sources.mixed)
+    wanted = task.init_lines if endless else min(task.init_lines, prepared.sources.lines)
+    read = placed = 0
+    with torch.no_grad():
+        while read < wanted:
+            batch = next(batches).batch.to(device)
+            placed += objective.place(batch, recognizer(batch.images))
+            read += len(batch.labels)
+    recognizer.train()
+    if read and not placed:
+        raise DataError("not one line could be aligned", "are the labels longer than the lines, or all empty?")
+
+
+def snapshots(prepared: Prepared, task: FinetuneConfig, out: Path) -> OnStep:
+    """Make what writes the feature space of validation lines, or else of training lines, if that is asked for."""
+    if not task.project_every:
+        return lambda _step, _recognizer: None
+    trainee = prepared.trainee
+    assert isinstance(trainee.objective, CenterObjective)
+    lookalikes = load_lookalikes(task.lookalikes).for_training()
+    viewer = Viewer(
+        recognizer=trainee.recognizer,
+        charset=trainee.charset,
+        preprocessing=trainee.preprocessing,
+        device="cpu",
+        siblings=siblings_of(lookalikes, trainee.charset),
+        centers=trainee.objective.moving,
+    )
+    sources = prepared.validation or [mixed.source for mixed in prepared.sources.mixed]
+    return Snapshots(viewer, sources, lookalikes, task.project_every, out / "tensorboard")

@@ -1,0 +1,87 @@
+"""General lines, which keep a model from forgetting: some to go on learning from, others to measure what it retains.
+
+They are rendered with the fonts at hand and the texts of the package; where there are no fonts, lines that ship with
+the package take their place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ocrcc import packaged
+from ocrcc.charset import Charset
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.some_lines import FirstLines, SomeLines
+from ocrcc.errors import OcrccError
+from ocrcc.synth.source import load_source
+from ocrcc.types import LabelledLines, LineSource
+
+PACKAGED = packaged.ASSETS / "general.lines"
+"""A dataset; an LMDB's usual suffix is one that version control passes over."""
+_RETAINED = 400
+_FEWEST = 50
+_REPLAYED, _MEASURED = "second", "documents"
+_SEED = 20_260
+"""Of the lines that are measured: the same ones in every run, and none of those that are replayed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneralLines:
+    """What a model is to go on reading.
+
+    Attributes:
+        replay: Lines that are learned on beside the user's own.
+        retained: Lines that are measured; no line is among both.
+        where_from: In words.
+    """
+
+    replay: LineSource
+    retained: LabelledLines
+    where_from: str
+
+
+def general_lines(
+    charset: Charset, corpus: Sequence[str], seed: int, say: Callable[[str], None]
+) -> GeneralLines | None:
+    """Make general lines of what is at hand; None where a charset can write none of them.
+
+    Args:
+        charset: Of the model.
+        corpus: Text files beside the texts of the package.
+        seed: Of the lines that are replayed.
+        say: Told why lines are not rendered, if so.
+    """
+    texts = [Path(path) for path in corpus]
+    try:
+        replay = load_source(f"synth:{_REPLAYED}", charset, seed=seed + 1, corpus=texts)
+        measured = load_source(f"synth:{_MEASURED}", charset, seed=_SEED, corpus=texts)
+        return GeneralLines(
+            replay=replay,
+            retained=FirstLines(measured, _RETAINED, name="general lines"),
+            where_from=f"rendered in {replay.faces} faces",
+        )
+    except OcrccError as error:
+        shipped = _shipped(charset)
+        rest = "lines of the package take their place" if shipped else "nothing tells what is forgotten: --retain"
+        say(f"general lines cannot be rendered ({error.message}); {rest}")
+        return shipped
+
+
+def _shipped(charset: Charset) -> GeneralLines | None:
+    if not (PACKAGED / "data.mdb").exists():
+        return None
+    dataset = LmdbDataset(PACKAGED)
+    labels = [charset.normalise(dataset.label(index)) for index in range(len(dataset))]
+    writable = np.array([index for index, label in enumerate(labels) if not charset.missing(label)], np.int64)
+    measured, replayed = writable[::2], writable[1::2]
+    if len(measured) < _FEWEST:
+        return None
+    retained = SomeLines(dataset, measured)
+    retained.name = "general lines"
+    return GeneralLines(
+        replay=SomeLines(dataset, replayed), retained=retained, where_from="which ship with the package"
+    )

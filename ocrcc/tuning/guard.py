@@ -1,0 +1,221 @@
+"""A fine-tune never hurts: the best mixture of old and tuned weights is kept, and the old ones if none is better.
+
+Between the weights of a model before and after fine-tuning lies a line along which much of what is learned comes
+long before much is forgotten (WiSE-FT, Wortsman et al. 2022). So every validation measures several mixtures, on lines
+of the user's own and on general lines that the model read before, and the pretrained model is a candidate itself.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from ocrcc.evaluation.report import Comparison, Metrics, compare
+from ocrcc.training.run import Judgement
+
+SHARES = (1.0, 0.75, 0.5)
+"""Of the tuned weights in the mixtures that are measured."""
+_FEWER_EDITS = 0.9
+"""Where no line more is read right, so many of the edits must be left for a mixture to count as better."""
+_MORE_EDITS = 1.03
+"""So many of the edits on general lines may there be, at most: three in a hundred more are noise."""
+_FLAT = 0.5
+"""Edits added to both sides of a ratio, so that none in a small set is no infinity."""
+
+Measure = Callable[[nn.Module], Metrics]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a recogniser reads.
+
+    Attributes:
+        own: On lines of the user's own.
+        retained: On general lines; None without any.
+    """
+
+    own: Metrics
+    retained: Metrics | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One set before and after.
+
+    Attributes:
+        name: What lines they are.
+        before: Read by the pretrained model.
+        after: Read by the model that is kept.
+        change: Line by line.
+    """
+
+    name: str
+    before: Metrics
+    after: Metrics
+    change: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a fine-tuning came to.
+
+    Attributes:
+        share: Of the tuned weights in the model that is kept; 0 for the pretrained model.
+        reason: Why there was no training at all; empty if there was.
+        rows: The sets, before and after.
+    """
+
+    share: float
+    reason: str = ""
+    rows: tuple[Row, ...] = ()
+
+    def sentence(self) -> str:
+        """Say it in one plain sentence."""
+        if self.reason:
+            return f"The pretrained model was kept: {self.reason}."
+        if not self.share:
+            return "Nothing gained: the pretrained model was kept. More lines of this kind may help, or other labels."
+        own, *others = self.rows
+        wrong = round((1 - own.before.line_accuracy) * own.before.lines)
+        said = f"{own.change.fixed} of {wrong} misread lines mended, {own.change.broken} of the others broken"
+        general = "".join(f"; {row.name} {_in_words(row)}" for row in others)
+        kept = "" if self.share == 1 else f" ({self.share:.0%} of the way from the old weights to the tuned ones)"
+        return f"{said}{general}{kept}."
+
+
+def _in_words(row: Row) -> str:
+    fixed, broken = row.change.fixed, row.change.broken
+    if row.change.p_value > 0.05:
+        return f"as before ({fixed} mended, {broken} broken)"
+    return f"{'better' if fixed > broken else 'worse'} ({fixed} mended, {broken} broken)"
+
+
+@dataclass
+class Guard:
+    """Judges a recogniser in fine-tuning; a `ocrcc.training.run.Validate`.
+
+    Attributes:
+        pretrained: The model that fine-tuning started from.
+        read_own: Reads the user's own lines.
+        read_general: Reads general lines; None without any.
+    """
+
+    pretrained: nn.Module
+    read_own: Measure
+    read_general: Measure | None
+    _before: list[Found] = field(default_factory=list)
+
+    @property
+    def before(self) -> Found:
+        """What the pretrained model reads; measured when it is first asked for."""
+        if not self._before:
+            self._before.append(self.measure(self.pretrained))
+        return self._before[0]
+
+    def measure(self, recognizer: nn.Module) -> Found:
+        """Read all lines with a recogniser."""
+        general = None if self.read_general is None else self.read_general(recognizer)
+        return Found(own=self.read_own(recognizer), retained=general)
+
+    def __call__(self, tuned: nn.Module) -> Judgement:
+        """Measure mixtures and return the best one; its score is infinite if none is better than the old weights."""
+        self.pretrained.to(next(tuned.parameters()).device)
+        if same_weights(tuned, self.pretrained):
+            return Judgement(figures=_figures(self.before, 0.0), score=1.0, weights=self.pretrained)
+        judged = [self._judge(tuned, share) for share in SHARES]
+        return min(judged, key=lambda one: one.score)
+
+    def _judge(self, tuned: nn.Module, share: float) -> Judgement:
+        mixed = mixture(self.pretrained, tuned, share)
+        own = self.read_own(mixed)
+        if not is_better(self.before.own, own):  # then what it costs elsewhere need not be measured
+            return Judgement(figures=_figures(Found(own=own, retained=None), share), score=math.inf, weights=mixed)
+        general = None if self.read_general is None else self.read_general(mixed)
+        found = Found(own=own, retained=general)
+        score = relative_errors(self.before, found) if is_kept(self.before.retained, general) else math.inf
+        return Judgement(figures=_figures(found, share), score=score, weights=mixed)
+
+
+def mixture(pretrained: nn.Module, tuned: nn.Module, share: float) -> nn.Module:
+    """Return a recogniser between two, weight by weight (Wortsman et al. 2022, eq. 1).
+
+    Args:
+        pretrained: At a share of 0.
+        tuned: At a share of 1.
+        share: Of the tuned weights, 0..1.
+    """
+    mixed = copy.deepcopy(tuned)
+    before = pretrained.state_dict()
+    with torch.no_grad():
+        for name, value in mixed.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(torch.lerp(before[name].to(value), value, share))
+    return mixed
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    """Tell whether two recognisers are the same."""
+    theirs = other.state_dict()
+    return all(torch.equal(value, theirs[name]) for name, value in one.state_dict().items())
+
+
+def is_better(before: Metrics, now: Metrics) -> bool:
+    """Tell whether own lines are read better: more of them right, or clearly fewer edits."""
+    change = compare(now, before)
+    if now.strict.edits > before.strict.edits:
+        return False
+    return change.fixed > change.broken or (
+        change.fixed == change.broken and now.strict.edits < _FEWER_EDITS * before.strict.edits
+    )
+
+
+def is_kept(before: Metrics | None, now: Metrics | None) -> bool:
+    """Tell whether general lines are read as well as before: within chance line by line, and in their edits."""
+    if before is None or now is None:
+        return True
+    change = compare(now, before)
+    lost = change.broken - change.fixed
+    return lost <= math.sqrt(change.broken + change.fixed) and _ratio(before, now) <= _MORE_EDITS
+
+
+def relative_errors(before: Found, now: Found) -> float:
+    """Return the edits on own lines as a share of those before, and what general lines lost on top: 1 for no change."""
+    retained = 1.0
+    if before.retained is not None and now.retained is not None:
+        retained = max(1.0, _ratio(before.retained, now.retained))
+    return _ratio(before.own, now.own) * retained
+
+
+def _ratio(before: Metrics, now: Metrics) -> float:
+    return (now.strict.edits + _FLAT) / (before.strict.edits + _FLAT)
+
+
+def _figures(found: Found, share: float) -> dict[str, float]:
+    figures = {"cer": found.own.cer, "line_accuracy": found.own.line_accuracy, "tuned_share": share}
+    if found.retained is not None:
+        figures |= {"retained_cer": found.retained.cer, "retained_line_accuracy": found.retained.line_accuracy}
+    return figures
+
+
+def verdict(before: Found, after: Found, share: float, names: Sequence[str]) -> Verdict:
+    """Compare a model with the pretrained one.
+
+    Args:
+        before: Read by the pretrained model.
+        after: Read by the one that is kept.
+        share: Of tuned weights in it.
+        names: What own and general lines are called.
+    """
+    pairs = [(before.own, after.own)]
+    if before.retained is not None and after.retained is not None:
+        pairs.append((before.retained, after.retained))
+    rows = [
+        Row(name=name, before=old, after=new, change=compare(new, old))
+        for name, (old, new) in zip(names, pairs, strict=False)
+    ]
+    return Verdict(share=share, rows=tuple(rows))

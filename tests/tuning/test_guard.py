@@ -1,0 +1,265 @@
+"""A fine-tune never hurts: what is measured, mixed, kept and said."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawn_lines import draw_line, png
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+
+from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig
+from ocrcc.data.batching import MixedSource
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.errors import DataError
+from ocrcc.evaluation.metrics import Scores
+from ocrcc.evaluation.report import Metrics
+from ocrcc.training.pretrain import pretrain
+from ocrcc.tuning.finetune import finetune
+from ocrcc.tuning.guard import Found, Guard, Verdict, is_better, is_kept, mixture, relative_errors, verdict
+from ocrcc.tuning.own_lines import _misplaced, hold_out, without
+
+
+def metrics(right: str, edits: int) -> Metrics:
+    """Figures of lines that are right (1) or not (0), with so many edits in all, ten characters each."""
+    lines, correct = len(right), right.count("1")
+    scores = Scores(
+        lines=lines,
+        characters=10 * lines,
+        correct=correct,
+        edits=edits,
+        line_accuracy=correct / lines,
+        cer=edits / (10 * lines),
+        one_minus_ned=1.0,
+    )
+    return Metrics(name="x", strict=scores, folded=scores, right=np.array([*map(int, right)], np.int8))
+
+
+def test_a_mixture_lies_between():
+    old, new = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    with torch.no_grad():
+        new.weight.fill_(5.0)
+        new.running_mean.fill_(2.0)
+        new.num_batches_tracked.fill_(7)
+    mixed = mixture(old, new, 0.25)
+    assert torch.equal(mixed.weight, torch.full((3,), 2.0))  # 0.75 * 1 + 0.25 * 5
+    assert torch.equal(mixed.running_mean, torch.full((3,), 0.5))
+    assert int(mixed.num_batches_tracked) == 7  # a count is none to be mixed
+    assert torch.equal(mixture(old, new, 0.0).weight, old.weight)
+    assert torch.equal(mixture(old, new, 1.0).weight, new.weight)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "better"),
+    [
+        (("0011", 8), ("0111", 6), True),
+        (("0011", 8), ("0111", 9), False),  # a line more is right, but the others are worse
+        (("0011", 8), ("1101", 6), True),  # two mended, one broken
+        (("0011", 20), ("0101", 19), False),  # one mended, one broken, hardly fewer edits
+        (("0011", 20), ("0011", 17), True),  # no line more, but clearly fewer edits
+        (("0011", 20), ("0011", 19), False),
+        (("1111", 0), ("1111", 0), False),
+    ],
+)
+def test_better_means_more_lines_or_clearly_fewer_edits(before, now, better):
+    assert is_better(metrics(*before), metrics(*now)) is better
+
+
+def test_general_lines_may_change_within_chance_only():
+    before = metrics("1" * 90 + "0" * 10, 100)
+    assert is_kept(before, metrics("1" * 90 + "0" * 10, 103))
+    assert not is_kept(before, metrics("1" * 90 + "0" * 10, 104))
+    assert is_kept(before, metrics("0" * 4 + "1" * 88 + "0" * 8, 100))  # 4 broken, 2 mended: within chance
+    assert not is_kept(before, metrics("0" * 4 + "1" * 86 + "0" * 10, 100))  # 4 broken, none mended
+    assert is_kept(None, None)
+
+
+def test_what_is_lost_elsewhere_counts_against_what_is_gained():
+    general, worse = metrics("1" * 100, 99), metrics("1" * 100, 109)
+    gained = Found(own=metrics("1", 4), retained=general)
+    before = Found(own=metrics("0", 9), retained=general)
+    assert relative_errors(before, before) == 1
+    assert relative_errors(before, gained) == pytest.approx(4.5 / 9.5)
+    assert relative_errors(before, replace(gained, retained=worse)) == pytest.approx(4.5 / 9.5 * 109.5 / 99.5)
+    assert relative_errors(before, replace(gained, retained=metrics("1", 0))) == pytest.approx(4.5 / 9.5)
+
+
+class Weight(nn.Module):
+    """A recogniser that is one number: own lines want it at 1, general ones at 0."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+
+def weigh(best: float, tolerance: float):
+    """Read ten lines, the more of them right the nearer the number is to the best one."""
+
+    def read(model: Weight) -> Metrics:
+        wrong = min(10, round(abs(model.value.item() - best) * tolerance))
+        return metrics("1" * (10 - wrong) + "0" * wrong, 10 * wrong)
+
+    return read
+
+
+def test_the_guard_takes_the_mixture_that_gains_without_loss():
+    guard = Guard(Weight(0.0), weigh(1.0, 8), weigh(0.0, 0.9))
+    judged = guard(Weight(1.0))  # at 1, and at 0.75 too, general lines would lose
+    assert judged.figures["tuned_share"] == 0.5
+    assert judged.weights.value.item() == 0.5
+    assert judged.score < 1
+    assert guard(Weight(0.0)).score == 1
+    assert guard(Weight(0.0)).weights is guard.pretrained
+
+
+def test_the_guard_keeps_nothing_that_is_no_better():
+    assert Guard(Weight(0.0), weigh(0.0, 8), None)(Weight(1.0)).score == float("inf")
+    assert Guard(Weight(0.0), weigh(1.0, 8), weigh(0.0, 9))(Weight(1.0)).score == float("inf")
+    without_general = Guard(Weight(0.0), weigh(1.0, 8), None)(Weight(1.0))
+    assert without_general.figures["tuned_share"] == 1
+
+
+def test_the_verdict_in_words():
+    before = Found(own=metrics("0011", 8), retained=metrics("11111", 0))
+    after = Found(own=metrics("1101", 3), retained=metrics("11110", 2))
+    found = verdict(before, after, 0.5, ("own lines", "general lines"))
+    assert found.sentence() == (
+        "2 of 2 misread lines mended, 1 of the others broken; general lines as before (0 mended, 1 broken) "
+        "(50% of the way from the old weights to the tuned ones)."
+    )
+    assert Verdict(share=0.0).sentence().startswith("Nothing gained: the pretrained model was kept.")
+    assert Verdict(share=0.0, reason="1 line is too few").sentence() == (
+        "The pretrained model was kept: 1 line is too few."
+    )
+
+
+def write(path: Path, lines: list[tuple[Image.Image, str]]) -> Path:
+    with LmdbWriter(path) as writer:
+        for number, (image, text) in enumerate(lines):
+            writer.add(png(image), text, source=f"{path.stem}:{number}", size=image.size)
+    return path
+
+
+def test_equal_images_are_never_on_both_sides(tmp_path, digit_lines):
+    dataset = LmdbDataset(write(tmp_path / "twice.lmdb", digit_lines + digit_lines))
+    parted = hold_out([MixedSource(source=dataset, weight=1.0)], seed=3)
+    assert parted.different == 40
+    (validation,), (left,) = parted.validation, parted.mixed
+    assert len(validation) == 16  # eight images, twice each
+    held = {dataset.image_bytes(int(index)) for index in set(range(80)) - set(left.kept.tolist())}
+    assert len(held) == 8
+    assert not held & {dataset.image_bytes(int(index)) for index in left.kept}
+    assert [one.kept.tolist() for one in hold_out([MixedSource(source=dataset, weight=1.0)], seed=3).mixed] == [
+        left.kept.tolist()
+    ]
+    assert hold_out([MixedSource(source=dataset, weight=1.0)], seed=4).mixed[0].kept.tolist() != left.kept.tolist()
+
+
+def test_validation_lines_are_taken_out_of_training(tmp_path, digit_lines):
+    train = LmdbDataset(write(tmp_path / "train.lmdb", digit_lines))
+    val = LmdbDataset(write(tmp_path / "val.lmdb", digit_lines[5:7]))
+    (left,), names = without([MixedSource(source=train, weight=1.0)], [val])
+    assert [name.rpartition("(")[2] for name in names] == ["train:5)", "train:6)"]
+    assert left.kept.tolist() == [*range(5), *range(7, 40)]
+
+
+def test_labels_beside_other_images_are_found():
+    labels = ["account", "balance", "receipt", "invoice"]
+    assert _misplaced(["acc0unt", "balance", "invoce", "receipt"], labels) == {2: 3, 3: 2}
+    assert _misplaced(["acount", "nothing", None, "in"], labels) == {}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Path, list[tuple[Image.Image, str]]]:
+    """A model that reads some of sixty lines, and those lines."""
+    place = tmp_path_factory.mktemp("trained")
+    rng = random.Random(4)
+    texts = list(dict.fromkeys("".join(rng.choices("0123456789", k=6)) for _ in range(60)))
+    lines = [(draw_line(text), text) for text in texts]
+    task = PretrainConfig(train=(str(write(place / "digits.lmdb", lines)),), arch="lcnet_050")
+    config = TrainConfig(
+        steps=160, batch_size=16, workers=0, threads=1, eval_every=0, save_every=0, learning_rate=3e-3, augment=0,
+        ema_decay=0, seed=2,
+    )  # fmt: skip
+    pretrain(task, config, place / "base", device="cpu")
+    return place / "base", lines
+
+
+QUICK = TuneConfig(steps=8, batch_size=8, workers=0, threads=1, seed=5, eval_every=4)
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in load_file(path).items() if name.startswith("model.")}
+
+
+def same(one: Path, other: Path) -> bool:
+    theirs = weights(other)
+    return all(torch.equal(value, theirs[name]) for name, value in weights(one).items())
+
+
+def test_a_shuffled_label_file_ends_with_the_base(trained, tmp_path):
+    base, lines = trained
+    folder = tmp_path / "lines"
+    folder.mkdir()
+    texts = [text for _, text in lines]
+    slipped = texts[1:] + texts[:1]
+    for number, (image, _) in enumerate(lines):
+        image.save(folder / f"{number:03}.png")
+    labels = folder / "labels.txt"
+    labels.write_text("".join(f"{number:03}.png\t{text}\n" for number, text in enumerate(slipped)), encoding="utf-8")
+    task = FinetuneConfig(pretrained=str(base), train=(str(labels),))
+    result = finetune(task, QUICK, tmp_path / "run", device="cpu")
+    assert result.steps == 0
+    assert "labels stand beside the wrong images" in result.verdict.sentence()
+    assert "is read as" in result.verdict.sentence()
+    assert same(base / "last.safetensors", tmp_path / "run" / "best.safetensors")
+
+
+@pytest.mark.parametrize("count", [1, 19])
+def test_too_few_lines_end_with_the_base(trained, tmp_path, count):
+    base, lines = trained
+    task = FinetuneConfig(
+        pretrained=str(base), train=(str(write(tmp_path / "few.lmdb", 30 * lines[:1] + lines[:count])),)
+    )
+    result = finetune(task, QUICK, tmp_path / "run", device="cpu")
+    assert result.steps == 0
+    assert "too few to learn from" in result.verdict.sentence()
+    assert same(base / "last.safetensors", tmp_path / "run" / "best.safetensors")
+
+
+def test_a_label_file_is_enough_and_the_run_says_what_it_came_to(trained, tmp_path):
+    base, lines = trained
+    for number, (image, text) in enumerate(lines):
+        image.save(tmp_path / f"{number:03}.png")
+        (tmp_path / f"{number:03}.gt.txt").write_text(text, encoding="utf-8")
+    prepared, entries = [], []
+    result = finetune(
+        FinetuneConfig(pretrained=str(base), train=(str(tmp_path),)),
+        replace(QUICK, steps=0),
+        tmp_path / "run",
+        device="cpu",
+        on_start=prepared.append,
+        on_log=entries.append,
+    )
+    assert prepared[0].config.steps == result.steps == 139  # 20 * sqrt(48)
+    assert sum(map(len, prepared[0].validation)) == 12
+    assert [entry.step for entry in entries if entry.validation][0] == 0
+    assert [row.name for row in result.verdict.rows][0] == "own lines"
+    own = result.verdict.rows[0]
+    assert own.before.lines == own.after.lines == 12
+    assert own.after.strict.edits <= own.before.strict.edits
+    assert bool(result.verdict.share) == (not same(base / "last.safetensors", tmp_path / "run" / "best.safetensors"))
+
+
+def test_without_a_training_line_of_its_own_there_is_nothing_to_learn(trained, tmp_path):
+    base, lines = trained
+    data = str(write(tmp_path / "same.lmdb", lines))
+    task = FinetuneConfig(pretrained=str(base), train=(data,), val=(data,))
+    with pytest.raises(DataError, match="every training line is a validation line too"):
+        finetune(task, QUICK, tmp_path / "run", device="cpu")
