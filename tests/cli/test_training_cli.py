@@ -120,7 +120,7 @@ def test_a_wrong_config_is_a_usage_error(tmp_path, content, words):
         (["--train", "nowhere.lmdb", "--steps", 1, "--epochs", 1], 2, "exactly one of"),
         (["--train", "{data}", "--steps", 1, "--arch", "crn"], 4, "did you mean crnn?"),
         (["--train", "{data}", "--steps", 1, "--charset", "gb2313"], 3, "did you mean gb2312?"),
-        (["--train", "{file}", "--steps", 1], 3, "not an LMDB"),
+        (["--train", "{file}", "--steps", 1], 3, "no known label format"),
         (["--train", "{data}", "--steps", 1, "--mix", "0.5", "--mix", "0.5"], 2, "mix must give"),
         (["--train", "{data}", "--steps", 1, "--schedule", "nothing"], 2, "schedule"),
     ],
