@@ -10,6 +10,7 @@ import pytest
 from drawn_lines import draw_line, png
 from PIL import Image
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before anything imports torch
 ROOT = Path(__file__).resolve().parent.parent
 
 

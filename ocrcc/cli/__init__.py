@@ -6,6 +6,7 @@ the others' files: each is imported when it is called, or listed by ``--help``.
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -103,6 +104,10 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    # Threads of torch that wait for one another by spinning hold the very core that the last of them needs: beside one
+    # other program on two cores, lines were read at 30 a second, and at 105 with threads that sleep. Torch reads this at
+    # its import.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
