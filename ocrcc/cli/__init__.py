@@ -105,8 +105,8 @@ def _options(
 def main() -> None:
     """Run the command line."""
     # Threads of torch that wait for one another by spinning hold the very core that the last of them needs: beside one
-    # other program on two cores, lines were read at 30 a second, and at 105 with threads that sleep. Torch reads this at
-    # its import.
+    # other program on two cores, lines were read at 30 a second, and at 105 with threads that sleep. Torch reads this
+    # at its import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
