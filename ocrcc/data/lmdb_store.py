@@ -26,7 +26,7 @@ import lmdb
 import numpy as np
 from PIL import Image
 
-from ocrcc.data.transforms import open_image
+from ocrcc.data.images import open_image
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import whole
 from ocrcc.types import Line

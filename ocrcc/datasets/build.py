@@ -16,8 +16,8 @@ from itertools import islice
 from pathlib import Path
 
 from ocrcc.config import BuildConfig
+from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
-from ocrcc.data.transforms import open_image
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.labels.find import Labels, Problem, check_text, find_labels

@@ -16,7 +16,8 @@ import numpy as np
 
 from ocrcc import packaged
 from ocrcc.config import EvaluateConfig, ExportConfig, Preprocessing
-from ocrcc.data.transforms import open_image, pad, prepare
+from ocrcc.data.images import open_image
+from ocrcc.data.transforms import pad, prepare
 from ocrcc.decoding import greedy
 from ocrcc.errors import ConfigError, ModelError, OcrccError
 from ocrcc.evaluation.evaluate import evaluate

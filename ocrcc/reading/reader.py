@@ -20,7 +20,8 @@ from PIL import Image
 from ocrcc import packaged
 from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
-from ocrcc.data.transforms import open_image, prepare
+from ocrcc.data.images import open_image
+from ocrcc.data.transforms import prepare
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
