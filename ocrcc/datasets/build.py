@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ocrcc.config import BuildConfig
 from ocrcc.data.images import open_image
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter, check_output, close_all
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.labels.find import Labels, Problem, check_text, find_labels
@@ -107,9 +107,10 @@ def build_lmdb(
     skipped, named = Counter[str](), list[str]()
     hashes = [array("Q") for _ in outputs]
     with ExitStack() as stack:
-        writers = [LmdbWriter(path, overwrite=force) for path in outputs]
-        for writer in writers:
-            stack.callback(writer.abandon)  # does nothing to a dataset that has its name
+        writers: list[LmdbWriter] = []
+        for path in outputs:
+            writers.append(LmdbWriter(path, overwrite=force))
+            stack.callback(writers[-1].abandon)  # does nothing to a dataset that has its name
         verified = stack.enter_context(closing(_verified(jobs(), total, config)))
         for done, line in enumerate(verified, start=1):
             if isinstance(line, Problem):
@@ -124,7 +125,7 @@ def build_lmdb(
                 hashes[side].append(line.hash)
             report(done, total)
         _check_lines([len(writer) for writer in writers], total, named, images)
-        _close(writers)
+        close_all(writers)
     reports = [
         describe_dataset(LmdbDataset(path), charset=charset, hashes=known)
         for path, known in zip(outputs, hashes, strict=True)
@@ -148,13 +149,8 @@ def val_path(out: Path) -> Path:
 
 
 def _check_output(path: Path, sources: Sequence[Path], force: bool) -> None:
-    if not path.exists():
-        return
-    if not (path / "data.mdb").is_file():
-        raise ConfigError(f"{path} exists and is no dataset", "the last argument is the dataset to make")
-    if not force:
-        raise ConfigError(f"{path} exists", "choose another name, or --force")
-    if any(source.exists() and source.samefile(path) for source in sources):
+    check_output(path, force)
+    if path.exists() and any(source.exists() and source.samefile(path) for source in sources):
         raise ConfigError(f"{path} is a source too", "choose another name")
 
 
@@ -210,25 +206,6 @@ def _check_lines(sizes: Sequence[int], total: int, named: Sequence[str], images:
     if 0 in sizes:
         side = "training" if not sizes[0] else "validation"
         raise DataError(f"of {sum(sizes)} lines none fell to {side}", "change --val-fraction, or --seed")
-
-
-def _close(writers: Sequence[LmdbWriter]) -> None:
-    """Name the datasets, the first one last: where it is, all are."""
-    closed: list[LmdbWriter] = []
-    try:
-        for writer in reversed(writers):
-            writer.close()
-            closed.append(writer)
-    except BaseException:
-        for writer in closed:
-            _remove(writer.path)
-        raise
-
-
-def _remove(path: Path) -> None:
-    for name in ("data.mdb", "lock.mdb"):
-        (path / name).unlink(missing_ok=True)
-    path.rmdir()
 
 
 def _verified(

@@ -119,7 +119,7 @@ def test_truncated_jpeg_is_refused():
 def test_missing_folder_and_text_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"none.png: no such file"):
         open_image(tmp_path / "none.png")
-    with pytest.raises(DataError, match="Is a directory"):
+    with pytest.raises(DataError, match="a folder, not a file"):
         open_image(tmp_path)
     (tmp_path / "a.png").write_text("hello")
     with pytest.raises(DataError, match="a.png: not an image"):
