@@ -12,11 +12,13 @@ from pathlib import Path
 from ocrcc import packaged
 from ocrcc.charset import BLANK, Charset, describe
 from ocrcc.errors import CharsetError
-from ocrcc.files import whole
+from ocrcc.places import marked, output
 
 KEPT_APART = ("width", "case", "punctuation")
 """Sources of groups that are a matter of normalisation, not of training: ，and , · c and C · - and —."""
 HEADER = "group\tcharacters\tscore\tsource"
+FILE = marked("file of groups")
+"""Made to be edited by hand, so that none is ever replaced."""
 
 
 @dataclass(frozen=True)
@@ -201,5 +203,5 @@ def write(path: Path, lookalikes: Lookalikes, provenance: Iterable[str]) -> None
         f"{number}\t{group.characters}\t{group.score:.3f}\t{group.source}"
         for number, group in enumerate(lookalikes.groups, start=1)
     ]
-    with whole(path) as aside:
+    with output(path, FILE) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

@@ -53,6 +53,11 @@ def marked(name: str, *marks: bytes) -> Kind:
     return Kind(name, ours)
 
 
+SOFTWARE = "ocrcc"
+"""What pictures say in their ``Software`` text, or in the comment of a JPEG."""
+PICTURE = marked("picture", b"Software\0ocrcc", b"\xff\xfe\x00\x07ocrcc")
+
+
 def folder_of(name: str, entries: str, mark: Callable[[Path], bool]) -> Kind:
     """Make the kind of a folder in which every entry is a plain file of certain names that passes a check.
 
@@ -212,22 +217,23 @@ def output(path: Path, kind: Kind) -> Iterator[Path]:
         ConfigError: Something else is there, or another process writes it.
         DataError: It cannot be written; what was there before stays.
     """
-    check_folder(path)
-    check_replaceable(path, kind)
+    check_file(path, kind)
     real = _real(path)
     with claimed(real), whole(real) as aside:
         yield aside
         check_replaceable(path, kind)
 
 
-def check_folder(path: Path) -> None:
-    """Make sure, before long work, that the folder of a file to be is there.
+def check_file(path: Path, kind: Kind) -> None:
+    """Make sure, before long work, that a file can be written: its folder is there, and nothing that is to stay.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: It cannot.
+        DataError: It cannot be looked at.
     """
     if not path.absolute().parent.is_dir():
         raise ConfigError(f"{path}: there is no folder {path.parent}", "make it first")
+    check_replaceable(path, kind)
 
 
 def _real(path: Path) -> Path:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -21,6 +18,7 @@ from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter, check_output, close_a
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.labels.find import Labels, Problem, check_text, find_labels
+from ocrcc.processes import cores, in_order
 
 _CHUNK = 32  # lines that a worker verifies at once
 _NAMED = 1000  # skipped lines that the result names
@@ -215,24 +213,14 @@ def _verified(
     verify = partial(_verify, max_pixels=config.max_pixels)
     iterator = iter(jobs)
     chunks = iter(lambda: list(islice(iterator, _CHUNK)), [])
-    workers = config.workers or len(os.sched_getaffinity(0))
+    workers = config.workers or cores()
     if workers == 1 or total <= _FEW:
         for chunk in chunks:
             yield from verify(chunk)
         return
-    # Not forked from this process: it has threads, such as the progress bar's.
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    waiting: deque[Future[list[_Verified | Problem]]] = deque()
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    try:
-        for chunk in chunks:
-            waiting.append(pool.submit(verify, chunk))
-            if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(in_order(verify, chunks, workers)) as verified:
+        for chunk_verified in verified:
+            yield from chunk_verified
 
 
 def _verify(jobs: Sequence[_Job | Problem], *, max_pixels: int) -> list[_Verified | Problem]:

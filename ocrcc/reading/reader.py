@@ -26,9 +26,10 @@ from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.contract import resolve
+from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.looks import Look, find_rivals, read_lines
-from ocrcc.reading.onnx_engine import cores, load_onnx, pick_onnx
+from ocrcc.reading.onnx_engine import load_onnx, pick_onnx
 from ocrcc.types import Recognition, RecognizedChar
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
