@@ -31,6 +31,8 @@ THESIS = "years of work\n"
     ids=" ".join,
 )
 def test_a_thesis_stays(arguments, tmp_path, digits_lmdb):
+    tmp_path = tmp_path / "work"
+    tmp_path.mkdir()
     (tmp_path / "d.lmdb").symlink_to(digits_lmdb)
     theses = [tmp_path / f"thesis{suffix}" for suffix in ("", ".onnx", ".safetensors", ".png")]
     for thesis in theses:
