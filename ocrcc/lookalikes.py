@@ -12,6 +12,7 @@ from pathlib import Path
 from ocrcc import packaged
 from ocrcc.charset import BLANK, Charset, describe
 from ocrcc.errors import CharsetError
+from ocrcc.files import read_small
 from ocrcc.places import marked, output
 
 KEPT_APART = ("width", "case", "punctuation")
@@ -162,7 +163,7 @@ def read(path: Path) -> Lookalikes:
         CharsetError: A line is malformed.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_small(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CharsetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8") from None
     groups = []

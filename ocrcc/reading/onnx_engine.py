@@ -106,7 +106,10 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
     """
     path = Path(path)
     session = _open(path, threads)
-    raw = session.get_modelmeta().custom_metadata_map.get(KEY)
+    try:
+        raw = session.get_modelmeta().custom_metadata_map.get(KEY)
+    except UnicodeDecodeError:
+        raise ModelError(f"{path}: its metadata are not UTF-8") from None
     if raw is None:
         raise ModelError(f"{path}: an ONNX model, but not one of ocrcc export", "ocrcc export MODEL OUT.onnx makes one")
     metadata = parse_metadata(raw, path)
