@@ -6,6 +6,7 @@ the others' files: each is imported when it is called, or listed by ``--help``.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -69,8 +70,11 @@ class _Group(TyperGroup):
             print_error(error)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
-            if error.filename is None:  # not of a place: a bug, or a closed pipe, of which typer takes care
-                raise
+            if error.filename is None:
+                if error.errno == errno.ENOSPC:  # what is left in Python's buffers cannot be brought out either
+                    print_error(DataError(f"standard output: {error.strerror}"))
+                    os._exit(DataError.exit_code)
+                raise  # not of a place: a bug, or a closed pipe, of which typer takes care
             print_error(DataError(f"{os.fsdecode(error.filename)}: {error.strerror or error}"))
             raise typer.Exit(DataError.exit_code) from None
 

@@ -77,7 +77,7 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
     wanted = (charset.num_classes, recognizer.feature_width)
     if centers is not None and (tuple(centers.shape) != wanted or counts is None or counts.shape != wanted[:1]):
         raise ModelError(f"{path}: its centers are {tuple(centers.shape)}, not {wanted} with a count each")
-    if centers is not None and counts is not None and not bool((centers.isfinite().all() & counts.isfinite().all())):
+    if centers is not None and counts is not None and not bool(centers.isfinite().all() & counts.isfinite().all()):
         raise ModelError(f"{path}: its centers are not all numbers")
     device = pick_device(device)
     return LoadedModel(
