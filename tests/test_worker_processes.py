@@ -14,7 +14,7 @@ from ocrcc.processes import in_order
 
 PARENT = """
 import os, sys, time
-from test_processes import slow
+from test_worker_processes import slow
 from ocrcc.processes import in_order
 if __name__ == "__main__":
     for result in in_order(slow, range(1000), 2):
