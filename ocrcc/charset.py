@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from ocrcc import packaged
 from ocrcc.errors import CharsetError
+from ocrcc.files import read_small
 
 Normalisation = Literal["none", "nfc", "nfkc", "halfwidth"]
 BLANK = 0
@@ -187,7 +188,7 @@ def load_charset(spec: str, normalisation: Normalisation = "none") -> Charset:
 
 def _read_symbols(path: Path) -> str:
     try:
-        lines = path.read_bytes().decode("utf-8-sig").split("\n")
+        lines = read_small(path).decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise CharsetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8") from None
     first_line: dict[str, int] = {}

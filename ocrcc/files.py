@@ -1,10 +1,13 @@
-"""What files are called, and files that appear whole or not at all."""
+"""What files are called, files that are read within bounds, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ocrcc.errors import DataError
@@ -14,11 +17,77 @@ IMAGE_SUFFIXES = (
     *(".tif", ".tiff", ".webp"),
 )
 """What the name of an image ends in, where nothing but the name can tell."""
+_MOST_TEXT = 64 << 20
+"""Bytes of a settings, charset or group file; the largest there is has some hundred kB."""
+_LONGEST_NAME = 160
+"""Bytes of a name that a hidden neighbour's name repeats; file systems take 255 in all."""
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Make sure that a path is a plain file, which ends: no folder, pipe or device.
+
+    Returns:
+        What the system says of it.
+
+    Raises:
+        DataError: It is something else, or not there.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        missing = isinstance(error, FileNotFoundError)
+        reason = "no such file" if missing else getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path}: {reason}") from None
+    if stat.S_ISDIR(found.st_mode):
+        raise DataError(f"{path}: a folder, not a file")
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: a pipe or a device, not a file", "write it to a file first")
+    return found
+
+
+def read_small(path: Path, most: int = _MOST_TEXT) -> bytes:
+    """Read a file that people write: settings, charsets, groups.
+
+    Args:
+        path: The file.
+        most: Bytes.
+
+    Raises:
+        DataError: It is not there, no plain file, or far too large to be one.
+    """
+    if check_regular(path).st_size > most:
+        raise DataError(f"{path}: more than {most >> 20} MB, too large for what it should be")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+
+
+def beside(path: Path, what: str) -> Path:
+    """Name a hidden neighbour of a file or folder.
+
+    >>> beside(Path("data/train.lmdb"), "lock").name
+    '.train.lmdb.lock'
+    """
+    raw = os.fsencode(path.name)
+    if len(raw) > _LONGEST_NAME:
+        short = raw[: _LONGEST_NAME // 2].decode(errors="ignore")
+        return path.with_name(f".{short}.{hashlib.sha256(raw).hexdigest()[:16]}.{what}")
+    return path.with_name(f".{path.name}.{what}")
+
+
+def new_aside(path: Path) -> Path:
+    """Name a temporary neighbour that nobody else has; it keeps the suffix, by which formats are chosen."""
+    suffix = path.suffix if len(path.suffix) <= 16 else ""
+    return beside(path, f"{secrets.token_hex(4)}.tmp{suffix}")
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Give a temporary neighbour of a file to write to; it takes the file's name once it is safely on the disk.
+
+    It replaces what is there: for files of a folder that is ours. What a user names goes through
+    `ocrcc.places.output`.
 
     Args:
         path: The file to be, or to be replaced.
@@ -26,13 +95,25 @@ def whole(path: Path) -> Iterator[Path]:
     Raises:
         DataError: It cannot be written; what was there before stays.
     """
-    aside = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    aside = new_aside(path)
     try:
         yield aside
         with open(aside, "rb+") as file:
             os.fsync(file.fileno())
         aside.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # in a place that has become read-only, it would hide what went wrong
+            aside.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk too, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -12,11 +12,14 @@ from pathlib import Path
 from ocrcc import packaged
 from ocrcc.charset import BLANK, Charset, describe
 from ocrcc.errors import CharsetError
-from ocrcc.files import whole
+from ocrcc.files import read_small
+from ocrcc.places import marked, output
 
 KEPT_APART = ("width", "case", "punctuation")
 """Sources of groups that are a matter of normalisation, not of training: ，and , · c and C · - and —."""
 HEADER = "group\tcharacters\tscore\tsource"
+FILE = marked("file of groups")
+"""Made to be edited by hand, so that none is ever replaced."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def read(path: Path) -> Lookalikes:
         CharsetError: A line is malformed.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_small(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CharsetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8") from None
     groups = []
@@ -201,5 +204,5 @@ def write(path: Path, lookalikes: Lookalikes, provenance: Iterable[str]) -> None
         f"{number}\t{group.characters}\t{group.score:.3f}\t{group.source}"
         for number, group in enumerate(lookalikes.groups, start=1)
     ]
-    with whole(path) as aside:
+    with output(path, FILE) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

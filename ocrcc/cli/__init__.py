@@ -6,6 +6,7 @@ the others' files: each is imported when it is called, or listed by ``--help``.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -16,7 +17,7 @@ from typer.core import TyperGroup
 
 import ocrcc
 from ocrcc.cli import render
-from ocrcc.errors import OcrccError
+from ocrcc.errors import DataError, OcrccError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = {
@@ -68,6 +69,14 @@ class _Group(TyperGroup):
         except OcrccError as error:
             print_error(error)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:
+            if error.filename is None:
+                if error.errno == errno.ENOSPC:  # what is left in Python's buffers cannot be brought out either
+                    print_error(DataError(f"standard output: {error.strerror}"))
+                    os._exit(DataError.exit_code)
+                raise  # not of a place: a bug, or a closed pipe, of which typer takes care
+            print_error(DataError(f"{os.fsdecode(error.filename)}: {error.strerror or error}"))
+            raise typer.Exit(DataError.exit_code) from None
 
 
 def print_error(error: OcrccError) -> None:
@@ -111,4 +120,18 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
-    app()
+    try:
+        app()
+    finally:
+        _finish_output()
+
+
+def _finish_output() -> None:
+    """Bring all results out; a full disk behind ``>`` would else be told by Python's own traceback at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        pass
+    except OSError as error:
+        print_error(DataError(f"standard output: {error.strerror or error}"))
+        os._exit(DataError.exit_code)

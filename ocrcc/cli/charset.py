@@ -10,8 +10,10 @@ import typer
 from ocrcc.charset import Charset, charset_from_text, generate, lint, load_charset
 from ocrcc.cli import render
 from ocrcc.errors import CharsetError, ConfigError
-from ocrcc.files import whole
+from ocrcc.places import marked, output
 
+_FILE = marked("charset")
+"""Made to be edited by hand, so that none is ever replaced."""
 _SCRIPTS = {
     "ASCII": lambda char: char.isascii(),
     "ideographs": lambda char: "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff",
@@ -60,5 +62,5 @@ def _load(charset: str, data: list[Path]) -> Charset:
 
 
 def _write(path: Path, symbols: str) -> None:
-    with whole(path) as aside:
+    with output(path, _FILE) as aside:
         aside.write_text("".join(f"{char}\n" for char in symbols), encoding="utf-8", newline="\n")

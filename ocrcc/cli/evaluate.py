@@ -12,7 +12,7 @@ from ocrcc.charset import describe
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, DataOption, Device, JsonFile, ModelArgument, with_config_options
 from ocrcc.config import EvaluateConfig
-from ocrcc.errors import ConfigError, SomeInputsFailedError
+from ocrcc.errors import SomeInputsFailedError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -38,9 +38,12 @@ def command(
     Strict figures count every character as the model's charset normalises labels; folded ones ignore white
     space and compatibility forms (NFKC), such as full-width letters.
     """
-    if json is not None and not json.absolute().parent.is_dir():
-        raise ConfigError(f"{json}: there is no folder {json.parent}", "make it first")
     from ocrcc.evaluation.evaluate import evaluate
+    from ocrcc.evaluation.report import REPORT
+    from ocrcc.places import check_file
+
+    if json is not None:
+        check_file(json, REPORT)
 
     with render.show_progress("eval") as report:
         result = evaluate(model, data, settings, device=device, report=report, say=render.warn)

@@ -11,7 +11,6 @@ from ocrcc.charset import describe
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, with_config_options
 from ocrcc.config import LookalikesConfig
-from ocrcc.errors import ConfigError
 
 
 @with_config_options()
@@ -29,9 +28,11 @@ def command(
     The file can be edited: group, characters (written together), score, source, between tabs. Give it to
     synth, finetune and eval with --lookalikes.
     """
-    if output is not None and not output.absolute().parent.is_dir():
-        raise ConfigError(f"{output}: there is no folder {output.parent}", "make it first")
     from ocrcc import lookalikes
+    from ocrcc.places import check_file
+
+    if output is not None:
+        check_file(output, lookalikes.FILE)
     from ocrcc.glyphs.lookalikes import find_lookalikes
 
     with render.show_progress("lookalikes", "glyphs") as report:

@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from ocrcc import packaged
-from ocrcc.errors import ConfigError
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import read_small
 
 
 def _load_config(context: typer.Context, path: Path | None) -> Path | None:
@@ -26,10 +27,10 @@ def _load_config(context: typer.Context, path: Path | None) -> Path | None:
     if str(path) in packaged.names("presets", ".toml") and not path.exists():
         path = packaged.ASSETS / "presets" / f"{path}.toml"
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", "give a TOML file, such as a run's config.toml") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_small(path).decode())
+    except DataError as error:
+        raise ConfigError(error.message, "give a TOML file, such as a run's config.toml") from None
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     known = {param.name for param in context.command.params if param.name} - {"config", "help", "resume"}
     defaults = {key.replace("-", "_"): value for key, value in values.items()}

@@ -8,6 +8,9 @@ from typing import Literal
 
 from ocrcc.errors import ConfigError
 
+_MOST_VALUES = 1 << 22
+"""Of the widest line; the largest recogniser known takes 3 x 48 x 3200, which is a ninth of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
@@ -36,7 +39,17 @@ class Preprocessing:
     max_width: int = 3200
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = [
+            f"{name} is {getattr(self, name)!r}, not a whole number"
+            for name in ("height", "channels", "width_step", "max_width")
+            if type(getattr(self, name)) is not int
+        ] + [
+            f"{name} is {getattr(self, name)!r}, not a number"
+            for name in ("mean", "std")
+            if type(getattr(self, name)) not in (int, float)
+        ]
+        if problems:
+            raise ConfigError("preprocessing: " + "; ".join(problems))
         if not 8 <= self.height <= 512:
             problems.append(f"height is {self.height}, not 8..512")
         if self.channels not in (1, 3):
@@ -45,8 +58,10 @@ class Preprocessing:
             problems.append(f"mean {self.mean} and std {self.std} do not normalise")
         if self.polarity not in ("keep", "dark-on-light"):
             problems.append(f"polarity is {self.polarity!r}, not keep or dark-on-light")
-        if not 4 <= self.width_step <= self.max_width <= 100_000:
-            problems.append(f"width_step {self.width_step} and max_width {self.max_width} do not fit")
+        if not 4 <= self.width_step <= self.max_width <= 16_384:
+            problems.append(f"width_step {self.width_step} and max_width {self.max_width} do not fit into 4..16384")
+        elif self.channels * self.height * self.max_width > _MOST_VALUES:
+            problems.append(f"lines of {self.channels} x {self.height} x {self.max_width} values are too large")
         if problems:
             raise ConfigError("preprocessing: " + "; ".join(problems))
 

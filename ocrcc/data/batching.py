@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from ocrcc.config import Preprocessing
 from ocrcc.data.augment import augment
 from ocrcc.data.transforms import pad, prepare
 from ocrcc.errors import DataError, OcrccError
+from ocrcc.processes import leave_stopping_to_parent
 from ocrcc.types import Batch, LineSource, SizedLineSource
 
 LINES_PER_CHUNK = 16
@@ -233,7 +233,7 @@ def training_batches(
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_leave_stopping_to_the_parent,
+        worker_init_fn=_set_up_worker,
     )
     for batches in loader:
         if isinstance(batches, OcrccError):
@@ -242,11 +242,8 @@ def training_batches(
         skipped = 0
 
 
-def _leave_stopping_to_the_parent(_: int) -> None:
-    # Service managers and terminals signal the whole process group. The parent wants to finish its step and
-    # save, and would find its loaders gone; it ends them itself, and they see when it has died.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _set_up_worker(_: int) -> None:
+    leave_stopping_to_parent()
 
 
 class _CountFrom(torch.utils.data.Sampler[int]):
@@ -320,7 +317,7 @@ def evaluation_batches(
     whole = _Whole(
         source=dataset, batches=batches, charset=charset, preprocessing=preprocessing, width_stride=width_stride
     )
-    loader: DataLoader[Any] = DataLoader(whole, batch_size=None, num_workers=workers)
+    loader: DataLoader[Any] = DataLoader(whole, batch_size=None, num_workers=workers, worker_init_fn=_set_up_worker)
     for indices, batch, problems in loader:
         for problem in problems:
             on_problem(problem)

@@ -7,16 +7,15 @@ OpenOCR and MMOCR read and write. Ours has three keys more: ``source-%09d`` says
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import shutil
+import re
 import struct
 import zlib
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -24,11 +23,11 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from PIL import Image
 
-from ocrcc.data.transforms import open_image
+from ocrcc.data.images import open_image, upright_size
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.files import whole
+from ocrcc.files import check_regular, new_aside, read_small, whole
+from ocrcc.places import Kind, check_replaceable, claimed, folder_of, remove, replace, settle
 from ocrcc.types import Line
 
 _INDEX = b"ocrcc-index"
@@ -59,7 +58,11 @@ class _Index:
         described = json.loads(meta)
         if described["format"] != _INDEX_FORMAT or described["lines"] != lines:
             return None
-        table = np.frombuffer(zlib.decompress(sizes), dtype="<u4").reshape(3, lines)
+        unpacked = zlib.decompressobj().decompress(sizes, 12 * lines + 1)  # not a byte more than it may have
+        table = np.frombuffer(unpacked, dtype="<u4").reshape(3, lines)
+        counts = described["characters"].items()
+        if not (table[:2] > 0).all() or not all(len(char) == 1 and type(count) is int for char, count in counts):
+            raise ValueError("sizes of 0, or no characters")
         return _Index(table[0], table[1], table[2], Counter(described["characters"]))
 
 
@@ -67,32 +70,39 @@ class LmdbWriter:
     """Writes a dataset that appears under its name only when it is whole.
 
     Use it as a context manager; an exception inside leaves nothing behind. Memory does not grow with the
-    images: 12 bytes a line are kept.
+    images: 12 bytes a line are kept. Nobody else can write to the place meanwhile.
 
     Args:
-        path: The dataset's folder to be.
-        overwrite: Replace a dataset that is there already, once the new one is whole.
+        path: The dataset's folder to be. A link is followed.
+        overwrite: Replace a dataset of ours that is there already, once the new one is whole.
 
     Raises:
-        ConfigError: ``path`` exists and is not to be overwritten.
+        ConfigError: ``path`` exists and is not to be overwritten, is no dataset that ocrcc made, or another process
+            writes it.
         DataError: It cannot be written, for example because the disk is full.
     """
 
     def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        if self.path.exists() and not overwrite:
-            raise ConfigError(f"{self.path} exists", "choose another name, or --force")
-        self._aside = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._claim = ExitStack()
+        self._claim.enter_context(claimed(self.path))
+        self._real = self.path.resolve()
+        self._aside = new_aside(self._real)
+        self._overwrite = overwrite
         self._widths, self._heights, self._lengths = array("I"), array("I"), array("I")
         self._characters: Counter[str] = Counter()
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
         try:
-            _remove_dead(self.path)
-            self._aside.mkdir(parents=True)
+            check_output(self.path, overwrite)
+            self._aside.mkdir()
             self._env = lmdb.open(str(self._aside), map_size=_FIRST_MAP, lock=False, sync=False)
-        except (OSError, lmdb.Error) as error:
-            raise DataError(f"{self.path}: cannot be written: {error}") from None
+        except BaseException as error:
+            remove(self._aside)
+            self._claim.close()
+            if isinstance(error, (OSError, lmdb.Error)):
+                raise DataError(f"{self.path}: cannot be written: {error}") from None
+            raise
 
     def __len__(self) -> int:
         return len(self._widths)
@@ -150,6 +160,10 @@ class LmdbWriter:
         Raises:
             DataError: It cannot be written.
         """
+        close_all([self])
+
+    def _finish(self) -> tuple[Path, Path]:
+        """Write the index, bring all to the disk, and say what is to get which name."""
         index = _Index(np.array(self._widths), np.array(self._heights), np.array(self._lengths), self._characters)
         sizes, meta = index.pack()
         self._pending += [(_INDEX, sizes), (_META, meta), (_COUNT, b"%d" % len(self))]
@@ -158,53 +172,115 @@ class LmdbWriter:
             self._env.sync(True)
             entries = self._env.stat()["entries"]
             self._env.close()
-            if entries != 3 * len(self) + 3:
-                raise DataError(f"{self.path}: {entries} records were written, not {3 * len(self) + 3}")
-            self._name()
         except (lmdb.Error, OSError) as error:
-            self.abandon()
             raise DataError(f"{self.path}: cannot be written: {error}", "is the disk full?") from None
-        except DataError:
-            self.abandon()
-            raise
-
-    def _name(self) -> None:
-        if not self.path.exists():
-            self._aside.rename(self.path)
-            return
-        known = _open_environments.pop((os.getpid(), str(self.path.resolve())), None)
-        if known is not None:  # of the old dataset, which it would go on showing
-            known.close()
-        old = self.path.with_name(f".{self.path.name}.{os.getpid()}.old.tmp")
-        self.path.rename(old)
-        self._aside.rename(self.path)
-        shutil.rmtree(old) if old.is_dir() else old.unlink()
+        if entries != 3 * len(self) + 3:
+            raise DataError(f"{self.path}: {entries} records were written, not {3 * len(self) + 3}")
+        check_output(self.path, self._overwrite)
+        return self._aside, self._real
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind; a dataset that has its name stays."""
         self._env.close()
-        shutil.rmtree(self._aside, ignore_errors=True)
+        remove(self._aside)
+        self._claim.close()
 
 
-def _remove_dead(path: Path) -> None:
-    """Remove what a killed build of the same dataset left."""
-    for left in path.parent.glob(f".{path.name}.*.tmp"):
-        process = left.name.removeprefix(f".{path.name}.").split(".")[0]
-        if process.isdigit() and not _alive(int(process)):
-            shutil.rmtree(left, ignore_errors=True)
+def close_all(writers: Sequence[LmdbWriter]) -> None:
+    """Finish several datasets and give all of them their names, or none.
 
-
-def _alive(process: int) -> bool:
+    Raises:
+        DataError: One of them cannot be written; what was there before stays.
+    """
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        replace([writer._finish() for writer in writers])
+        for writer in writers:
+            _forget(str(writer._real))
+    finally:
+        for writer in writers:
+            writer.abandon()
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Make sure that a dataset can be written to a place.
+
+    Raises:
+        ConfigError: Something is there that is not to be replaced.
+    """
+    check_replaceable(path, _DATASET)
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists", "choose another name, or --force")
+
+
+def _is_ours(path: Path) -> bool:
+    """Tell a dataset that ocrcc made, with nothing else in its folder."""
+    if not (path / "data.mdb").is_file():
         return False
-    except PermissionError:
-        return True
-    return True
+    try:
+        return LmdbDataset(path).is_ours()
+    except DataError:
+        return False
 
 
-_open_environments: dict[tuple[int, str], lmdb.Environment] = {}
+_FOLDER = folder_of("dataset", r"data\.mdb|lock\.mdb|ocrcc-index", lambda _: True)
+_DATASET = Kind("dataset", lambda path: _FOLDER.ours(path) and _is_ours(path))
+
+
+def _forget(path: str) -> None:
+    """Close the environment of a dataset that is no longer under its name, which it would go on showing."""
+    known = _open_environments.pop((os.getpid(), path), None)
+    if known is not None:
+        known.close()
+
+
+class _Opened:
+    """An environment, and a watch over its file: reading a page that is no longer there would kill the process."""
+
+    def __init__(self, path: Path) -> None:
+        file = path / "data.mdb" if path.is_dir() else path
+        check_regular(file)
+        descriptor = -1
+        try:
+            descriptor = os.open(file, os.O_RDONLY)
+            self.environment = lmdb.open(
+                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, create=False
+            )
+            # Only the two pages that LMDB itself has read are looked at here.
+            self._bytes = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
+        except (lmdb.Error, OSError) as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise DataError(f"{path}: not an LMDB: {error}", "make one with ocrcc build-lmdb") from None
+        self._descriptor = descriptor
+        try:
+            self.check(path)
+        except DataError:
+            self.close()
+            raise
+
+    @property
+    def most_records(self) -> int:
+        """How many records the file has room for: with key and frame, each takes 20 bytes at least."""
+        return self._bytes // 20
+
+    def check(self, path: Path) -> None:
+        """Make sure that the file is as long as its pages.
+
+        Raises:
+            DataError: It is not.
+        """
+        if (found := os.fstat(self._descriptor).st_size) < self._bytes:
+            raise DataError(
+                f"{path}: truncated: {found:,} of {self._bytes:,} bytes are there", "copy it again, or build it again"
+            )
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.environment.close()
+        os.close(self._descriptor)
+
+
+_open_environments: dict[tuple[int, str], _Opened] = {}
 """By process and path: LMDB must not be opened twice in a process, nor used across a fork."""
 
 
@@ -222,10 +298,12 @@ class LmdbDataset:
         self.path = Path(path)
         self.name = str(path)
         raw = self._get(_COUNT)
-        if raw is None or not raw.isdigit():
+        if raw is None or not re.fullmatch(rb"\d{1,9}", raw):  # the keys have nine digits
             raise DataError(f"{self.path}: an LMDB, but without a num-samples", "make datasets with ocrcc build-lmdb")
         self._size = int(raw)
-        if 2 * self._size > (entries := self._environment().stat()["entries"]):
+        opened = self._environment()
+        entries = min(opened.environment.stat()["entries"], opened.most_records)
+        if 2 * self._size > entries:
             raise DataError(f"{self.path}: says it has {self._size} lines, but has only {entries} records")
         self._index: _Index | None = None
 
@@ -259,6 +337,10 @@ class LmdbDataset:
     def characters(self) -> Mapping[str, int]:
         """The characters of all labels and how often they occur."""
         return self._indexed().characters
+
+    def is_ours(self) -> bool:
+        """Whether ocrcc made it."""
+        return self._get(_META) is not None
 
     def image_bytes(self, index: int) -> bytes:
         """Return the encoded image of a line, counted from 0."""
@@ -294,27 +376,25 @@ class LmdbDataset:
         return raw
 
     def _get(self, key: bytes) -> bytes | None:
+        opened = self._environment()
+        opened.check(self.path)
         try:
-            with self._environment().begin() as transaction:
+            with opened.environment.begin() as transaction:
                 return transaction.get(key)
         except lmdb.Error as error:
             raise DataError(f"{self.path}: damaged LMDB: {error}") from None
 
-    def _environment(self) -> lmdb.Environment:
-        if not self.path.exists():
-            raise DataError(f"{self.path}: no such dataset", "make one with ocrcc build-lmdb")
+    def _environment(self) -> _Opened:
         key = os.getpid(), str(self.path.resolve())
         if key not in _open_environments:
             for inherited in [other for other in _open_environments if other[0] != key[0]]:
                 _open_environments.pop(inherited).close()
+            settle(self.path)
+            if not self.path.exists():
+                raise DataError(f"{self.path}: no such dataset", "make one with ocrcc build-lmdb")
             if self.path.is_dir() and not (self.path / "data.mdb").is_file():
                 raise DataError(f"{self.path}: a folder, but no LMDB in it", "make one with ocrcc build-lmdb")
-            try:
-                _open_environments[key] = lmdb.open(
-                    str(self.path), subdir=self.path.is_dir(), readonly=True, lock=False, readahead=False, create=False
-                )
-            except lmdb.Error as error:
-                raise DataError(f"{self.path}: not an LMDB: {error}", "make one with ocrcc build-lmdb") from None
+            _open_environments[key] = _Opened(self.path)
         return _open_environments[key]
 
     def _indexed(self) -> _Index:
@@ -326,7 +406,7 @@ class LmdbDataset:
         sizes, meta = self._get(_INDEX), self._get(_META)
         try:
             return _Index.unpack(sizes, meta, self._size) if sizes and meta else None
-        except (ValueError, KeyError, TypeError, zlib.error):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error):
             raise DataError(f"{self.path}: its index is damaged", "build it again with ocrcc build-lmdb") from None
 
     def _index_beside(self) -> _Index:
@@ -336,10 +416,10 @@ class LmdbDataset:
         file = (self.path / "data.mdb" if self.path.is_dir() else self.path).stat()
         state = struct.pack("<qq", file.st_size, file.st_mtime_ns)
         try:
-            raw = beside.read_bytes()
+            raw = read_small(beside, most=16 * self._size + (64 << 20))
             cut = 16 + struct.unpack("<q", raw[16:24])[0] + 8
             known = _Index.unpack(raw[24:cut], raw[cut:], self._size) if raw[:16] == state else None
-        except (OSError, ValueError, KeyError, TypeError, struct.error, zlib.error):
+        except (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error, zlib.error):
             known = None
         if known is None:
             known = self._measure()
@@ -360,14 +440,9 @@ class LmdbDataset:
     def _sizes(self) -> Iterator[tuple[tuple[int, int], str]]:
         """Read the images' headers; one that cannot be read counts 1 x 1, and is named when it is used."""
         for index in range(self._size):
-            size = (1, 1)
-            try:
-                with Image.open(io.BytesIO(self.image_bytes(index))) as image:
-                    sideways = image.getexif().get(0x0112, 1) >= 5
-                    size = (image.height, image.width) if sideways else image.size
-            except (DataError, OSError, SyntaxError, ValueError):
-                pass
-            try:
-                yield size, self.label(index)
-            except DataError:
-                yield size, ""
+            size, label = (1, 1), ""
+            with suppress(DataError):
+                size = upright_size(self.image_bytes(index))
+            with suppress(DataError):
+                label = self.label(index)
+            yield size, label

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from array import array
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -16,11 +13,12 @@ from itertools import islice
 from pathlib import Path
 
 from ocrcc.config import BuildConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
-from ocrcc.data.transforms import open_image
+from ocrcc.data.images import open_image
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter, check_output, close_all
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.labels.find import Labels, Problem, check_text, find_labels
+from ocrcc.processes import cores, in_order
 
 _CHUNK = 32  # lines that a worker verifies at once
 _NAMED = 1000  # skipped lines that the result names
@@ -107,9 +105,10 @@ def build_lmdb(
     skipped, named = Counter[str](), list[str]()
     hashes = [array("Q") for _ in outputs]
     with ExitStack() as stack:
-        writers = [LmdbWriter(path, overwrite=force) for path in outputs]
-        for writer in writers:
-            stack.callback(writer.abandon)  # does nothing to a dataset that has its name
+        writers: list[LmdbWriter] = []
+        for path in outputs:
+            writers.append(LmdbWriter(path, overwrite=force))
+            stack.callback(writers[-1].abandon)  # does nothing to a dataset that has its name
         verified = stack.enter_context(closing(_verified(jobs(), total, config)))
         for done, line in enumerate(verified, start=1):
             if isinstance(line, Problem):
@@ -124,7 +123,7 @@ def build_lmdb(
                 hashes[side].append(line.hash)
             report(done, total)
         _check_lines([len(writer) for writer in writers], total, named, images)
-        _close(writers)
+        close_all(writers)
     reports = [
         describe_dataset(LmdbDataset(path), charset=charset, hashes=known)
         for path, known in zip(outputs, hashes, strict=True)
@@ -148,13 +147,8 @@ def val_path(out: Path) -> Path:
 
 
 def _check_output(path: Path, sources: Sequence[Path], force: bool) -> None:
-    if not path.exists():
-        return
-    if not (path / "data.mdb").is_file():
-        raise ConfigError(f"{path} exists and is no dataset", "the last argument is the dataset to make")
-    if not force:
-        raise ConfigError(f"{path} exists", "choose another name, or --force")
-    if any(source.exists() and source.samefile(path) for source in sources):
+    check_output(path, force)
+    if path.exists() and any(source.exists() and source.samefile(path) for source in sources):
         raise ConfigError(f"{path} is a source too", "choose another name")
 
 
@@ -212,25 +206,6 @@ def _check_lines(sizes: Sequence[int], total: int, named: Sequence[str], images:
         raise DataError(f"of {sum(sizes)} lines none fell to {side}", "change --val-fraction, or --seed")
 
 
-def _close(writers: Sequence[LmdbWriter]) -> None:
-    """Name the datasets, the first one last: where it is, all are."""
-    closed: list[LmdbWriter] = []
-    try:
-        for writer in reversed(writers):
-            writer.close()
-            closed.append(writer)
-    except BaseException:
-        for writer in closed:
-            _remove(writer.path)
-        raise
-
-
-def _remove(path: Path) -> None:
-    for name in ("data.mdb", "lock.mdb"):
-        (path / name).unlink(missing_ok=True)
-    path.rmdir()
-
-
 def _verified(
     jobs: Iterable[_Job | Problem], total: int, config: BuildConfig
 ) -> Generator[_Verified | Problem, None, None]:
@@ -238,24 +213,14 @@ def _verified(
     verify = partial(_verify, max_pixels=config.max_pixels)
     iterator = iter(jobs)
     chunks = iter(lambda: list(islice(iterator, _CHUNK)), [])
-    workers = config.workers or len(os.sched_getaffinity(0))
+    workers = config.workers or cores()
     if workers == 1 or total <= _FEW:
         for chunk in chunks:
             yield from verify(chunk)
         return
-    # Not forked from this process: it has threads, such as the progress bar's.
-    context = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    waiting: deque[Future[list[_Verified | Problem]]] = deque()
-    pool = ProcessPoolExecutor(workers, mp_context=context)
-    try:
-        for chunk in chunks:
-            waiting.append(pool.submit(verify, chunk))
-            if len(waiting) > 2 * workers:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    with closing(in_order(verify, chunks, workers)) as verified:
+        for chunk_verified in verified:
+            yield from chunk_verified
 
 
 def _verify(jobs: Sequence[_Job | Problem], *, max_pixels: int) -> list[_Verified | Problem]:

@@ -13,8 +13,8 @@ import numpy as np
 from ocrcc import packaged
 from ocrcc.charset import Charset, lint, load_charset
 from ocrcc.config import Preprocessing
+from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.data.transforms import open_image
 from ocrcc.errors import DataError
 
 Report = Callable[[int, int | None], None]

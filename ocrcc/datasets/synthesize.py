@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import io
-import multiprocessing
 import os
-import resource
 import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from types import FrameType
 
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import ConfigError, DataError, StoppedError
-from ocrcc.files import whole
+from ocrcc.places import PICTURE, SOFTWARE, output
+from ocrcc.processes import cores, in_order
 from ocrcc.synth.degrade import JPEG_BYTES
 from ocrcc.synth.source import SynthSource
 
 _CHUNK = 64
 """Lines that a worker renders at once."""
-_AHEAD = 3
-"""Chunks for each worker that may wait to be written; what bounds the memory."""
 _SHEET_WIDTH = 1600
 _SHEET_LINES = 150
 
@@ -144,7 +138,7 @@ def synthesise(
     numbers = shard_range(count, *shard, pairs=source.config.minimal_pairs)
     if not numbers:
         raise ConfigError(f"shard {shard[0]}/{shard[1]} of {count} lines is empty", "make fewer shards")
-    workers = min(workers or os.cpu_count() or 1, -(-len(numbers) // _CHUNK))
+    workers = min(workers or cores(), -(-len(numbers) // _CHUNK))
     begun = time.perf_counter()
     memory: list[Memory] = []
     with _stoppable(), LmdbWriter(out, overwrite=overwrite) as writer:
@@ -194,21 +188,8 @@ def _render_all(source: SynthSource, numbers: range, workers: int) -> Iterator[t
         for chunk in chunks:
             yield [encode(source, number) for number in chunk], Memory(0, 0)
         return
-    # spawned, so that no lock of this process's threads is inherited
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _adopt, (source,)) as pool:
-        waiting: deque[Future[tuple[list[Record], Memory]]] = deque()
-        try:
-            for chunk in chunks:
-                waiting.append(pool.submit(_render_chunk, chunk))
-                if len(waiting) >= workers * _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise DataError("a rendering process died", "was it out of memory? try fewer --workers") from None
-        finally:
-            pool.shutdown(cancel_futures=True)
+    with closing(in_order(_render_chunk, chunks, workers, set_up=_adopt, arguments=(source,))) as rendered:
+        yield from rendered
 
 
 _source: SynthSource | None = None
@@ -218,16 +199,6 @@ _source: SynthSource | None = None
 def _adopt(source: SynthSource) -> None:
     global _source
     _source = source
-    # the parent decides when to stop; if it is killed, nobody would tell
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
-
-
-def _leave_with(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
 
 
 def _render_chunk(numbers: range) -> tuple[list[Record], Memory]:
@@ -247,15 +218,20 @@ def encode(source: SynthSource, number: int) -> Record:
 
 
 def memory_of_process() -> Memory:
-    """Return what this process holds now; at its highest where the system does not say."""
+    """Return what this process holds now; at its highest where the system does not say; 0 where it says nothing."""
     try:
         with open("/proc/self/statm", encoding="ascii") as file:
             resident, shared = (int(pages) * os.sysconf("SC_PAGE_SIZE") for pages in file.read().split()[1:3])
             return Memory(resident, resident - shared)
     except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        peak = peak if sys.platform == "darwin" else peak * 1024
-        return Memory(peak, peak)
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows tells it to no module of Python
+        return Memory(0, 0)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak if sys.platform == "darwin" else peak * 1024
+    return Memory(peak, peak)
 
 
 def write_preview(source: SynthSource, path: Path, first: int = 0, count: int = _SHEET_LINES) -> None:
@@ -282,7 +258,9 @@ def write_preview(source: SynthSource, path: Path, first: int = 0, count: int = 
     for image, place in zip(images, places, strict=True):
         sheet.paste(image.convert("RGB"), place)
     try:
-        with whole(path) as aside:
-            sheet.save(aside)
+        with output(path, PICTURE) as aside:
+            made = PngInfo()
+            made.add_text("Software", SOFTWARE)
+            sheet.save(aside, pnginfo=made, comment=SOFTWARE)
     except ValueError as error:
         raise DataError(f"{path}: cannot be written: {error}", "give a name that ends in .png") from None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
-import shutil
+import os
 from collections.abc import Callable
 from pathlib import Path
 
-from PIL import Image
-
+from ocrcc.data.images import identify
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import new_aside
+from ocrcc.places import claimed, remove
 
 _TABLE = str.maketrans({"\t": " ", "\n": " ", "\r": " "})
 
@@ -33,34 +33,35 @@ def unpack(
         ConfigError: ``out`` exists.
         DataError: A record is missing, a label cannot stand in a line of text, or the disk is full.
     """
-    if out.exists():
-        raise ConfigError(f"{out} exists", "choose another folder")
-    aside = out.with_name(f".{out.name}.tmp")
-    count = min(limit, len(dataset)) if limit else len(dataset)
-    try:
-        shutil.rmtree(aside, ignore_errors=True)
-        (aside / "images").mkdir(parents=True)
-        with open(aside / "labels.txt", "w", encoding="utf-8") as labels:
-            for index in range(count):
-                raw, label = dataset.image_bytes(index), dataset.label(index)
-                if label != label.translate(_TABLE):
-                    raise DataError(f"{dataset.name}#{index + 1}: its label has a tab or a line break: {label!r}")
-                name = f"images/{index + 1:06d}{_suffix(raw)}"
-                (aside / name).write_bytes(raw)
-                labels.write(f"{name}\t{label}\n")
-                report(index + 1, count)
-        aside.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with claimed(out):
+        if os.path.lexists(out):
+            raise ConfigError(f"{out} exists", "choose another folder")
+        aside = new_aside(out)
+        count = min(limit, len(dataset)) if limit else len(dataset)
+        try:
+            (aside / "images").mkdir(parents=True)
+            with open(aside / "labels.txt", "w", encoding="utf-8") as labels:
+                for index in range(count):
+                    raw, label = dataset.image_bytes(index), dataset.label(index)
+                    if label != label.translate(_TABLE):
+                        raise DataError(f"{dataset.name}#{index + 1}: its label has a tab or a line break: {label!r}")
+                    name = f"images/{index + 1:06d}{_suffix(raw)}"
+                    (aside / name).write_bytes(raw)
+                    labels.write(f"{name}\t{label}\n")
+                    report(index + 1, count)
+            aside.rename(out)
+        except OSError as error:
+            raise DataError(f"{out}: cannot be written: {error.strerror or error}") from None
+        finally:
+            remove(aside)
     return count
 
 
 def _suffix(raw: bytes) -> str:
     try:
-        with Image.open(io.BytesIO(raw)) as image:
-            kind = (image.format or "").lower()
-    except (OSError, SyntaxError, ValueError):
+        image, _ = identify(raw)
+    except DataError:
         return ".bin"
+    with image:
+        kind = (image.format or "bin").lower()
     return {"jpeg": ".jpg", "tiff": ".tif"}.get(kind, f".{kind}")

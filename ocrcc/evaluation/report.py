@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from ocrcc import __version__
 from ocrcc.charset import Charset
 from ocrcc.evaluation.confusions import Confusion, ConfusionCounter, PairConfusion
 from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
 from ocrcc.evaluation.significance import mcnemar
-from ocrcc.files import whole
 from ocrcc.lookalikes import Lookalikes
+from ocrcc.places import marked, output
 
 _NAMED = 100
 """Unreadable lines that are kept by name; the others are only counted."""
+
+
+REPORT = marked("report", b'"made_by": "ocrcc ')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +201,9 @@ class EvaluationResult:
         Raises:
             DataError: The file cannot be written.
         """
-        text = json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, indent=2)
-        with whole(path) as aside:
+        made = {"made_by": f"ocrcc {__version__}", **self.to_json()}
+        text = json.dumps(made, ensure_ascii=False, allow_nan=False, indent=2)
+        with output(path, REPORT) as aside:
             aside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 

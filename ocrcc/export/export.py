@@ -16,18 +16,23 @@ import numpy as np
 
 from ocrcc import packaged
 from ocrcc.config import EvaluateConfig, ExportConfig, Preprocessing
-from ocrcc.data.transforms import open_image, pad, prepare
+from ocrcc.data.images import open_image
+from ocrcc.data.transforms import pad, prepare
 from ocrcc.decoding import greedy
 from ocrcc.errors import ConfigError, ModelError, OcrccError
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import EvaluationResult
-from ocrcc.files import whole
 from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
 from ocrcc.models.contract import KEY, describe
+from ocrcc.places import check_file, marked, output
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.onnx_engine import CENTERS, COUNTS, load_onnx
 from ocrcc.synth.source import load_source
 
+_KINDS = {
+    ".onnx": marked("exported model", b"\x12\x05ocrcc"),
+    ".safetensors": marked("model", b'{"__metadata__":{"ocrcc":'),
+}
 _TOLERANCE = 1e-3
 """By which share of the largest logit others may differ in float32; it is some 1e-6 in truth."""
 _BATCHES = (1, 2, 4, 8)
@@ -108,13 +113,14 @@ def export(
         raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx, that of a model in .safetensors")
     if suffix == ".safetensors" and config.int8:
         raise ConfigError("int8 is for ONNX files alone")
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"{out}: there is no folder {out.parent}", "make it first")
+    check_file(out, _KINDS[suffix])
     if suffix == ".onnx":
         _check_installed()
     loaded = load_model(model, device="cpu")
+    if out.exists() and (out.samefile(loaded.path) or (out.parent / "state.pt").exists()):
+        raise ConfigError(f"{out}: a model of a training run, which an export does not replace", "choose another name")
     lines, rendered = _lines(loaded, config)
-    with whole(out) as aside:
+    with output(out, _KINDS[suffix]) as aside:
         engine = _write_onnx(loaded, config, aside) if suffix == ".onnx" else _write_model(loaded, config, aside)
         parity = compare(torch_engine(loaded.recognizer, "cpu"), engine, lines, loaded, report=report)
         _check(parity, config, out)

@@ -23,7 +23,7 @@ from ocrcc.errors import ModelError
 from ocrcc.files import whole
 from ocrcc.models.contract import describe, parse_contract, read_metadata, resolve
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.models.registry import create_model
+from ocrcc.models.registry import MODELS, create_model
 
 _PREFIX = "model."
 
@@ -64,6 +64,10 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
     path = resolve(spec)
     metadata = read_metadata(path)
     arch, charset, preprocessing = parse_contract(metadata, path)
+    if arch not in MODELS:  # any backbone of timm: some are larger than memory, and this file may not hold it at all
+        with torch.device("meta"):
+            shapes = create_model(arch, charset.num_classes, preprocessing).state_dict()
+        _check_shapes(_read_shapes(path), shapes, path)
     recognizer = create_model(arch, charset.num_classes, preprocessing)
     tensors = _read_tensors(path)
     weights = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
@@ -73,6 +77,8 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
     wanted = (charset.num_classes, recognizer.feature_width)
     if centers is not None and (tuple(centers.shape) != wanted or counts is None or counts.shape != wanted[:1]):
         raise ModelError(f"{path}: its centers are {tuple(centers.shape)}, not {wanted} with a count each")
+    if centers is not None and counts is not None and not bool(centers.isfinite().all() & counts.isfinite().all()):
+        raise ModelError(f"{path}: its centers are not all numbers")
     device = pick_device(device)
     return LoadedModel(
         recognizer=recognizer.to(device).eval(),
@@ -87,11 +93,25 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
     )
 
 
+def _read_shapes(path: Path) -> dict[str, Tensor]:
+    """Give the weights' shapes, without their values."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: damaged: {error}") from None
+    return {
+        name.removeprefix(_PREFIX): torch.empty(shape, device="meta")
+        for name, shape in shapes.items()
+        if name.startswith(_PREFIX)
+    }
+
+
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(str(path), framework="pt") as file:
             found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f"{path}: damaged: {error}") from None
     return {name: value.float() if value.is_floating_point() else value for name, value in found.items()}
 
@@ -118,9 +138,10 @@ def pick_device(device: str) -> str:
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}", "auto or cpu") from None
+        torch.ones(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"device {device!r} cannot be used: {reason}", "auto or cpu") from None
     return device
 
 

@@ -81,7 +81,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="np") as file:
             raw = (file.metadata() or {}).get(KEY)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, OverflowError, MemoryError) as error:
         raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
     if raw is None:
         raise ModelError(f"{path}: a safetensors file, but not a model of ocrcc")
@@ -97,9 +97,11 @@ def parse_metadata(raw: str, path: str | Path) -> dict[str, Any]:
     try:
         metadata = json.loads(raw)
         version = metadata["format"]
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):  # a number of 5,000 digits is a ValueError
         raise ModelError(f"{path}: its metadata is damaged") from None
-    if not isinstance(version, int) or version > FORMAT:
+    if not isinstance(metadata, dict) or type(version) is not int:
+        raise ModelError(f"{path}: its metadata is damaged")
+    if version > FORMAT:
         raise ModelError(f"{path}: made by a newer ocrcc (format {version}, this one reads {FORMAT})", "update ocrcc")
     return metadata
 
@@ -117,9 +119,11 @@ def parse_contract(metadata: Mapping[str, Any], path: str | Path) -> tuple[str, 
             raise TypeError("not a text")
         field = "charset"
         stored = metadata["charset"]
-        charset = Charset(str(stored["symbols"]), stored["normalisation"], str(stored["name"]))
+        if not all(isinstance(stored[name], str) for name in ("symbols", "normalisation", "name")):
+            raise TypeError("not texts")
+        charset = Charset(stored["symbols"], stored["normalisation"], stored["name"])
         field = "preprocessing"
         preprocessing = Preprocessing(**metadata["preprocessing"])
-    except (KeyError, TypeError, ConfigError, DataError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError, DataError) as error:
         raise ModelError(f"{path}: its {field} is damaged: {error}") from None
     return arch, charset, preprocessing

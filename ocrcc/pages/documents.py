@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from ocrcc.config import BuildConfig
-from ocrcc.data.transforms import identify, open_image
+from ocrcc.data.images import identify, open_image
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.pages.detect import INSTALL_PAGE
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ocrcc.files import whole
+from ocrcc.places import marked, output
 from ocrcc.projection.plane import Method, to_plane
 from ocrcc.projection.points import COLORS, TILE, Shown, Space, view_panel, visible
 from ocrcc.projection.tiles import data_uri, sheet
@@ -51,7 +51,7 @@ def write_page(path: Path, shown: Shown, spaces: Sequence[Space], *, method: Met
         .replace("@PANELS@", "".join(panels))
         .replace("@DATA@", _json(data))
     )
-    with whole(path) as aside:
+    with output(path, PAGE) as aside:
         aside.write_text(page, encoding="utf-8")
 
 
@@ -102,6 +102,7 @@ def _json(data: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+PAGE = marked("page", b"<title>ocrcc project</title>")
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ocrcc project</title>
 <meta http-equiv="Content-Security-Policy"

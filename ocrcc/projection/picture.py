@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ocrcc.files import whole
+from ocrcc.places import PICTURE, SOFTWARE, output
 from ocrcc.projection.plane import Method, to_plane
 from ocrcc.projection.points import COLORS, PanelView, Shown, Space, view_panel
 
@@ -60,9 +60,9 @@ def write_picture(path: Path, shown: Shown, spaces: Sequence[Space], *, method: 
     for axes in places[len(panels) :]:
         for place in axes:
             place.set_axis_off()
-    with whole(path) as aside, warnings.catch_warnings():
+    with output(path, PICTURE) as aside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # of a model's name
-        figure.savefig(aside, format="png")
+        figure.savefig(aside, format="png", metadata={"Software": SOFTWARE})
 
 
 def _scatter(axes: Axes, shown: Shown, view: PanelView, plane: np.ndarray) -> None:

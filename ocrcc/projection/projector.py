@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import torch
@@ -15,7 +13,8 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ocrcc.errors import DataError
-from ocrcc.files import whole
+from ocrcc.files import new_aside, whole
+from ocrcc.places import check_replaceable, claimed, folder_of, remove, replace, sweep_folder
 from ocrcc.projection.points import TILE, Shown, Space, visible
 from ocrcc.projection.tiles import center_tile, shrink
 
@@ -24,6 +23,9 @@ COLUMNS = ("char", "kind", "group", "predicted", "sibling", "confidence", "margi
 _SHEET = 4096
 """Pixels that a sheet of sprites is wide at most. TensorBoard takes 8192, but not every graphics card does."""
 _DIGITS = 5
+_PATIENCE = 60.0
+"""Seconds to wait for another that writes into the same log folder: a run goes on for days."""
+_TENSORS = folder_of("folder of tensors", r"tensors\.(tsv|bytes)|metadata\.tsv|sprite\.png", lambda _: True)
 _NAMED = 16
 """So many characters of a group stand in its name."""
 
@@ -43,30 +45,33 @@ def write_tensors(logdir: Path, shown: Shown, spaces: Sequence[Space], *, step: 
     Raises:
         DataError: The folder cannot be written to, or has a damaged list of tensors.
     """
-    aside = None
-    try:
-        logdir.mkdir(parents=True, exist_ok=True)
-        config = read_config(logdir)
-        aside = Path(mkdtemp(prefix=".projector.", dir=logdir))
-        _add_embeddings(aside, shown, spaces, step)
-        for added in read_config(aside).embeddings:
-            folder = Path(added.tensor_path).parent
-            (logdir / folder).parent.mkdir(exist_ok=True)
-            shutil.rmtree(logdir / folder, ignore_errors=True)
-            (aside / folder).rename(logdir / folder)
-            kept = [known for known in config.embeddings if known.tensor_name != added.tensor_name]
-            del config.embeddings[:]
-            config.embeddings.extend([*kept, added])
-        with whole(logdir / CONFIG) as file:
-            file.write_text(text_format.MessageToString(config, as_utf8=True), encoding="utf-8")
-        if not any(logdir.glob("events.out.tfevents.*")):  # TensorBoard lists no folder without them
-            for events in aside.glob("events.out.tfevents.*"):
-                events.rename(logdir / events.name)
-    except OSError as error:
-        raise DataError(f"{logdir}: cannot be written: {error.strerror or error}") from None
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+    with claimed(logdir, patience=_PATIENCE):
+        aside = None
+        try:
+            logdir.mkdir(parents=True, exist_ok=True)
+            sweep_folder(logdir)
+            config = read_config(logdir)
+            aside = new_aside(logdir / "projector")
+            _add_embeddings(aside, shown, spaces, step)
+            for added in read_config(aside).embeddings:
+                place = logdir.resolve() / Path(added.tensor_path).parent
+                place.parent.mkdir(exist_ok=True)
+                check_replaceable(place, _TENSORS)
+                moved = (aside / Path(added.tensor_path).parent).rename(new_aside(place))
+                kept = [known for known in config.embeddings if known.tensor_name != added.tensor_name]
+                del config.embeddings[:]
+                config.embeddings.extend([*kept, added])
+                replace([(moved, place)])
+            with whole(logdir / CONFIG) as file:
+                file.write_text(text_format.MessageToString(config, as_utf8=True), encoding="utf-8")
+            if not any(logdir.glob("events.out.tfevents.*")):  # TensorBoard lists no folder without them
+                for events in aside.glob("events.out.tfevents.*"):
+                    events.rename(logdir / events.name)
+        except OSError as error:
+            raise DataError(f"{logdir}: cannot be written: {error.strerror or error}") from None
+        finally:
+            if aside is not None:
+                remove(aside)
 
 
 def read_config(logdir: Path) -> ProjectorConfig:

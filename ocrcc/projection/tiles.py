@@ -8,7 +8,9 @@ import math
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from ocrcc.places import SOFTWARE
 from ocrcc.projection.points import TILE
 
 _PAPER = 255
@@ -56,7 +58,9 @@ def sheet(tiles: np.ndarray) -> np.ndarray:
 def png(pixels: np.ndarray) -> bytes:
     """Encode pixels (H, W) or (H, W, 3) uint8."""
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    made = PngInfo()
+    made.add_text("Software", SOFTWARE)
+    Image.fromarray(pixels).save(file, "PNG", pnginfo=made)
     return file.getvalue()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
 from ocrcc.errors import ConfigError, ModelError
 from ocrcc.models.contract import KEY, parse_contract, parse_metadata
+from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine
 
 if TYPE_CHECKING:
@@ -106,7 +106,10 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
     """
     path = Path(path)
     session = _open(path, threads)
-    raw = session.get_modelmeta().custom_metadata_map.get(KEY)
+    try:
+        raw = session.get_modelmeta().custom_metadata_map.get(KEY)
+    except UnicodeDecodeError:
+        raise ModelError(f"{path}: its metadata are not UTF-8") from None
     if raw is None:
         raise ModelError(f"{path}: an ONNX model, but not one of ocrcc export", "ocrcc export MODEL OUT.onnx makes one")
     metadata = parse_metadata(raw, path)
@@ -167,11 +170,6 @@ def _open(path: Path, threads: int) -> InferenceSession:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's kinds of errors have no common base
         raise ModelError(f"{path}: not an ONNX file that can be read: {_first_line(error)}") from None
-
-
-def cores() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _first_line(error: Exception) -> str:

@@ -20,14 +20,16 @@ from PIL import Image
 from ocrcc import packaged
 from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
-from ocrcc.data.transforms import open_image, prepare
+from ocrcc.data.images import open_image
+from ocrcc.data.transforms import prepare
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.contract import resolve
+from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.looks import Look, find_rivals, read_lines
-from ocrcc.reading.onnx_engine import cores, load_onnx, pick_onnx
+from ocrcc.reading.onnx_engine import load_onnx, pick_onnx
 from ocrcc.types import Recognition, RecognizedChar
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray

@@ -19,7 +19,8 @@ from ocrcc.datasets.opened import Say, opened
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Group, Lookalikes, load_lookalikes
 from ocrcc.models.checkpoint import load_model
-from ocrcc.projection.page import write_page
+from ocrcc.places import PICTURE, check_file, check_replaceable
+from ocrcc.projection.page import PAGE, write_page
 from ocrcc.projection.picture import write_picture
 from ocrcc.projection.plane import check_method
 from ocrcc.projection.points import Shown, Space, nearest_shares
@@ -27,7 +28,7 @@ from ocrcc.projection.projector import read_config, write_tensors
 from ocrcc.space.characters import Skipped, Viewer
 from ocrcc.space.panels import Panels, asked_panels, worst_panels
 from ocrcc.space.probe import choose, in_common, look, to_shown, to_space
-from ocrcc.space.suspects import SuspectsResult, check_crop_folder, find_suspects, write_suspects
+from ocrcc.space.suspects import CROPS, LIST, SuspectsResult, crop_folder, find_suspects, write_suspects
 
 Report = Callable[[int, int | None], None]
 _ALIKE = 16
@@ -49,10 +50,6 @@ class Outputs:
     png: Path | None = None
     html: Path | None = None
     suspects: Path | None = None
-
-    def files(self) -> list[Path]:
-        """List the single files."""
-        return [path for path in (self.png, self.html, self.suspects) if path is not None]
 
     def points(self) -> bool:
         """Tell whether anything shows points."""
@@ -167,15 +164,15 @@ def project(
 def _check_outputs(outputs: Outputs, config: ProjectConfig) -> None:
     if not outputs.points() and outputs.suspects is None:
         raise ConfigError("nothing to write", "give --logdir DIR, --png FILE, --html FILE or --suspects FILE")
-    for path in outputs.files():
-        if not path.absolute().parent.is_dir():
-            raise ConfigError(f"{path}: there is no folder {path.parent}", "make it first")
+    for path, kind in ((outputs.png, PICTURE), (outputs.html, PAGE), (outputs.suspects, LIST)):
+        if path is not None:
+            check_file(path, kind)
     if outputs.png or outputs.html:
         check_method(config.method)
     if outputs.png and outputs.png.suffix.lower() != ".png":
         raise ConfigError(f"{outputs.png}: pictures are PNG", "name it *.png")
     if outputs.suspects and config.suspect_crops:
-        check_crop_folder(outputs.suspects)
+        check_replaceable(crop_folder(outputs.suspects), CROPS)
     if outputs.logdir:
         if outputs.logdir.exists() and not outputs.logdir.is_dir():
             raise ConfigError(f"{outputs.logdir} is a file", "give a folder")

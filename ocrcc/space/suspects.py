@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import heapq
-import re
-import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import replace as changed
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 
-from ocrcc.errors import ConfigError, DataError
-from ocrcc.files import whole
+from ocrcc.errors import DataError
+from ocrcc.files import new_aside
 from ocrcc.losses.center import Centers
+from ocrcc.places import PICTURE, check_replaceable, claimed, folder_of, marked, output, remove, replace
 from ocrcc.projection.points import visible
 from ocrcc.projection.tiles import png
 from ocrcc.space.characters import CharacterBatch, Report, Skipped, Viewer, cut, walk
@@ -97,7 +96,7 @@ def find_suspects(
     """
     own_means = viewer.centers is None
     if own_means:
-        viewer = replace(viewer, centers=_class_means(viewer, datasets, batch_size, workers, report))
+        viewer = changed(viewer, centers=_class_means(viewer, datasets, batch_size, workers, report))
     best: list[tuple[float, float, int, Suspect]] = []
     checked = found = 0
     for batch in walk(viewer, datasets, batch_size=batch_size, workers=workers, skipped=skipped, report=report):
@@ -161,19 +160,8 @@ def crop_folder(path: Path) -> Path:
     return path.with_name(f"{path.stem}-crops")
 
 
-def check_crop_folder(path: Path) -> None:
-    """Make sure that the crops of a list replace nothing but crops.
-
-    Raises:
-        ConfigError: The folder holds something else.
-    """
-    folder = crop_folder(path)
-    if folder.exists() and not (folder.is_dir() and all(map(_is_crop, folder.iterdir()))):
-        raise ConfigError(f"{folder}: holds other things than crops of suspects", "choose another name")
-
-
-def _is_crop(path: Path) -> bool:
-    return re.fullmatch(r"\d{5}\.png", path.name) is not None
+CROPS = folder_of("folder of crops", r"\d{5}\.png", PICTURE.ours)
+LIST = marked("list of suspects", "\t".join(HEADER).encode())
 
 
 def write_suspects(path: Path, result: SuspectsResult, *, crops: bool) -> None:
@@ -190,7 +178,6 @@ def write_suspects(path: Path, result: SuspectsResult, *, crops: bool) -> None:
     """
     folder = crop_folder(path)
     if crops:
-        check_crop_folder(path)
         _write_crops(folder, result.suspects)
     rows = [
         (
@@ -205,22 +192,21 @@ def write_suspects(path: Path, result: SuspectsResult, *, crops: bool) -> None:
         )
         for number, suspect in enumerate(result.suspects, start=1)
     ]
-    with whole(path) as aside:
+    with output(path, LIST) as aside:
         aside.write_text("".join("\t".join(row) + "\n" for row in (HEADER, *rows)), encoding="utf-8", newline="\n")
 
 
 def _write_crops(folder: Path, suspects: Sequence[Suspect]) -> None:
-    aside = None
-    try:
-        aside = Path(mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        aside.chmod(0o755)
-        for number, suspect in enumerate(suspects, start=1):
-            (aside / f"{number:05d}.png").write_bytes(png(suspect.crop))
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.rename(folder)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    finally:
-        if aside is not None:
-            shutil.rmtree(aside, ignore_errors=True)
+    with claimed(folder):
+        check_replaceable(folder, CROPS)
+        real = folder.resolve()
+        aside = new_aside(real)
+        try:
+            aside.mkdir()
+            for number, suspect in enumerate(suspects, start=1):
+                (aside / f"{number:05d}.png").write_bytes(png(suspect.crop))
+            replace([(aside, real)])
+        except OSError as error:
+            raise DataError(f"{folder}: cannot be written: {error.strerror or error}") from None
+        finally:
+            remove(aside)

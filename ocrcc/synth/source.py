@@ -17,6 +17,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import read_small
 from ocrcc.glyphs.cache import GlyphCache
 from ocrcc.glyphs.faces import FontChoice, FontSet
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
@@ -265,8 +266,8 @@ def load_config(spec: str, **overrides: Any) -> SynthConfig:
             (f"did you mean {close[0]}? " if close else "") + f"presets: {', '.join(known)}",
         )
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(read_small(path).decode())
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     allowed = {item.name for item in fields(SynthConfig)}
     if unknown := set(values) - allowed:
@@ -275,7 +276,7 @@ def load_config(spec: str, **overrides: Any) -> SynthConfig:
     given = {key: value for key, value in overrides.items() if value is not None}
     try:
         return replace(SynthConfig(), **{**frozen, **given})
-    except TypeError as error:
+    except (TypeError, ValueError, AttributeError) as error:  # values of other types than the fields'
         raise ConfigError(f"{path}: {error}") from None
 
 

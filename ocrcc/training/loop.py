@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from torch import nn
 from torchvision.utils import make_grid
@@ -19,6 +18,8 @@ from torchvision.utils import make_grid
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch, training_batches
 from ocrcc.errors import StoppedError
+from ocrcc.training.devices import make_accelerator
+from ocrcc.training.folder import mend_metrics
 from ocrcc.training.memory import freed_memory_kept
 from ocrcc.training.run import Run, Trainee, Validate, Window, keep
 from ocrcc.training.tracking import Tracker
@@ -62,6 +63,7 @@ class TrainResult:
         unfit_lines: How often a line took no part because its label needs more frames than it has.
         unfit_names: Some of those lines.
         unreadable: Lines whose image could not be read.
+        torn_entries: Lines of ``metrics.jsonl`` that were found torn when the run was resumed, and dropped.
     """
 
     out: Path
@@ -73,6 +75,7 @@ class TrainResult:
     unfit_lines: int
     unfit_names: Sequence[str]
     unreadable: Sequence[str]
+    torn_entries: int = 0
 
 
 def train(
@@ -97,7 +100,7 @@ def train(
         out: The run folder; it exists.
         validate: Called every ``config.eval_every`` steps.
         resume: Go on from the state in ``out``; on a CPU the end is bit-equal to an uninterrupted run's.
-        device: ``auto``, or ``cpu``.
+        device: ``auto``, or any that torch has here.
         on_log: Told of the run's course.
         on_step: Called before the first step and after each, by the main process alone.
         untrained: Only measure and save what was given.
@@ -111,14 +114,15 @@ def train(
         torch.set_num_threads(config.threads)
     # A frozen backbone gives no gradients for other processes to wait for.
     kwargs = [DistributedDataParallelKwargs(find_unused_parameters=True)] if config.freeze_backbone else []
-    accelerator = Accelerator(cpu=device == "cpu", mixed_precision=config.precision, kwargs_handlers=kwargs)
+    accelerator = make_accelerator(config, device, kwargs)
     run = Run(trainee, config, out, accelerator, sources)
     if resume:
         run.load()
+    main = accelerator.is_main_process
+    torn = mend_metrics(out, run.state.step) if main else 0
     batches = training_batches(run.chunks, start=run.state.place, workers=config.workers)
     window = Window()
     stopped_early = False
-    main = accelerator.is_main_process
     memory = freed_memory_kept() if accelerator.device.type == "cpu" else nullcontext()
     with memory, Tracker(out if main else None, run.state.step) as tracker, _stop_requests() as stop:
         progress, stopping = run.agree(stop.is_set())
@@ -166,6 +170,7 @@ def train(
         unfit_lines=state.unfit,
         unfit_names=list(state.names),
         unreadable=list(state.unreadable),
+        torn_entries=torn,
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from accelerate.utils import set_seed
 from torch import nn
@@ -15,14 +16,14 @@ from torch import nn
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import DataConfig, Preprocessing, PretrainConfig, TrainConfig
 from ocrcc.datasets.opened import Say
-from ocrcc.errors import ConfigError, DataError
 from ocrcc.evaluation.evaluate import evaluate_datasets
 from ocrcc.evaluation.report import Metrics
-from ocrcc.files import whole
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import Transfer, transfer
+from ocrcc.training.devices import check_device
+from ocrcc.training.folder import run_folder, write_settings
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
 from ocrcc.training.run import Judgement, Trainee, Validate
@@ -82,7 +83,7 @@ def pretrain(
         config: How.
         out: The run folder; made here.
         resume: Go on with the run in ``out``.
-        device: ``auto``, or ``cpu``.
+        device: ``auto``, or any that torch has here.
         on_start: Told what will happen, before the first step.
         on_log: Told of the run's course.
         say: Told of lines of label files that cannot be used.
@@ -119,7 +120,7 @@ def launch(
         config: How.
         out: The run folder.
         resume: Go on with the run in ``out``.
-        device: ``auto``, or ``cpu``.
+        device: ``auto``, or any that torch has here.
         on_start: Told what will happen, before the first step.
         on_log: Told of the run's course.
         say: Told of lines of label files that cannot be used.
@@ -127,26 +128,28 @@ def launch(
         watcher: Makes what is told of every step.
     """
     check_paths(task.paths())
-    if not resume and (out / "last.safetensors").exists():
-        raise ConfigError(f"{out} holds a run already", f"go on with it: --resume {out}, or choose another --out")
-    prepared = prepare(task, config, out, resume, say)
-    make_run_folder(out, prepared.trainee.settings)
-    on_start(prepared)
-    if not resume and not prepared.untrained:
-        before_first_step(prepared)
-    result = train(
-        prepared.trainee,
-        prepared.sources.mixed,
-        prepared.config,
-        out,
-        validate=prepared.validate,
-        resume=resume,
-        device=device,
-        on_log=on_log,
-        on_step=watcher(prepared),
-        untrained=bool(prepared.untrained),
-    )
-    return prepared.conclude(result)
+    check_device(device)
+    main = int(os.environ.get("RANK", "0")) == 0
+    with run_folder(out, resume=resume) if main else nullcontext():
+        prepared = prepare(task, config, out, resume, say)
+        if main:
+            write_settings(out, {**prepared.trainee.settings, "device": device})
+        on_start(prepared)
+        if not resume and not prepared.untrained:
+            before_first_step(prepared)
+        result = train(
+            prepared.trainee,
+            prepared.sources.mixed,
+            prepared.config,
+            out,
+            validate=prepared.validate,
+            resume=resume,
+            device=device,
+            on_log=on_log,
+            on_step=watcher(prepared),
+            untrained=bool(prepared.untrained),
+        )
+        return prepared.conclude(result)
 
 
 def prepare(task: PretrainConfig, config: TrainConfig, out: Path, resume: bool, say: Say) -> Prepared:
@@ -225,22 +228,3 @@ def measure(
         lookalikes=lookalikes,
     )
     return total
-
-
-def make_run_folder(out: Path, settings: Mapping[str, Any]) -> None:
-    """Make a run folder and write its ``config.toml``, which ``--config`` accepts.
-
-    Raises:
-        DataError: The folder cannot be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be made: {error.strerror}") from None
-    with whole(out / "config.toml") as aside:
-        aside.write_text("".join(f"{name} = {_toml(value)}\n" for name, value in settings.items()), encoding="utf-8")
-
-
-def _toml(value: Any) -> str:
-    # JSON's texts, numbers, booleans and lists of these are TOML's too.
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=True)

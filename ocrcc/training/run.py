@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import gather_object
 from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
@@ -27,12 +28,12 @@ from ocrcc.files import whole
 from ocrcc.losses.separation import ClassMargin
 from ocrcc.models.checkpoint import save_model
 from ocrcc.models.recognizer import Recognizer
+from ocrcc.training.folder import STATE
 from ocrcc.training.objective import Objective, Terms
 from ocrcc.training.tracking import NamedMargin
 
 _SCHEDULE_POINTS = 10_000
 """The learning rate changes at so many points of a run, however its end is given."""
-_STATE = "state.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -290,7 +291,8 @@ class Run:
             )
 
     def save(self) -> None:
-        """Write ``last`` and what resuming needs; the state file alone decides where to go on."""
+        """Write ``last`` and what resuming needs, of all processes; the state file alone decides where to go on."""
+        processes = gather_object([{"random": torch.get_rng_state(), "state": asdict(self.state)}])
         if not self.accelerator.is_main_process:
             return
         self._save_model("last.safetensors", self.evaluated(), {})
@@ -299,10 +301,9 @@ class Run:
             "average": None if self.average is None else self.average.state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "random": torch.get_rng_state(),
-            "state": asdict(self.state),
+            "processes": processes,
         }
-        with whole(self.out / _STATE) as aside:
+        with whole(self.out / STATE) as aside:
             try:
                 torch.save(state, aside)
             except RuntimeError as error:  # what it makes of a full disk
@@ -310,7 +311,7 @@ class Run:
 
     def load(self) -> None:
         """Go on from the saved state."""
-        path = self.out / _STATE
+        path = self.out / STATE
         try:
             stored = torch.load(path, map_location="cpu", weights_only=True)
             self.recognizer.load_state_dict(stored["recognizer"])
@@ -318,13 +319,21 @@ class Run:
                 self.average.load_state_dict(stored["average"])
             self.objective.load_state_dict(stored["objective"])
             self.optimizer.load_state_dict(stored["optimizer"])
-            torch.set_rng_state(stored["random"])
-            self.state = State(**stored["state"])
+            # Earlier versions kept the first process's alone.
+            processes = stored.get("processes") or [{"random": stored["random"], "state": stored["state"]}]
+            own = processes[min(self.accelerator.process_index, len(processes) - 1)]
+            torch.set_rng_state(own["random"])
+            self.state = State(**own["state"])
             self.started = time.monotonic() - self.state.seconds
-        except FileNotFoundError:
-            raise ModelError(f"{path}: no such file, so there is nothing to resume", "start without --resume") from None
         except Exception as error:  # a damaged file fails in many ways, and all mean the same
-            raise ModelError(f"{path}: damaged, or of other settings: {str(error).splitlines()[0]}") from None
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ModelError(f"{path}: damaged, or of other settings: {reason}") from None
+        if len(processes) != self.accelerator.num_processes:
+            now = self.accelerator.num_processes
+            raise ConfigError(
+                f"{self.out}: {len(processes)} processes trained it, and now there are {now}",
+                "go on with as many as before",
+            )
 
 
 def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from ocrcc.charset import describe
 from ocrcc.errors import DataError
+from ocrcc.training.folder import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Tracker:
 
     Args:
         folder: The run folder; None writes nothing, for all processes but the main one.
-        start: The step that the run goes on from; later figures of an interrupted run are taken back.
+        start: The step that the run goes on from.
 
     Raises:
         DataError: The folder cannot be written to.
@@ -45,23 +47,32 @@ class Tracker:
         self._board: SummaryWriter | None = None
         if folder is None:
             return
-        path = folder / "metrics.jsonl"
+        path = folder / METRICS
+        self._folder = folder
         try:
-            before = path.read_text(encoding="utf-8").splitlines() if start and path.is_file() else []
-            kept = [line for line in before if json.loads(line)["step"] <= start]
-            path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-            self._file = path.open("a", encoding="utf-8")
+            self._file = path.open("ab", buffering=0)
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start + 1 if start else None)
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path}: cannot be written, or is damaged: {error}") from None
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
     def __enter__(self) -> Tracker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if self._board is not None:
-            self._file.close()
-            self._board.close()
+            with suppress(OSError) if kind else nullcontext(), self._written():
+                self._file.close()
+                self._board.close()
+
+    @contextmanager
+    def _written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self._folder}: figures cannot be written: {error.strerror or error}",
+                f"what was saved last is whole; go on with --resume {self._folder}",
+            ) from None
 
     def entry(self, step: int, values: Mapping[str, float], extremes: Mapping[str, Sequence[NamedMargin]]) -> None:
         """Record a step.
@@ -74,10 +85,15 @@ class Tracker:
         if self._board is None:
             return
         named = {name: [asdict(one) for one in chosen] for name, chosen in extremes.items()}
-        self._file.write(json.dumps({"step": step, **values, **named}) + "\n")
-        self._file.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        with self._written():
+            end = self._file.tell()
+            try:
+                self._file.write(json.dumps({"step": step, **values, **named}).encode() + b"\n")
+            except OSError:
+                self._file.truncate(end)  # a torn line would be the next one's beginning
+                raise
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
         rows = [
             f"{name}: {describe(one.char)} margin {one.margin:.3f}, confidence {one.confidence:.3f}"
             for name, chosen in extremes.items()
@@ -89,9 +105,11 @@ class Tracker:
     def text(self, step: int, name: str, text: str) -> None:
         """Record a text, shown as it is."""
         if self._board is not None:
-            self._board.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()), step)
+            with self._written():
+                self._board.add_text(name, "\n".join(f"    {line}" for line in text.splitlines()), step)
 
     def image(self, step: int, name: str, pixels: Tensor) -> None:
         """Record a picture (K, H, W), 0..1."""
         if self._board is not None:
-            self._board.add_image(name, pixels, step)
+            with self._written():
+                self._board.add_image(name, pixels, step)

@@ -29,8 +29,8 @@ from rich.console import Console
 
 from ocrcc.cli import render
 from ocrcc.config import ExportConfig, PredictConfig
+from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.data.transforms import open_image
 from ocrcc.evaluation.metrics import ScoreCounter, fold
 from ocrcc.reading.reader import LineReader
 

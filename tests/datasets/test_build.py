@@ -89,14 +89,14 @@ def test_a_share_without_lines_is_an_error(tmp_path):
 
 def test_both_datasets_or_none(tmp_path, monkeypatch):
     labels = make_lines(tmp_path, 40)
-    close = LmdbWriter.close
+    write = LmdbWriter._write
 
-    def fail_for_training(writer):
-        if "val" not in writer.path.name:
+    def fail_for_validation(writer):
+        if "val" in writer.path.name:
             raise DataError("the disk is full")
-        close(writer)
+        write(writer)
 
-    monkeypatch.setattr(LmdbWriter, "close", fail_for_training)
+    monkeypatch.setattr(LmdbWriter, "_write", fail_for_validation)
     with pytest.raises(DataError, match="the disk is full"):
         build_lmdb([labels], tmp_path / "out.lmdb", BuildConfig(val_fraction=0.5))
     assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == []

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ocrcc.charset import Charset
-from ocrcc.errors import DataError
+from ocrcc.errors import ConfigError
 from ocrcc.evaluation.report import EvaluationResult, Tally
 from ocrcc.lookalikes import Group, Lookalikes
 
@@ -109,10 +109,10 @@ def test_undefined_figures_are_null_not_nan(tmp_path):
 
 
 def test_an_unwritable_json_file_is_an_error_and_leaves_nothing(tmp_path):
-    with pytest.raises(DataError, match=r"no/such/r\.json: cannot be written"):
+    with pytest.raises(ConfigError, match=r"no/such/r\.json: there is no folder"):
         result_of(tally().summary("set", 0.0)).write_json(tmp_path / "no" / "such" / "r.json")
     (tmp_path / "folder.json").mkdir()
-    with pytest.raises(DataError, match="cannot be written"):
+    with pytest.raises(ConfigError, match="no report that ocrcc made"):
         result_of(tally().summary("set", 0.0)).write_json(tmp_path / "folder.json")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder.json"]
 

@@ -14,7 +14,7 @@ from wild import save_wild_model
 
 from ocrcc.config import ExportConfig
 from ocrcc.data.transforms import prepare
-from ocrcc.errors import ConfigError, DataError, ModelError
+from ocrcc.errors import ConfigError, ModelError
 from ocrcc.models.checkpoint import load_model
 from ocrcc.reading.onnx_engine import load_onnx
 
@@ -141,7 +141,8 @@ def test_int8_takes_half_the_space_once_more_with_half(model, folder):
 
 def test_what_reads_something_else_leaves_no_file_and_no_harm(model, folder):
     out = folder / "harmed.onnx"
-    out.write_bytes(b"what was there before")
+    before_that = b"\x08\x08\x12\x05ocrcc what was there before"
+    out.write_bytes(before_that)
     before = sorted(path.name for path in folder.iterdir())
     changed = save_again(model, folder / "big.safetensors", change=lambda recognizer: recognizer.head.weight.mul_(1e7))
     with pytest.raises(ModelError):  # weights that half precision does not hold
@@ -149,7 +150,7 @@ def test_what_reads_something_else_leaves_no_file_and_no_harm(model, folder):
     with pytest.raises(ModelError, match=r"reads \d+ of 17 lines differently") as caught:
         export(model, out, ExportConfig(samples=16, rendered=0, int8=True, agreement=1))
     assert re.search(r"--agreement 0\.\d\d$", caught.value.hint)
-    assert out.read_bytes() == b"what was there before"
+    assert out.read_bytes() == before_that
     assert sorted(path.name for path in folder.iterdir()) == sorted([*before, "big.safetensors"])
 
 
@@ -183,7 +184,7 @@ def test_it_needs_a_proper_name_and_place(model, tmp_path):
     with pytest.raises(ConfigError, match="no folder"):
         export(model, tmp_path / "gone" / "out.onnx", QUICK)
     (tmp_path / "taken.onnx").mkdir()
-    with pytest.raises(DataError, match=r"taken\.onnx"):
+    with pytest.raises(ConfigError, match=r"taken\.onnx exists and is no exported model"):
         export(model, tmp_path / "taken.onnx", QUICK)
     assert [path.name for path in tmp_path.iterdir()] == ["taken.onnx"]
 

@@ -10,7 +10,7 @@ from drawn_lines import draw_line
 from drawn_pages import draw_page, read_standing_stripes, stand, stripe_page, stripe_reader, stripes
 from PIL import Image, ImageDraw
 
-from ocrcc.data.transforms import open_image
+from ocrcc.data.images import open_image
 from ocrcc.errors import ConfigError
 from ocrcc.pages.detect import load_detector
 from ocrcc.pages.reader import PageReader, cut_out

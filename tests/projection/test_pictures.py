@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from spaces import make_shown, make_space
 
-from ocrcc.errors import DataError
+from ocrcc.errors import ConfigError
 from ocrcc.projection.page import write_page
 from ocrcc.projection.picture import write_picture
 from ocrcc.projection.points import TILE, view_panel
@@ -120,5 +120,5 @@ def test_sheets_are_filled_row_by_row():
 def test_a_file_that_cannot_be_written(tmp_path):
     shown = make_shown()
     for write, name in ((write_picture, "p.png"), (write_page, "p.html")):
-        with pytest.raises(DataError, match="cannot be written"):
+        with pytest.raises(ConfigError, match="there is no folder"):
             write(tmp_path / "nowhere" / name, shown, [make_space(shown)])

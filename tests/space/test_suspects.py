@@ -117,7 +117,7 @@ def test_a_folder_of_other_things_is_not_replaced(tmp_path):
     folder = tmp_path / "s-crops"
     folder.mkdir()
     (folder / "holiday.png").write_text("mine")
-    with pytest.raises(ConfigError, match="other things"):
+    with pytest.raises(ConfigError, match="no folder of crops that ocrcc made"):
         write_suspects(tmp_path / "s.tsv", check(("a", "b")), crops=True)
     assert (folder / "holiday.png").read_text() == "mine"
     assert not (tmp_path / "s.tsv").exists()

@@ -124,7 +124,7 @@ def test_a_run_is_not_written_over(task, tmp_path):
 
 
 def test_nothing_to_resume(task, tmp_path):
-    with pytest.raises(ModelError, match="no such model"):
+    with pytest.raises(ModelError, match="nothing to go on with"):
         run(task, QUICK, tmp_path / "nothing", resume=True)
 
 

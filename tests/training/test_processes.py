@@ -8,18 +8,82 @@ import subprocess
 import sys
 
 import torch
+from drawn_lines import draw_line, png
 from safetensors.torch import load_file
+
+from ocrcc.config import Preprocessing
+from ocrcc.data.batching import TrainingChunks
+from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.training.sources import charset_of, open_sources
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+STOPS = """
+import sys
+from pathlib import Path
+from ocrcc.config import PretrainConfig, TrainConfig
+from ocrcc.training.pretrain import pretrain
+def stop(entry):
+    if entry.step == 30:
+        raise SystemExit(0)
+task = PretrainConfig(train=(sys.argv[1],), arch="lcnet_050")
+how = TrainConfig(seed=int(sys.argv[3]), steps=44, batch_size=6, workers=0, threads=1, log_every=10, save_every=25)
+pretrain(task, how, Path(sys.argv[2]), on_log=stop)
+"""
+
+
+def batches(lines, seed: int, rank: int) -> int:
+    """Count the batches of a process's first chunk."""
+    charset = charset_of([str(lines)], "none")
+    sources = open_sources([str(lines)], charset)
+    how = {"width_stride": 4, "batch_size": 6, "seed": seed, "strength": 0.5}
+    return len(TrainingChunks(sources.mixed, charset, Preprocessing(), **how, rank=rank, world=2)[0])
+
+
+def together(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return subprocess.run([*TORCHRUN, *arguments], capture_output=True, text=True, env=environment)
 
 
 def test_two_processes_train_one_model(digits_lmdb, tmp_path):
+    """Without a word of a device: Accelerate must be told that there is no GPU, or each trains for itself."""
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-    command += ["-m", "ocrcc", "pretrain", "--train", str(digits_lmdb), "--val", str(digits_lmdb)]
+    command = ["-m", "ocrcc", "pretrain", "--train", str(digits_lmdb), "--val", str(digits_lmdb)]
     command += ["--arch", "lcnet_050", "--steps", "3", "--batch-size", "4", "--workers", "0", "--threads", "1"]
-    command += ["--log-every", "1", "--device", "cpu", "--out", str(out)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = together(*command, "--log-every", "1", "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("3 steps in") == 1  # one of them speaks
     assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
     assert all(torch.isfinite(value.float()).all() for value in load_file(out / "last.safetensors").values())
+    assert len(torch.load(out / "state.pt", weights_only=True)["processes"]) == 2
+
+
+def test_two_processes_go_on_where_each_was(tmp_path):
+    lines = tmp_path / "lines.lmdb"
+    with LmdbWriter(lines) as writer:
+        for number in range(61):  # widths of all kinds, so that chunks have different numbers of batches
+            image = draw_line(str(number) * (1 + number * number % 31))
+            writer.add(png(image), str(number), source=f"drawn:{number}", size=image.size)
+    seed = str(next(seed for seed in range(100) if len({batches(lines, seed, rank) for rank in (0, 1)}) == 2))
+    command = ["-m", "ocrcc", "pretrain", "--train", str(lines), "--arch", "lcnet_050", "--steps", "44", "--seed", seed]
+    command += ["--batch-size", "6", "--workers", "0", "--threads", "1", "--log-every", "10", "--save-every", "25"]
+    straight = together(*command, "--out", str(tmp_path / "straight"))
+    assert straight.returncode == 0, straight.stderr
+    script = tmp_path / "stops.py"
+    script.write_text(STOPS)
+    stopped = together(str(script), str(lines), str(tmp_path / "stopped"), seed)
+    assert stopped.returncode == 0, stopped.stderr
+    processes = torch.load(tmp_path / "stopped" / "state.pt", weights_only=True)["processes"]
+    assert [process["state"]["step"] for process in processes] == [25, 25]
+    places = [process["state"]["place"] for process in processes]
+    assert places[0] != places[1]  # what makes this test hard
+    resumed = together("-m", "ocrcc", "pretrain", "--resume", str(tmp_path / "stopped"))
+    assert resumed.returncode == 0, resumed.stderr
+    one, other = (load_file(tmp_path / name / "last.safetensors") for name in ("straight", "stopped"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    alone = subprocess.run(
+        [sys.executable, "-m", "ocrcc", "pretrain", "--resume", str(tmp_path / "stopped")],
+        capture_output=True,
+        text=True,
+    )
+    assert alone.returncode == 2
+    assert "2 processes trained it" in alone.stderr

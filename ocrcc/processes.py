@@ -1,0 +1,164 @@
+"""Worker processes that end with the one they work for, on every system, whatever ends it."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from multiprocessing.connection import Connection, wait
+from typing import Any, TypeVar
+
+from ocrcc.errors import DataError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+_AHEAD = 3
+"""Results for each worker that may wait for an earlier one; what bounds the memory."""
+
+
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def leave_stopping_to_parent() -> None:
+    """Make this worker deaf to Ctrl-C and SIGTERM, and have it end when its parent does.
+
+    Service managers and terminals signal the whole process group. The parent wants to finish its step and save, and
+    would find its workers gone; it ends them itself. If it is killed, nobody would tell them.
+    """
+    for number in _STOPPING:
+        signal.signal(number, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid is not None:
+        threading.Thread(target=_leave_with, args=(parent.sentinel, parent.pid), daemon=True).start()
+
+
+def _leave_with(sentinel: int, parent: int) -> None:
+    # A forked worker's siblings hold its sentinel open, but its parent's number changes when that dies.
+    forked = type(multiprocessing.current_process()).__name__ == "ForkProcess"
+    while not wait([sentinel], timeout=0.5) and not (forked and os.getppid() != parent):
+        pass
+    os._exit(1)
+
+
+def in_order(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    workers: int,
+    *,
+    set_up: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+) -> Generator[Result, None, None]:
+    """Apply a function in worker processes, and give the results in the order of the items.
+
+    Each worker has a pipe of its own and one item at a time. So no lock is shared that a killed worker could keep,
+    which is how pools of the standard library come to hang.
+
+    Args:
+        function: Of a module, so that a worker can import it.
+        items: As many as there are; few are read ahead.
+        workers: Processes.
+        set_up: Called once in each worker, with ``arguments``.
+        arguments: For that.
+
+    Raises:
+        DataError: A worker died.
+        Exception: What the function raised.
+    """
+    numbered = enumerate(items)
+    ready: dict[int, Result] = {}
+    given, more = 0, True
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(_worker(function, set_up, arguments)) for _ in range(workers)]
+        busy: dict[Connection, int] = {}
+        while True:
+            while more and idle and len(busy) + len(ready) < _AHEAD * workers:
+                number, item = next(numbered, (-1, None))
+                if number < 0:
+                    more = False
+                    break
+                pipe = idle.pop()
+                with _death_told():
+                    pipe.send(item)
+                busy[pipe] = number
+            while given in ready:
+                yield ready.pop(given)
+                given += 1
+            if not busy and not more:
+                return
+            for done in wait(list(busy)):
+                assert isinstance(done, Connection)
+                with _death_told():
+                    good, result = done.recv()
+                if not good:
+                    raise result
+                ready[busy.pop(done)] = result
+                idle.append(done)
+
+
+@contextlib.contextmanager
+def _death_told() -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        raise DataError("a worker process died", "was it killed, or out of memory? try fewer --workers") from None
+
+
+@contextlib.contextmanager
+def _worker(
+    function: Callable[..., Any], set_up: Callable[..., None] | None, arguments: tuple[Any, ...]
+) -> Iterator[Connection]:
+    # Spawned, so that no lock of this process's threads is inherited.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, function, set_up, arguments), daemon=True)
+    try:
+        with _stopping_held():
+            process.start()
+        theirs.close()
+        yield ours
+    finally:
+        if process.pid is not None:
+            process.kill()
+            process.join()
+        ours.close()
+
+
+@contextlib.contextmanager
+def _stopping_held() -> Iterator[None]:
+    """Hold signals back, so that a process that starts here is deaf to them from its first instruction."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _work(
+    pipe: Connection, function: Callable[..., Any], set_up: Callable[..., None] | None, arguments: tuple[Any, ...]
+) -> None:
+    leave_stopping_to_parent()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has gone
+        try:
+            if set_up is not None:
+                set_up(*arguments)
+        except Exception as error:
+            pipe.recv()
+            pipe.send((False, error))
+            return
+        while True:
+            item = pipe.recv()
+            try:
+                answer = (True, function(item))
+            except Exception as error:
+                answer = (False, error)
+            pipe.send(answer)

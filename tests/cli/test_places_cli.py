@@ -1,0 +1,55 @@
+"""No command replaces what it has not made, and each says so in a sentence."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+THESIS = "years of work\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["synth", "@", "--force", "--count", "2"],
+        ["synth", "new.lmdb", "--count", "2", "--preview", "@"],
+        ["charset", "ascii", "--out", "@"],
+        ["lookalikes", "@"],
+        ["eval", "ocrcc-zh-small", "--data", "d.lmdb", "--json", "@"],
+        ["export", "ocrcc-zh-small", "@.onnx"],
+        ["export", "ocrcc-zh-small", "@.safetensors"],
+        ["project", "--png", "@.png"],
+        ["project", "--html", "@"],
+        ["project", "--suspects", "@"],
+        ["project", "--logdir", "@"],
+        ["pretrain", "--train", "synth:clean", "--charset", "digits", "--steps", "1", "--out", "@"],
+        ["unpack", "d.lmdb", "@"],
+        ["demo", "--out", "@"],
+    ],
+    ids=" ".join,
+)
+def test_a_thesis_stays(arguments, tmp_path, digits_lmdb):
+    tmp_path = tmp_path / "work"
+    tmp_path.mkdir()
+    (tmp_path / "d.lmdb").symlink_to(digits_lmdb)
+    theses = [tmp_path / f"thesis{suffix}" for suffix in ("", ".onnx", ".safetensors", ".png")]
+    for thesis in theses:
+        thesis.write_text(THESIS)
+    given = [word.replace("@", "thesis") for word in arguments]
+    done = subprocess.run([sys.executable, "-m", "ocrcc", *given], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode in (2, 3), done.stderr
+    assert done.stderr.splitlines()[-2].startswith("error: thesis"), done.stderr
+    assert [thesis.read_text() for thesis in theses] == [THESIS] * 4
+    assert {path.name for path in tmp_path.iterdir()} - {"new.lmdb"} == {"d.lmdb", *(path.name for path in theses)}
+
+
+@pytest.mark.parametrize("name", ["config.toml", "best.safetensors", "metrics.jsonl"])
+def test_a_run_starts_beside_nobodys_files(name, tmp_path):
+    (tmp_path / name).write_text(THESIS)
+    command = ["pretrain", "--train", "synth:clean", "--charset", "digits", "--steps", "1", "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-m", "ocrcc", *command], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == THESIS

@@ -1,0 +1,167 @@
+"""The one door for images: every kind that Pillow decodes, upright and plain, or one sentence why not."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from ocrcc.data.images import open_image
+from ocrcc.errors import DataError
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def drawn(text: str = "0O1lI", size=(90, 20), paper: int = 255, ink: int = 0) -> Image.Image:
+    image = Image.new("L", size, paper)
+    ImageDraw.Draw(image).text((4, 3), text, fill=ink)
+    return image
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(width: int, height: int) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+def test_grey_and_colour_stay_what_they_are():
+    assert open_image(encoded(drawn())).mode == "L"
+    assert open_image(encoded(drawn().convert("RGB"), "JPEG")).mode == "RGB"
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("LA", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("CMYK", "TIFF"),
+     ("RGBA", "WEBP"), ("1", "TIFF"), ("1", "PPM")],
+)  # fmt: skip
+def test_unusual_modes_show_the_same_line(mode, kind):
+    options = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind == "JPEG" else {}
+    source = drawn().convert("RGB").convert(mode) if mode in ("CMYK", "YCbCr") else drawn().convert(mode)
+    image = open_image(encoded(source, kind, **options))
+    assert image.mode in ("L", "RGB")
+    difference = np.abs(np.asarray(image.convert("L"), int) - np.asarray(drawn(), int))
+    assert np.median(difference) == 0
+    assert (difference > 128).mean() < (0.05 if mode == "1" else 0.01)
+
+
+def test_transparent_pixels_are_white_paper():
+    image = Image.new("RGBA", (30, 10), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (10, 2, 20, 8))
+    pixels = np.asarray(open_image(encoded(image)).convert("L"))
+    assert pixels[0, 0] == 255
+    assert pixels[5, 15] == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bits_are_scaled(kind):
+    deep = Image.fromarray(np.array([[0, 32768, 65535]], dtype=np.uint16))
+    assert np.asarray(open_image(encoded(deep, kind))).tolist() == [[0, 128, 255]]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_undone_once(orientation, kind):
+    upright = Image.new("L", (40, 16), 255)
+    upright.paste(0, (0, 0, 10, 8))  # a dark corner tells all eight apart
+    inverse = {1: None, 2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}[orientation]
+    stored = upright if inverse is None else upright.transpose(Image.Transpose(inverse))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(stored, kind, exif=exif)
+    image = open_image(data)
+    again = open_image(image)
+    assert image.size == again.size == (40, 16)
+    for turned in (image, again):
+        assert np.abs(np.asarray(turned.convert("L"), int) - np.asarray(upright, int)).max() < 30
+
+
+def test_a_page_of_many_pixels_is_refused_undecoded():
+    data = encoded(Image.new("1", (10000, 10000)))
+    with pytest.raises(DataError, match=r"big.png: 10000 x 10000 pixels"):
+        open_image(data, name="big.png")
+    assert open_image(data, max_pixels=200_000_000).size == (10000, 10000)
+
+
+def test_a_bomb_is_refused():
+    with pytest.raises(DataError, match="pixels"):
+        open_image(bomb(100_000, 100_000))
+
+
+@pytest.mark.parametrize("keep", [0, 1, 20, 40, 100])
+def test_truncated_images_are_refused(keep, tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 64), dtype=np.uint8))
+    data = encoded(noise)[:keep]
+    path = tmp_path / "cut.png"
+    path.write_bytes(data)
+    for source in (data, path):
+        with pytest.raises(DataError, match="cut.png"):
+            open_image(source, name="cut.png")
+
+
+def test_truncated_jpeg_is_refused():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (32, 64), dtype=np.uint8))
+    data = encoded(noise, "JPEG")
+    with pytest.raises(DataError, match="damaged image"):
+        open_image(data[: len(data) // 2])
+
+
+def test_missing_folder_and_text_files_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"none.png: no such file"):
+        open_image(tmp_path / "none.png")
+    with pytest.raises(DataError, match="a folder, not a file"):
+        open_image(tmp_path)
+    (tmp_path / "a.png").write_text("hello")
+    with pytest.raises(DataError, match="a.png: not an image"):
+        open_image(str(tmp_path / "a.png"))
+    with pytest.raises(DataError, match="null"):
+        open_image("a\0b")
+
+
+def test_images_without_pixels_are_refused():
+    with pytest.raises(DataError, match="empty"):
+        open_image(Image.new("L", (0, 5)))
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0.0, 0.5, 1.0], [0, 128, 255]), ([0.0, 100.0, 255.0], [0, 100, 255]), ([-10.0, 0.0, 10.0], [0, 128, 255])],
+)
+def test_float_pixels_are_scaled(values, expected):
+    image = Image.fromarray(np.array([values], dtype=np.float32))
+    assert np.asarray(open_image(encoded(image, "TIFF"))).tolist() == [expected]
+
+
+def test_palette_and_colour_key_transparency_are_white_paper():
+    palette = Image.new("P", (8, 8), 0)
+    palette.putpalette([0, 0, 0, 255, 0, 0])
+    assert np.asarray(open_image(encoded(palette, "PNG", transparency=0)).convert("L")).min() == 255
+    keyed = Image.new("L", (8, 8), 7)
+    assert np.asarray(open_image(encoded(keyed, "PNG", transparency=7)).convert("L")).min() == 255
+
+
+def test_float_pixels_that_are_no_numbers_are_refused():
+    image = Image.fromarray(np.array([[0.0, np.nan]], dtype=np.float32))
+    with pytest.raises(DataError, match=r"row 3: some pixels are not numbers"):
+        open_image(encoded(image, "TIFF"), name="row 3")
+
+
+def test_postscript_never_runs():
+    with pytest.raises(DataError, match="not an image"):
+        open_image(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n")
+
+
+def test_several_pages_are_refused():
+    data = encoded(drawn(), "TIFF", save_all=True, append_images=[drawn(), drawn()])
+    with pytest.raises(DataError, match="has 3 pages"):
+        open_image(data)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.processes import in_order
+
+PARENT = """
+import os, sys, time
+from test_worker_processes import slow
+from ocrcc.processes import in_order
+if __name__ == "__main__":
+    for result in in_order(slow, range(1000), 2):
+        print(result, flush=True)
+"""
+
+
+def square(number: int) -> int:
+    time.sleep(0.02 * (number % 3))  # so that later ones are done earlier
+    return number * number
+
+
+def refuse(number: int) -> int:
+    if number == 3:
+        raise ConfigError("three", "not that")
+    return number
+
+
+def die(number: int) -> int:
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def slow(number: int) -> int:
+    if number > 1:
+        time.sleep(600)
+    return os.getpid()
+
+
+def test_results_keep_the_order():
+    assert list(in_order(square, range(20), 3)) == [number * number for number in range(20)]
+    assert list(in_order(square, [], 2)) == []
+
+
+def test_an_error_arrives_with_its_hint():
+    with pytest.raises(ConfigError) as caught:
+        list(in_order(refuse, range(6), 2))
+    assert caught.value.hint == "not that"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no such signal here")
+def test_a_worker_that_is_killed_is_an_error():
+    with pytest.raises(DataError, match="a worker process died"):
+        list(in_order(die, range(6), 2))
+
+
+def _gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    with open(f"/proc/{process}/stat") as file:
+        return file.read().rsplit(")")[1].split()[0] == "Z"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_workers_end_with_their_parent(how):
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, env=paths) as parent:
+        assert parent.stdout is not None
+        workers = [int(parent.stdout.readline()) for _ in range(2)]
+        getattr(parent, how)()
+        parent.wait()
+        deadline = time.monotonic() + 5
+        while not all(map(_gone, workers)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert all(map(_gone, workers))
+
+
+def test_leaving_early_leaves_nobody():
+    with closing(in_order(slow, range(9), 2)) as results:
+        worker = next(results)
+    if sys.platform == "linux":
+        assert _gone(worker)
