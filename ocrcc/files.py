@@ -6,15 +6,15 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ocrcc.errors import DataError
 
 IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm"),
-    *(".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm"),
+    *(".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
 )
 """What the name of an image ends in, where nothing but the name can tell."""
 _MOST_TEXT = 64 << 20
@@ -80,6 +80,20 @@ def new_aside(path: Path) -> Path:
     """Name a temporary neighbour that nobody else has; it keeps the suffix, by which formats are chosen."""
     suffix = path.suffix if len(path.suffix) <= 16 else ""
     return beside(path, f"{secrets.token_hex(4)}.tmp{suffix}")
+
+
+def walk(folder: Path | str, complain: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Go through a folder as `os.walk` does, in order, past what other programs leave in passing.
+
+    These are Jupyter's copies (``.ipynb_checkpoints``) and what a Mac packs with files (``__MACOSX``, ``._a.png``).
+
+    Args:
+        folder: Where to begin.
+        complain: Told of folders that cannot be opened.
+    """
+    for parent, folders, files in os.walk(folder, onerror=complain):
+        folders[:] = sorted(name for name in folders if name not in (".ipynb_checkpoints", "__MACOSX"))
+        yield parent, folders, sorted(name for name in files if not name.startswith("._"))
 
 
 @contextmanager

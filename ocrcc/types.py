@@ -193,6 +193,27 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
 """Four corners (x, y) in pixels: from where the line's upper edge starts, clockwise as its text is read."""
 
 
+Points = tuple[tuple[float, float], ...]
+"""Corners of a polygon or of a chain of lines, (x, y) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Where on a page a line of text stands.
+
+    Attributes:
+        polygon: Its corners; empty where only the baseline is known.
+        baseline: What the letters stand on, in the direction of reading; empty where it is not known.
+        size: Width and height of what the coordinates count in, where that may not be the image's pixels.
+        ordered: Whether ``polygon`` has four corners, from where the line's upper edge starts, clockwise as it is read.
+    """
+
+    polygon: Points
+    baseline: Points = ()
+    size: tuple[float, float] | None = None
+    ordered: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class PageChar(RecognizedChar):
     """One character of a page; ``left`` and ``right`` are pixel columns of the page.

@@ -17,7 +17,7 @@ from ocrcc.errors import SomeInputsFailedError
 def command(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Label files, folders with one, folders of x.png and x.gt.txt."),
+        typer.Argument(metavar="SOURCE...", help="Label files, or folders of them, of pages, or of x.png and x.gt.txt."),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write, such as train.lmdb.")],
     settings: BuildConfig,
@@ -34,9 +34,11 @@ def command(
 ) -> None:
     """Make a dataset of labelled line images, and report what it holds.
 
-    Label formats, told apart by content: path<TAB>text, path text, CSV or TSV with a header, JSON Lines
-    (file_name, text), path, "text" as in ICDAR, and pairs of x.png and x.gt.txt. Images are stored as they are;
-    those that cannot be opened are left out, counted and named, and the exit code is 1.
+    Label formats, told apart by content: path<TAB>text, path text, CSV or TSV with a header (EasyOCR's too), JSON
+    Lines (file_name, text), path, "text" as in ICDAR, pairs of x.png and x.gt.txt, Parquet, Arrow, WebDataset.
+    Pages are cut into their lines: PPOCRLabel's Label.txt, PAGE XML, ALTO, hOCR, and the JSON of LabelMe,
+    X-AnyLabeling and Label Studio. Line images are stored as they are. What cannot be used is left out, counted
+    and named, and the exit code is 1.
 
     With --val-fraction 0.1 a tenth of the lines goes to a second dataset beside OUT: train-val.lmdb for
     train.lmdb. Equal images never get into both.

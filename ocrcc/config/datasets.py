@@ -18,6 +18,7 @@ class BuildConfig:
         workers: Processes that verify images; 0 means one per core.
         strict: Stop at the first line that cannot be used.
         max_pixels: Images of more are refused.
+        max_page_pixels: Pages that are cut into lines are refused if they have more.
         format: Label format, or ``auto`` to tell it from the content.
         encoding: Of the labels, or ``auto``.
     """
@@ -27,14 +28,15 @@ class BuildConfig:
     workers: int = 0
     strict: bool = False
     max_pixels: int = 50_000_000
+    max_page_pixels: int = 200_000_000
     format: str = "auto"
     encoding: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
             raise ConfigError(f"val_fraction is {self.val_fraction}, not in 0..1")
-        if self.workers < 0 or self.max_pixels <= 0:
-            raise ConfigError("workers and max_pixels cannot be negative")
+        if self.workers < 0 or min(self.max_pixels, self.max_page_pixels) <= 0:
+            raise ConfigError("workers, max_pixels and max_page_pixels cannot be negative")
 
 
 KEPT_FOR_TESTS = ("gbsn00lp*", "BabelStoneHan*", "SmileySans-Oblique*", "TW-Sung*")

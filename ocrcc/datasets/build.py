@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from array import array
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -12,13 +13,18 @@ from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 
+from PIL import Image
+
 from ocrcc.config import BuildConfig
+from ocrcc.data.cutting import cut_line
 from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter, check_output, close_all
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.labels.find import Labels, Problem, check_text, find_labels
+from ocrcc.labels.entries import Problem, check_text
+from ocrcc.labels.find import Labels, find_labels
 from ocrcc.processes import cores, in_order
+from ocrcc.types import Outline
 
 _CHUNK = 32  # lines that a worker verifies at once
 _NAMED = 1000  # skipped lines that the result names
@@ -46,12 +52,14 @@ class BuildResult:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A line that is to be verified: an image file, or a line of a dataset."""
+    """A line that is to be verified: an image, a part of one, or a line of a dataset."""
 
     path: Path
     where: str
     text: str = ""
     index: int | None = None
+    outline: Outline | None = None
+    image: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +109,7 @@ def build_lmdb(
     for path in outputs:
         _check_output(path, sources, force)
     jobs, described = _open_sources(sources, config, images, merge)
-    total = sum(1 for _ in jobs())
+    total = jobs.count()
     skipped, named = Counter[str](), list[str]()
     hashes = [array("Q") for _ in outputs]
     with ExitStack() as stack:
@@ -122,7 +130,7 @@ def build_lmdb(
                 writers[side].add(line.image, line.text, source=line.where, size=line.size)
                 hashes[side].append(line.hash)
             report(done, total)
-        _check_lines([len(writer) for writer in writers], total, named, images)
+        _check_lines([len(writer) for writer in writers], total, named, _hint(skipped, images))
         close_all(writers)
     reports = [
         describe_dataset(LmdbDataset(path), charset=charset, hashes=known)
@@ -162,10 +170,16 @@ class _Jobs:
     def __call__(self) -> Iterator[_Job | Problem]:
         for labels in self.labels:
             for entry in labels:
-                yield entry if isinstance(entry, Problem) else _Job(entry.path, entry.where, entry.text)
+                if isinstance(entry, Problem):
+                    yield entry
+                else:
+                    yield _Job(entry.path, entry.where, entry.text, outline=entry.outline, image=entry.image)
         for dataset in self.datasets:
             for index in range(len(dataset)):
                 yield _Job(dataset.path, f"{dataset.path}#{index + 1}", index=index)
+
+    def count(self) -> int:
+        return sum(labels.count() for labels in self.labels) + sum(map(len, self.datasets))
 
 
 def _open_sources(
@@ -195,22 +209,33 @@ def _side(image: int, config: BuildConfig) -> int:
     return int(int.from_bytes(drawn) < config.val_fraction * 2**64)
 
 
-def _check_lines(sizes: Sequence[int], total: int, named: Sequence[str], images: Path | None) -> None:
+def _check_lines(sizes: Sequence[int], total: int, named: Sequence[str], hint: str | None) -> None:
     if not total:
         raise DataError("no lines in these sources", "a label file has lines such as path<TAB>text")
     if not sum(sizes):
-        hint = "give the folder that the paths are relative to: --images DIR" if images is None else None
         raise DataError(f"not one of {total} lines can be used; the first: {named[0]}", hint)
     if 0 in sizes:
         side = "training" if not sizes[0] else "validation"
         raise DataError(f"of {sum(sizes)} lines none fell to {side}", "change --val-fraction, or --seed")
 
 
+def _hint(skipped: Counter[str], images: Path | None) -> str | None:
+    """Say what helps against what most lines were left out for."""
+    match next(iter(skipped.most_common(1)), ("", 0))[0]:
+        case "no such image":
+            return "give the folder that the paths are relative to: --images DIR" if images is None else None
+        case "line in another encoding":
+            return "name the encoding: --encoding gb18030"
+        case "not read by anybody yet" | "nobody has labelled it yet":
+            return "only lines with a text that somebody has entered are of use"
+    return None
+
+
 def _verified(
     jobs: Iterable[_Job | Problem], total: int, config: BuildConfig
 ) -> Generator[_Verified | Problem, None, None]:
     """Open all images, in the order of the jobs, with a bounded number of them under way."""
-    verify = partial(_verify, max_pixels=config.max_pixels)
+    verify = partial(_verify, config=config)
     iterator = iter(jobs)
     chunks = iter(lambda: list(islice(iterator, _CHUNK)), [])
     workers = config.workers or cores()
@@ -223,21 +248,24 @@ def _verified(
             yield from chunk_verified
 
 
-def _verify(jobs: Sequence[_Job | Problem], *, max_pixels: int) -> list[_Verified | Problem]:
-    return [job if isinstance(job, Problem) else _verify_one(job, max_pixels) for job in jobs]
+def _verify(jobs: Sequence[_Job | Problem], *, config: BuildConfig) -> list[_Verified | Problem]:
+    return [job if isinstance(job, Problem) else _verify_one(job, config) for job in jobs]
 
 
-def _verify_one(job: _Job, max_pixels: int) -> _Verified | Problem:
+def _verify_one(job: _Job, config: BuildConfig) -> _Verified | Problem:
     try:
+        if job.outline is not None:
+            return _cut(job, job.outline, _open_page(job, config.max_page_pixels))
         if job.index is None:
-            encoded, text, where, name = job.path.read_bytes(), job.text, job.where, str(job.path)
+            encoded = job.path.read_bytes() if job.image is None else job.image
+            text, where, name = job.text, job.where, str(job.path)
         else:
             dataset = _dataset(job.path)
             encoded, text = dataset.image_bytes(job.index), dataset.label(job.index)
             where = name = dataset.source(job.index)
         if problem := check_text(text):
             return Problem(where, problem, problem)
-        size = open_image(encoded, name=name, max_pixels=max_pixels).size
+        size = open_image(encoded, name=name, max_pixels=config.max_pixels).size
     except OSError as error:
         reason = "no such image" if isinstance(error, FileNotFoundError) else "image that cannot be read"
         return Problem(job.where, f"{job.path}: {error.strerror or error}", reason)
@@ -246,6 +274,28 @@ def _verify_one(job: _Job, max_pixels: int) -> _Verified | Problem:
     except DataError as error:
         return Problem(job.where, error.message, "image that cannot be read")
     return _Verified(where, text, encoded, size, image_hash(encoded))
+
+
+def _cut(job: _Job, outline: Outline, page: Image.Image) -> _Verified | Problem:
+    """Cut a labelled line out of its page."""
+    try:
+        line = cut_line(page, outline, chars=len(job.text), name=str(job.path))
+    except DataError as error:
+        return Problem(job.where, error.message, "line that is not on its image")
+    file = io.BytesIO()
+    line.save(file, "PNG", compress_level=3)
+    return _Verified(job.where, job.text, file.getvalue(), line.size, image_hash(file.getvalue()))
+
+
+def _open_page(job: _Job, max_pixels: int) -> Image.Image:
+    changed = job.path.stat().st_mtime_ns if job.image is None else 0
+    return _page(job.path, job.image, max_pixels, changed)
+
+
+@lru_cache(maxsize=1)
+def _page(path: Path, image: bytes | None, max_pixels: int, changed: int) -> Image.Image:  # noqa: ARG001 - part of the key
+    """Open a page, once for all of its lines, which follow one another."""
+    return open_image(path.read_bytes() if image is None else image, name=str(path), max_pixels=max_pixels)
 
 
 @lru_cache(maxsize=16)

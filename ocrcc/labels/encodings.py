@@ -31,17 +31,28 @@ class TextFile:
             with self.path.open(encoding=self.encoding, newline="\n") as text:
                 yield from ((number, _bare(line)) for number, line in enumerate(text, start=1))
             return
-        with self.path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                mark = codecs.BOM_UTF8 if number == 1 and self.encoding == "utf-8" else b""
-                try:
-                    yield number, _bare(raw.removeprefix(mark).decode(self.encoding))
-                except UnicodeDecodeError:
-                    yield number, None
+        for number, raw in enumerate(_raw_lines(self.path), start=1):
+            try:
+                yield number, _bare(raw.decode(self.encoding))
+            except UnicodeDecodeError:
+                yield number, None
+
+
+def _raw_lines(path: Path) -> Iterator[bytes]:
+    """Cut at line feeds; at carriage returns where a file has nothing else, as of an old Mac."""
+    with path.open("rb") as file:
+        start = file.read(1 << 16)
+        if b"\n" in start or b"\r" not in start:
+            file.seek(0)
+            yield from file
+            return
+    with path.open(encoding="latin-1", newline="\r") as text:
+        yield from (line.removesuffix("\r").encode("latin-1") for line in text)
 
 
 def _bare(line: str) -> str:
-    return line.removesuffix("\n").removesuffix("\r")
+    """Take off a line's ending, however often a tool has added to it, and the mark of a file that was put before it."""
+    return line.removesuffix("\n").rstrip("\r").removeprefix("\ufeff")
 
 
 def open_text(path: Path, encoding: str = "auto") -> TextFile:
@@ -94,22 +105,21 @@ def _check_utf16(path: Path) -> None:
 
 def _utf8_or_gb18030(path: Path) -> TextFile:
     good, bad, first_bad, reason, not_gb = 0, 0, 0, "", 0
-    with path.open("rb") as file:
-        for number, raw in enumerate(file, start=1):
-            if raw.isascii():
-                continue
+    for number, raw in enumerate(_raw_lines(path), start=1):
+        if raw.isascii():
+            continue
+        try:
+            raw.decode()
+            good += 1
+        except UnicodeDecodeError as error:
+            bad += 1
+            if bad == 1:
+                first_bad, reason = number, f"{error.reason} at byte {error.start}"
+        if not not_gb:
             try:
-                raw.decode()
-                good += 1
-            except UnicodeDecodeError as error:
-                bad += 1
-                if bad == 1:
-                    first_bad, reason = number, f"{error.reason} at byte {error.start}"
-            if not not_gb:
-                try:
-                    raw.decode("gb18030")
-                except UnicodeDecodeError:
-                    not_gb = number
+                raw.decode("gb18030")
+            except UnicodeDecodeError:
+                not_gb = number
     if good >= bad:
         return TextFile(path, "utf-8")
     if not_gb:

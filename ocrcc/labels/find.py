@@ -6,74 +6,47 @@ r"""Labels as people have them: which image shows which text, in any of the fiel
 ``jsonl``  one JSON object a line; also Hugging Face's ``metadata.jsonl``
 ``icdar``  ``path, "text"``
 ``pairs``  ``x.png`` beside ``x.gt.txt`` (or ``x.txt``), in a folder or folders of them
+``ppocrlabel``            PPOCRLabel's ``Label.txt``: pages, and the boxes of their lines
+``page alto hocr``        pages of Transkribus, eScriptorium, kraken, Tesseract, …; one file a page, or folders of them
+``labelme labelstudio``   the JSON of LabelMe, X-AnyLabeling and Label Studio
+``parquet tar``           images and texts in one file: Parquet, Arrow (Hugging Face's ``datasets``), WebDataset
 
 They are told apart by content, not by suffix.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import get_args
 
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.labels.encodings import TextFile, open_text
+from ocrcc.files import walk
+from ocrcc.labels.encodings import TextFile
+from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
 from ocrcc.labels.lines import (
     IMAGE_NAME,
     PATH_COLUMNS,
     TEXT_COLUMNS,
-    BadLineError,
     Format,
     Table,
-    looks_like,
+    choose_cut,
+    has_boxes,
     parse_header,
     parse_line,
     shorten,
 )
+from ocrcc.labels.pairs import has_pairs, read_pairs
+from ocrcc.labels.tell import DOCUMENTS, tell_file, tell_text
 
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
 
 _LABEL_FILES = (
-    *("labels.tsv", "labels.txt", "labels.csv", "labels.jsonl", "label.txt", "label.tsv", "label.csv"),
+    *("labels.tsv", "labels.txt", "labels.csv", "labels.jsonl", "label.txt", "label.tsv", "label.csv", "Label.txt"),
     *("metadata.jsonl", "metadata.csv", "gt.txt", "rec_gt.txt", "rec_gt_train.txt", "rec_gt_test.txt"),
 )
-_SAMPLE = 200  # lines that tell the format
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One labelled image, not yet opened.
-
-    Attributes:
-        path: The image.
-        text: What it shows, exactly as it was written.
-        where: ``labels.txt:17``.
-    """
-
-    path: Path
-    text: str
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that gives no entry.
-
-    Attributes:
-        where: ``labels.txt:17``, or a file.
-        message: What is wrong with it.
-        reason: The kind of problem, without particulars; for counting.
-    """
-
-    where: str
-    message: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+_PAGES = {"page", "alto", "hocr"}
 
 
 @dataclass(frozen=True)
@@ -86,7 +59,7 @@ class Labels:
         path: The label file or the folder.
         format: How it is written.
         images: What its paths are relative to.
-        encoding: Which codec of Python decodes it; ``auto`` for pairs, each file of which tells its own.
+        encoding: Which codec of Python decodes it; ``auto`` for what tells its own.
         reason: Why this encoding, where it is not plain UTF-8; else empty.
     """
 
@@ -98,8 +71,30 @@ class Labels:
 
     def __iter__(self) -> Iterator[Entry | Problem]:
         if self.format == "pairs":
-            return _read_pairs(self.path, self.encoding)
-        return _read_lines(self)
+            yield from read_pairs(self.path, self.encoding)
+        elif self.format in DOCUMENTS:
+            try:
+                yield from _read_document(self)
+            except DataError as error:  # one file of many: the others are read
+                message = error.message.removeprefix(f"{self.path}: ")
+                yield Problem(str(self.path), message, "label file that cannot be read")
+        else:
+            yield from _read_lines(self)
+
+    def count(self) -> int:
+        """Return how many entries and problems there are, without reading the images that labels may hold."""
+        if self.format == "parquet" and (rows := _parquet_rows(self.path)) is not None:
+            return rows
+        return sum(1 for _ in self)
+
+
+def _parquet_rows(path: Path) -> int | None:
+    from ocrcc.labels.records import count_rows
+
+    try:
+        return count_rows(path)
+    except DataError:
+        return None
 
 
 def find_labels(
@@ -108,7 +103,7 @@ def find_labels(
     """Find the labels that a path stands for, and tell their formats.
 
     Args:
-        source: A label file, a folder with one or with pairs, or a folder of such folders.
+        source: A label file, a folder with one, with pairs or with files of pages, or a folder of such folders.
         images: What paths are relative to; by default the folder of their label file.
         format: One of `FORMATS`.
         encoding: A codec of Python, or ``auto``.
@@ -126,7 +121,12 @@ def find_labels(
         if not found:
             raise DataError(
                 f"{source}: no labels in this folder",
-                "it needs a labels.tsv (path<TAB>text) or metadata.jsonl, or x.gt.txt beside each x.png",
+                "it needs a labels.tsv (path<TAB>text), metadata.jsonl, PAGE XML, …, or x.gt.txt beside each x.png",
+            )
+        if len(several := sorted({labels.format for labels in found} & _PAGES)) > 1:
+            raise DataError(
+                f"{source}: has files of pages as {' and as '.join(several)}, perhaps of the same pages",
+                f"say which: --format {several[0]}",
             )
         return found
     if not source.exists():
@@ -141,62 +141,64 @@ def find_labels(
 
 
 def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) -> Iterator[Labels]:
-    """Find label files to any depth; a folder without one may hold pairs."""
+    """Find label files to any depth; a folder without one may hold files of pages, of records, or pairs."""
 
     def complain(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")
 
-    for parent, folders, files in os.walk(folder, onerror=complain):
-        folders.sort()
+    for parent, folders, files in walk(folder, complain):
         if "data.mdb" in files:
             raise DataError(f"{parent}: an LMDB, not labels", "to put LMDBs together: --merge")
-        known = [name for name in _LABEL_FILES if name in files] if format != "pairs" else []
+        known = [name for name in _LABEL_FILES if name in files] if format not in ("pairs", *DOCUMENTS) else []
+        if "Label.txt" in known and "rec_gt.txt" in known:  # made of the other by PPOCRLabel
+            known.remove("rec_gt.txt")
         if len(known) > 1:
             raise DataError(f"{parent}: has {' and '.join(known)}", "name the one you mean instead of the folder")
+        documents = [] if known or format not in ("auto", *DOCUMENTS) else _documents(Path(parent), files, format)
         if known:
             yield _label_file(Path(parent, known[0]), images, format, encoding)
             folders.clear()  # the images of this label file
-        elif format in ("auto", "pairs") and _has_pairs(files):
+        elif documents:
+            yield from (Labels(path, told, images or path.parent, encoding) for path, told in documents)
+        elif format in ("auto", "pairs") and has_pairs(files):
             yield Labels(Path(parent), "pairs", Path(parent), encoding)
 
 
+def _documents(parent: Path, files: list[str], format: str) -> list[tuple[Path, Format]]:
+    """Find a folder's files of pages and of records."""
+    told = [(parent / name, tell_file(parent / name)) for name in files if not IMAGE_NAME.fullmatch(name)]
+    return [(path, kind) for path, kind in told if kind is not None and format in ("auto", kind)]
+
+
 def _label_file(path: Path, images: Path | None, format: str, encoding: str) -> Labels:
-    text = open_text(path, encoding)
-    told = _tell_format(text) if format == "auto" else format
-    return Labels(path, told, images or path.parent, text.encoding, text.reason)  # type: ignore[arg-type]
+    folder = images or path.parent
+    told = tell_file(path) if format == "auto" else format
+    if told in DOCUMENTS:
+        return Labels(path, told, folder, encoding)  # type: ignore[arg-type]
+    text, kind = tell_text(path, format, encoding)
+    return Labels(path, kind, folder, text.encoding, text.reason)
 
 
-def _tell_format(text: TextFile) -> Format:
-    sample = list(islice(((number, line) for number, line in text.lines() if line and line.strip()), _SAMPLE))
-    if not sample:
-        raise DataError(f"{text.path}: no labels in it", "a label file has lines such as path<TAB>text")
-    lines = [line for _, line in sample]
-    if lines[0].lstrip().startswith("{"):
-        return "jsonl"
-    if parse_header(lines[0]):
-        return "csv"
-    votes: dict[Format, int] = {
-        name: sum(looks_like(name, line) for line in lines) for name in ("tab", "icdar", "space")
-    }
-    if not max(votes.values()) and _all_files(text.path, lines):  # paths without an image's suffix
-        votes["space"] = len(lines)
-    best = max(votes, key=lambda name: votes[name])  # of equals the first, which is the surer sign
-    if not votes[best]:
-        raise DataError(f"{text.path}:{sample[0][0]}: no known label format: {shorten(lines[0])}", _advice(lines[0]))
-    return best
+def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
+    match labels.format:
+        case "page" | "alto" | "hocr":
+            from ocrcc.labels import page_xml
 
+            read = {"page": page_xml.read_page_xml, "alto": page_xml.read_alto, "hocr": page_xml.read_hocr}
+            return read[labels.format](labels.path, labels.images)
+        case "labelme" | "labelstudio":
+            from ocrcc.labels import page_json
 
-def _all_files(path: Path, lines: Sequence[str]) -> bool:
-    return all((path.parent / line.split(" ", 1)[0]).is_file() for line in lines[:5])
+            one = page_json.read_labelme if labels.format == "labelme" else page_json.read_label_studio
+            return one(labels.path, labels.images)
+        case "parquet":
+            from ocrcc.labels.records import read_parquet
 
+            return read_parquet(labels.path, labels.images)
+        case _:
+            from ocrcc.labels.records import read_tar
 
-def _advice(line: str) -> str:
-    if line.lstrip().startswith("["):
-        return 'JSON needs one object a line, such as {"file_name": "a.png", "text": "…"}'
-    for sign, name in ((",", "commas"), (";", "semicolons")):
-        if sign in line:
-            return f"a table with {name} needs a header line that names its columns: path{sign}text"
-    return f'lines are path<TAB>text, path text, or path, "text"; or name one: --format {"|".join(FORMATS[1:])}'
+            return read_tar(labels.path)
 
 
 def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
@@ -209,86 +211,27 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
         elif not line.strip(" \r"):
             continue
         elif labels.format == "csv" and table is None:
-            table = parse_header(line)
-            if table is None:
-                raise DataError(
-                    f"{where}: this header names no path and text columns: {shorten(line)}",
-                    f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
-                )
+            table = _read_header(text, line, where)
         else:
             try:
+                if labels.format in ("tab", "ppocrlabel") and (labels.format == "ppocrlabel" or has_boxes(line)):
+                    from ocrcc.labels.page_json import read_ppocrlabel
+
+                    yield from read_ppocrlabel(labels.images, line, where)
+                    continue
                 rows = parse_line(labels.format, line, table)
-            except BadLineError as error:
+            except BadLabelError as error:
                 yield Problem(where, str(error), error.reason)
             else:
-                yield from (_entry(labels.images, path, label, where) for path, label in rows)
+                yield from (make_entry(labels.images, path, label, where) for path, label in rows)
 
 
-def _entry(folder: Path, name: str, text: str, where: str) -> Entry | Problem:
-    problem = check_text(text)
-    if not name.strip():
-        problem = "the path is empty"
-    if problem:
-        return Problem(where, problem, problem)
-    path = folder / name
-    if "\\" in name and not path.exists():  # written on Windows
-        path = folder / name.replace("\\", "/")
-    return Entry(path, text, where)
-
-
-def check_text(text: str) -> str:
-    """Say why a text can be no line's label; empty if it can."""
-    if not text.strip():
-        return "the label is empty" if not text else "the label is only spaces"
-    if "\n" in text or "\r" in text:
-        return "the label has more than one line"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "the label is no Unicode text (half a surrogate pair)"
-    return ""
-
-
-def _has_pairs(files: Sequence[str]) -> bool:
-    names = set(files)
-    return any(
-        name.endswith(".gt.txt") or (IMAGE_NAME.fullmatch(name) and f"{Path(name).stem}.txt" in names) for name in files
-    )
-
-
-def _read_pairs(path: Path, encoding: str) -> Iterator[Entry | Problem]:
-    """Read the pairs of one folder, in the order of their names; or the one of a ``.gt.txt`` file."""
-    folder = path if path.is_dir() else path.parent
-    files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
-    present = set(files)
-    images: dict[str, list[str]] = {}  # by the name of the label file
-    for name in files:
-        if IMAGE_NAME.fullmatch(name):
-            stem = Path(name).stem
-            # Calamari's and kraken's x.nrm.png and x.bin.png belong to x.gt.txt, if there is no x.nrm.gt.txt
-            stems = (stem, stem.removesuffix(".nrm"), stem.removesuffix(".bin"))
-            labels = [one + suffix for suffix in (".gt.txt", ".txt") for one in stems]
-            images.setdefault(next((label for label in labels if label in present), name), []).append(name)
-    images |= {name: [] for name in files if name.endswith(".gt.txt") and name not in images}
-    for label in sorted(images) if path.is_dir() else [path.name]:
-        found = sorted(images.get(label, []), key=lambda name: (name.count("."), ".bin." in name, name))
-        if label in found:
-            yield Problem(str(folder / label), "an image without a label beside it", "image without a label")
-        elif not found:
-            yield Problem(str(folder / label), "no image beside this label", "label without an image")
-        else:
-            yield _pair(folder / label, folder / found[0], encoding)
-            for other in found[1:]:
-                yield Problem(str(folder / other), f"{found[0]} is taken for {label}", "second image of a label")
-
-
-def _pair(label: Path, image: Path, encoding: str) -> Entry | Problem:
-    try:
-        lines = [line for _, line in open_text(label, encoding).lines()]
-    except DataError as error:
-        return Problem(str(label), error.message.removeprefix(f"{label}: "), "label that is no text")
-    while len(lines) > 1 and lines[-1] == "":
-        lines.pop()
-    if None in lines:
-        return Problem(f"{label}:{lines.index(None) + 1}", "in another encoding", "line in another encoding")
-    return _entry(image.parent, image.name, "\n".join(map(str, lines)), f"{label}:1")
+def _read_header(text: TextFile, line: str, where: str) -> Table:
+    table = parse_header(line)
+    if table is None:
+        raise DataError(
+            f"{where}: this header names no path and text columns: {shorten(line)}",
+            f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
+        )
+    rows = (row for _, row in text.lines() if row and row.strip(" \r") and row != line)
+    return choose_cut(table, rows)

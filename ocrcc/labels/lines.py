@@ -6,12 +6,28 @@ import csv
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ocrcc.files import IMAGE_SUFFIXES
+from ocrcc.labels.entries import BadLabelError
 
-Format = Literal["tab", "space", "csv", "jsonl", "icdar", "pairs"]
+Format = Literal[
+    "tab",
+    "space",
+    "csv",
+    "jsonl",
+    "icdar",
+    "pairs",
+    "ppocrlabel",
+    "page",
+    "alto",
+    "hocr",
+    "labelme",
+    "labelstudio",
+    "parquet",
+    "tar",
+]
 
 PATH_COLUMNS = (
     *("file_name", "filename", "path", "file", "image_path", "img_path", "image_file", "image", "img"),
@@ -26,19 +42,6 @@ _SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) (.*)", re.IGNORECASE | re.DOTALL)
 _SPACE_SURE = re.compile(rf".+?{_SUFFIX} .*", re.IGNORECASE | re.DOTALL)
 _ICDAR = re.compile(r'(.+?), ?"(.*)"\s*', re.DOTALL)
 IMAGE_NAME = re.compile(rf".+{_SUFFIX}", re.IGNORECASE)
-
-
-class BadLineError(Exception):
-    """A line that cannot be parsed.
-
-    Args:
-        reason: Why; the same for all lines of this kind.
-        particulars: What follows in the message.
-    """
-
-    def __init__(self, reason: str, particulars: str = "") -> None:
-        super().__init__(reason + particulars)
-        self.reason = reason
 
 
 def shorten(line: str) -> str:
@@ -69,7 +72,7 @@ def parse_line(format: Format, line: str, table: Table | None) -> list[tuple[str
         Paths and texts; more than one only for PaddleOCR's lists of images.
 
     Raises:
-        BadLineError: The line is malformed.
+        BadLabelError: The line is malformed.
     """
     match format:
         case "tab":
@@ -77,12 +80,14 @@ def parse_line(format: Format, line: str, table: Table | None) -> list[tuple[str
         case "space":
             found = _SPACE.fullmatch(line)
             if not found:
-                raise BadLineError("no space between path and text", f": {shorten(line)}")
+                raise BadLabelError("no space between path and text", f": {shorten(line)}")
             return [(found[1], found[2])]
         case "icdar":
             found = _ICDAR.fullmatch(line)
             if not found:
-                raise BadLineError('not path, "text"', f": {shorten(line)}")
+                raise BadLabelError('not path, "text"', f": {shorten(line)}")
+            if _quoted(found[1]):  # a table without a header, all of whose cells are quoted
+                return [(_inner(found[1]), _inner(f'"{found[2]}"'))]
             return [(found[1], re.sub(r'\\(["\\])', r"\1", found[2]))]
         case "jsonl":
             return [_parse_json(line)]
@@ -94,9 +99,9 @@ def parse_line(format: Format, line: str, table: Table | None) -> list[tuple[str
 def _parse_tab(line: str) -> list[tuple[str, str]]:
     path, tab, text = line.partition("\t")
     if not tab:
-        raise BadLineError("no tab between path and text", f": {shorten(line)}")
-    if text.startswith("[{") and '"transcription"' in text and '"points"' in text:
-        raise BadLineError("boxes of a page, not the text of a line")
+        raise BadLabelError("no tab between path and text", f": {shorten(line)}")
+    if _quoted(path) and _quoted(text):  # a tool that quotes every cell
+        return [(_inner(path), _inner(text))]
     if path.startswith("["):
         try:
             paths = json.loads(path)
@@ -111,19 +116,19 @@ def _parse_json(line: str) -> tuple[str, str]:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadLineError("not JSON", f": {error}") from None
+        raise BadLabelError("not JSON", f": {error}") from None
     if not isinstance(values, dict):
-        raise BadLineError("not a JSON object", f": {shorten(line)}")
-    names = [_pick(values, columns) for columns in (PATH_COLUMNS, TEXT_COLUMNS)]
+        raise BadLabelError("not a JSON object", f": {shorten(line)}")
+    names = [pick(values, columns) for columns in (PATH_COLUMNS, TEXT_COLUMNS)]
     for name, kind, columns in zip(names, ("path", "text"), (PATH_COLUMNS, TEXT_COLUMNS), strict=True):
         if name is None:
-            raise BadLineError(f"no {kind} in it", f"; it may be named {', '.join(columns[:6])}")
+            raise BadLabelError(f"no {kind} in it", f"; it may be named {', '.join(columns[:6])}")
         if not isinstance(values[name], str):
-            raise BadLineError(f"its {kind} is no string", f": {shorten(json.dumps(values[name]))}")
+            raise BadLabelError(f"its {kind} is no string", f": {shorten(json.dumps(values[name]))}")
     return values[names[0]], values[names[1]]
 
 
-def _pick(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
+def pick(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
     """Return the column of the best-known name."""
     by_name = {column.strip().casefold(): column for column in columns}
     return next((by_name[name] for name in wanted if name in by_name), None)
@@ -138,19 +143,26 @@ class Table:
         width: How many columns there are.
         path: Column, from 0.
         text: Column, from 0.
+        cut: Whether rows are cut at the first delimiter, and quotes are the text's own, as EasyOCR has it.
     """
 
     delimiter: str
     width: int
     path: int
     text: int
+    cut: bool = False
 
     def row(self, line: str) -> tuple[str, str]:
         """Return a row's path and text."""
+        if self.cut:
+            path, comma, text = line.partition(self.delimiter)
+            if not comma:
+                raise BadLabelError("no comma between path and text", f": {shorten(line)}")
+            return path, text
         cells = _cells(line, self.delimiter)
         if len(cells) != self.width:
             more = f"; a text with {self.delimiter!r} needs quotes" if len(cells) > self.width else ""
-            raise BadLineError("another number of columns than the header", f": {len(cells)}, not {self.width}{more}")
+            raise BadLabelError("another number of columns than the header", f": {len(cells)}, not {self.width}{more}")
         return cells[self.path], cells[self.text]
 
 
@@ -160,22 +172,58 @@ def parse_header(line: str) -> Table | None:
         if delimiter in line:
             try:
                 cells = _cells(line, delimiter)
-            except BadLineError:
+            except BadLabelError:
                 continue
-            path, text = _pick(cells, PATH_COLUMNS), _pick(cells, TEXT_COLUMNS)
+            path, text = pick(cells, PATH_COLUMNS), pick(cells, TEXT_COLUMNS)
             if path is not None and text is not None:
                 return Table(delimiter, len(cells), cells.index(path), cells.index(text))
     return None
 
 
+def choose_cut(table: Table, rows: Iterable[str]) -> Table:
+    """Tell whether the rows of a table of path and text with commas were written without any quoting.
+
+    They were if more of them make sense only that way (``b.png,Hello, world``) than only with quotes undone.
+    """
+    if (table.delimiter, table.width, table.path, table.text) != (",", 2, 0, 1):
+        return table
+    bare, quoted = 0, 0
+    for row in rows:
+        try:
+            cells = _cells(row, ",")
+        except BadLabelError:
+            cells = []
+        inner = row.partition(",")[2][1:-1]
+        if len(cells) != 2:
+            bare += 1
+        elif "," in cells[1] or (_quoted(row.partition(",")[2]) and '""' in inner):
+            quoted += 1
+    return replace(table, cut=bare > quoted)
+
+
+def has_boxes(line: str) -> bool:
+    """Tell whether a line is PPOCRLabel's: an image, a tab, and the boxes of its lines."""
+    text = line.partition("\t")[2]
+    return text.startswith("[{") and '"transcription"' in text and '"points"' in text
+
+
+def _quoted(cell: str) -> bool:
+    return len(cell) >= 2 and cell[0] == cell[-1] == '"' and '"' not in cell[1:-1].replace('""', "")
+
+
+def _inner(cell: str) -> str:
+    return cell[1:-1].replace('""', '"')
+
+
 def _cells(line: str, delimiter: str) -> list[str]:
     if delimiter == "\t":
-        return [_unquote(cell) for cell in line.split("\t")]
+        cells = line.split("\t")
+        return [_inner(cell) for cell in cells] if all(map(_quoted, cells)) else [_unquote(cell) for cell in cells]
     try:
         # Line by line: an unclosed quote spoils its own line, not the rest of the file.
         return next(csv.reader([line], delimiter=delimiter, strict=True))
     except csv.Error as error:
-        raise BadLineError("quotes that do not match", f": {error}") from None
+        raise BadLabelError("quotes that do not match", f": {error}") from None
 
 
 def _unquote(cell: str) -> str:

@@ -15,6 +15,7 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
+from ocrcc.data.cutting import PADDING, cut_out, stands
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.pages.detect import Detector, load_detector
 from ocrcc.pages.documents import Frame, open_frames
@@ -24,12 +25,6 @@ from ocrcc.reading.reader import LineReader, Unreadable
 from ocrcc.types import Box, Page, PageChar, PageLine, Recognition
 
 Hint = Callable[[str, str], None]
-
-PADDING = 0.04
-"""Of a line's height is added around it when it is cut out; tests/benchmarks/page_reading.py compares."""
-
-_UPRIGHT = 2.5
-"""Times its width is the least height of a line that runs from top to bottom: less may be a narrow character."""
 
 _LOST = 0.5
 """A page whose lines are read less surely than this on average is upside down if that way they are surer."""
@@ -106,7 +101,7 @@ class PageReader:
         quads = self._detector(image)
         if not quads:
             self._on_hint(path, "no lines were found on this page; --layout line reads it as one")
-        quarters = int(2 * sum(map(_stands, quads)) > len(quads))
+        quarters = int(2 * sum(map(stands, quads)) > len(quads))
         page, sure = self._read_turned(image, path, quads, quarters)
         if sure < _LOST:
             other, other_sure = self._read_turned(image, path, quads, quarters + 2)
@@ -120,7 +115,7 @@ class PageReader:
         """Read a page that was turned clockwise, and tell how sure that is, as `_read_quads` does."""
         quads = [np.roll(quad, -quarters, axis=0) for quad in quads]
         upright = [_turn_back(quad, quarters, image.size) for quad in quads]
-        ordered = [np.roll(quads[at], -int(_stands(upright[at])), axis=0) for at in reading_order(upright)]
+        ordered = [np.roll(quads[at], -int(stands(upright[at])), axis=0) for at in reading_order(upright)]
         return self._read_quads(image, path, ordered)
 
     def _read_quads(self, image: Image.Image, path: str, quads: list[np.ndarray]) -> tuple[Page, float]:
@@ -191,51 +186,6 @@ class PageReader:
         if self._lines_as_pages:
             return _Sheet(path=frame.path, image=image, whole=True)
         return _Line(path=frame.path, source=image)
-
-
-def cut_out(image: Image.Image, quad: np.ndarray, padding: float = PADDING) -> tuple[Image.Image, float]:
-    """Cut a line out of a page and set it straight, with a little of what is around it.
-
-    Args:
-        image: The page.
-        quad: (4, 2) corners (x, y), from where the line's upper edge starts, clockwise as it is read.
-        padding: Times its height is added on every side; nothing at the page's edge, where nothing is.
-
-    Returns:
-        The line, and how many of its columns on the left and on the right lie outside the quad.
-    """
-    width, height = _lengths(quad)
-    pad = padding * height
-    along, down = (quad[1] - quad[0]) / width, (quad[3] - quad[0]) / height
-    signs = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    outer = quad + pad * (signs[:, :1] * along + signs[:, 1:] * down)
-    inside = outer.clip(0, np.array(image.size))
-    if np.abs(outer - inside).max() > 0:
-        outer, pad = quad.clip(0, np.array(image.size)), 0.0
-    low, high = outer.min(axis=0).round(), outer.max(axis=0).round()
-    if np.abs(outer - [low, [high[0], low[1]], high, [low[0], high[1]]]).max() <= 1:
-        right, bottom = high.clip(low + 1).tolist()
-        return image.crop((*low.tolist(), right, bottom)), pad  # straight: pixels as they are
-    width, height = _lengths(outer)
-    size = (max(1, round(width)), max(1, round(height)))
-    target = [(0, 0), (size[0], 0), size, (0, size[1])]
-    rows = []
-    for (x, y), (u, v) in zip(target, outer, strict=True):
-        rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-    warp = np.linalg.lstsq(np.array(rows, dtype=np.float64), outer.reshape(-1).astype(np.float64), rcond=None)[0]
-    return image.transform(size, Image.Transform.PERSPECTIVE, warp.tolist(), Image.Resampling.BICUBIC), pad
-
-
-def _lengths(quad: np.ndarray) -> tuple[float, float]:
-    """Return a line's length and height, the longer of either pair of sides."""
-    sides = np.linalg.norm(np.roll(quad, -1, axis=0) - quad, axis=1)
-    return max(1.0, float(max(sides[0], sides[2]))), max(1.0, float(max(sides[1], sides[3])))
-
-
-def _stands(quad: np.ndarray) -> bool:
-    """Tell whether a line runs from top to bottom or back."""
-    width, height = _lengths(quad)
-    return height >= _UPRIGHT * width
 
 
 def _turn_back(points: np.ndarray, quarters: int, size: tuple[int, int]) -> np.ndarray:

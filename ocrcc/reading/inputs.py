@@ -6,7 +6,7 @@ import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from ocrcc.files import IMAGE_SUFFIXES
+from ocrcc.files import IMAGE_SUFFIXES, walk
 
 STDIN = "-"
 _READ = frozenset((*IMAGE_SUFFIXES, ".pdf"))
@@ -62,9 +62,8 @@ def _images_in(folder: str, on_missing: Problem, on_passed_over: Problem) -> Ite
     def complain(error: OSError) -> None:
         on_missing(str(error.filename), str(error.strerror))
 
-    for parent, folders, files in os.walk(folder, onerror=complain):
-        folders.sort()
-        for name in sorted(files):
+    for parent, _, files in walk(folder, complain):
+        for name in files:
             if os.path.splitext(name)[1].lower() in _READ:
                 count += 1
                 yield os.path.join(parent, name)

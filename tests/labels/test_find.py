@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.labels.find import Entry, Problem, find_labels
+from ocrcc.labels.entries import Entry, Problem
+from ocrcc.labels.find import find_labels
 
 
 def write(path, content):
@@ -87,9 +88,8 @@ def test_space_separated_paths_without_suffix_must_exist(tmp_path):
         ("a.png\tx\n\nb.png\t\n", 3, "the label is empty"),
         ("a.png\tx\nb.png\t \u3000\n", 2, "only spaces"),
         ("a.png\tx\n\ty\n", 2, "the path is empty"),
-        ('page.jpg\t[{"transcription": "x", "points": [[0, 0]]}]\na.png\tb\n', 1, "boxes"),
-        ("path,text\na.png,x\nb.png,1,000\n", 3, "3, not 2; a text with ',' needs quotes"),
-        ('path,text\na.png,"x\nb.png,y\n', 2, "quotes that do not match"),
+        ("path,text,id\na.png,x,1\nb.png,1,000,2\n", 3, "4, not 3; a text with ',' needs quotes"),
+        ('path,text,id\na.png,"x,1\nb.png,y,2\n', 2, "quotes that do not match"),
         ('{"file_name": "a.png", "text": "x"}\n{"file_name": "b.png"\n', 2, "not JSON"),
         ('{"file_name": "a.png", "text": "x"}\n[]\n', 2, "not a JSON object"),
         ('{"file_name": "a.png", "text": "x"}\n{"file_name": "b.png"}\n', 2, "no text in it"),

@@ -10,10 +10,11 @@ from drawn_lines import draw_line
 from drawn_pages import draw_page, read_standing_stripes, stand, stripe_page, stripe_reader, stripes
 from PIL import Image, ImageDraw
 
+from ocrcc.data.cutting import cut_out
 from ocrcc.data.images import open_image
 from ocrcc.errors import ConfigError
 from ocrcc.pages.detect import load_detector
-from ocrcc.pages.reader import PageReader, cut_out
+from ocrcc.pages.reader import PageReader
 from ocrcc.reading.reader import Unreadable
 from ocrcc.types import Page, Recognition
 

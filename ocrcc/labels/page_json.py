@@ -1,0 +1,229 @@
+"""Lines of pages in the JSON of labelling tools: PPOCRLabel, LabelMe and X-AnyLabeling, Label Studio."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ocrcc.errors import DataError
+from ocrcc.files import read_small
+from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
+from ocrcc.types import Outline, Points
+
+_UNREAD = {"TEMPORARY", "待识别"}  # PPOCRLabel's word for what nobody has read yet
+_CLASS_NAMES = {"text", "ocr", "line", "textline", "text_line", "word", "文本", "文字"}
+_IMAGE_KEYS = ("ocr", "image", "img", "image_url", "url", "captioning", "page")
+_MOST = 1 << 28  # bytes of a file that is parsed as a whole
+
+
+def load_json(path: Path) -> Any:
+    """Parse a JSON file as a whole.
+
+    Raises:
+        DataError: It cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(read_small(path, _MOST).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: damaged JSON: {error}") from None
+
+
+def read_ppocrlabel(images: Path, line: str, where: str) -> Iterator[Entry | Problem]:
+    """Read a line of PPOCRLabel's ``Label.txt`` or of PaddleOCR's labels for detection: image, tab, boxes.
+
+    Raises:
+        BadLabelError: It is not that.
+    """
+    name, _, written = line.partition("\t")
+    try:
+        boxes = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise BadLabelError("not JSON", f": {error}") from None
+    if not isinstance(boxes, list):
+        raise BadLabelError("not a list of boxes")
+    for number, box in enumerate(boxes, start=1):
+        at = f"{where} (box {number})"
+        try:
+            if not isinstance(box, dict):
+                raise BadLabelError("not a box")
+            text = _string(box.get("transcription"))
+            if box.get("difficult") is True or text == "###":
+                raise BadLabelError("marked as illegible")
+            if text in _UNREAD:
+                raise BadLabelError("not read by anybody yet")
+            points = _points(box.get("points"))
+            yield make_entry(images, name, text, at, outline=Outline(points, ordered=_clockwise(points)))
+        except BadLabelError as error:
+            yield Problem(at, str(error), error.reason)
+
+
+def read_labelme(path: Path, images: Path) -> Iterator[Entry | Problem]:
+    """Read a file of LabelMe or X-AnyLabeling: texts are descriptions, or else the shapes' labels."""
+    document = load_json(path)
+    name = str(document.get("imagePath") or f"{path.stem}.png")
+    size = _size(document.get("imageWidth"), document.get("imageHeight"))
+    shapes = [shape for shape in document["shapes"] if isinstance(shape, dict)]
+    described = any(shape.get("description") or shape.get("text") for shape in shapes)
+    entries = []
+    for number, shape in enumerate(shapes, start=1):
+        where = f"{path} (shape {number})"
+        try:
+            text = _string(shape.get("description") or shape.get("text") or ("" if described else shape.get("label")))
+            if not described and text.casefold() in _CLASS_NAMES:
+                raise BadLabelError("not read by anybody yet")
+            outline = Outline(*_labelme_outline(shape), size=size, ordered=_is_box(shape))
+            entries.append(make_entry(images, name, text.strip("\r\n"), where, outline=outline, anywhere=True))
+        except BadLabelError as error:
+            entries.append(Problem(where, str(error), error.reason))
+    image = None
+    if any(isinstance(entry, Entry) and not entry.path.is_file() for entry in entries):
+        image = _embedded(document.get("imageData"))
+    for entry in entries:
+        embed = image is not None and isinstance(entry, Entry)
+        yield Entry(entry.path, entry.text, entry.where, entry.outline, image) if embed else entry  # type: ignore[union-attr]
+
+
+def _is_box(shape: Mapping[str, Any]) -> bool:
+    kind, points = shape.get("shape_type"), _points(shape.get("points"))
+    return kind == "rectangle" or (len(points) == 4 and _clockwise(points))
+
+
+def _labelme_outline(shape: Mapping[str, Any]) -> tuple[Points]:
+    kind, points = shape.get("shape_type", "polygon"), _points(shape.get("points"))
+    if kind == "rectangle" and len(points) >= 2:
+        across, down = [x for x, _ in points], [y for _, y in points]
+        left, top, right, bottom = min(across), min(down), max(across), max(down)
+        return (((left, top), (right, top), (right, bottom), (left, bottom)),)
+    if kind not in ("polygon", "rotation", "quadrilateral", None) or len(points) < 3:
+        raise BadLabelError(f"a {kind} outlines no line")
+    return (points,)
+
+
+def _embedded(data: Any) -> bytes | None:
+    try:
+        return base64.b64decode(data, validate=False) if isinstance(data, str) and data else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def read_label_studio(path: Path, images: Path) -> Iterator[Entry | Problem]:
+    """Read Label Studio's export, of the kind JSON or JSON-MIN."""
+    for number, task in enumerate(load_json(path), start=1):
+        where = f"{path} (task {task.get('id', number)})" if isinstance(task, dict) else f"{path} (task {number})"
+        try:
+            if not isinstance(task, dict):
+                raise BadLabelError("not a task")
+            if "annotations" in task or "completions" in task:
+                yield from _task(task, images, where)
+            else:
+                yield from _minimal_task(task, images, where)
+        except BadLabelError as error:
+            yield Problem(where, str(error), error.reason)
+
+
+def _task(task: Mapping[str, Any], images: Path, where: str) -> Iterator[Entry | Problem]:
+    made = task.get("annotations") or task.get("completions") or []
+    made = [one for one in made if isinstance(one, dict) and not one.get("was_cancelled")]
+    if not made:
+        raise BadLabelError("nobody has labelled it yet")
+    chosen = next((one for one in made if one.get("ground_truth")), made[-1])
+    name = _image_of(task.get("data") or {})
+    regions: dict[str, dict[str, Any]] = {}
+    for result in chosen.get("result") or []:
+        value = result.get("value") if isinstance(result, dict) else None
+        if isinstance(value, dict) and ("x" in value or "points" in value):
+            region = regions.setdefault(str(result.get("id", len(regions))), {})
+            region |= {key: result[key] for key in ("original_width", "original_height") if key in result} | value
+    for number, region in enumerate(regions.values(), start=1):
+        yield _region(region, region.get("text"), name, images, f"{where}, region {number}")
+
+
+def _minimal_task(task: Mapping[str, Any], images: Path, where: str) -> Iterator[Entry | Problem]:
+    """Read a task that names its parts as its labelling page does: boxes here, texts there, in the same order."""
+    lists = {key: value for key, value in task.items() if isinstance(value, list) and value}
+    shaped = [value for value in lists.values() if isinstance(value[0], dict) and {"x", "points"} & set(value[0])]
+    if not shaped:
+        raise BadLabelError("nobody has labelled it yet")
+    boxes = max(shaped, key=lambda value: any("text" in one for one in value))
+    texts = next((value for value in lists.values() if all(isinstance(one, str) for one in value)), None)
+    if texts is None and isinstance(task.get("transcription"), str):
+        texts = [task["transcription"]]
+    if texts is not None and len(texts) != len(boxes):
+        raise BadLabelError("not as many texts as boxes", f": {len(texts)} and {len(boxes)}; export as JSON")
+    for number, box in enumerate(boxes):
+        text = texts[number] if texts is not None else box.get("text")
+        yield _region(box, text, _image_of(task), images, f"{where}, region {number + 1}")
+
+
+def _region(region: Mapping[str, Any], text: Any, name: str, images: Path, where: str) -> Entry | Problem:
+    try:
+        if isinstance(text, list):
+            text = "\n".join(map(_string, text))
+        size = _size(region.get("original_width"), region.get("original_height"))
+        if size is None:
+            raise BadLabelError("its image's size is not given")
+        points = _percent_points(region, size)
+        outline = Outline(points, size=size, ordered="points" not in region)
+        return make_entry(images, name, _string(text).strip("\r\n"), where, outline=outline, anywhere=True)
+    except BadLabelError as error:
+        return Problem(where, str(error), error.reason)
+
+
+def _percent_points(region: Mapping[str, Any], size: tuple[float, float]) -> Points:
+    """Return corners in pixels; Label Studio has hundredths of the sides, turned around the upper left corner."""
+    wide, high = size[0] / 100, size[1] / 100
+    if "points" in region:
+        return tuple((x * wide, y * high) for x, y in _points(region["points"]))
+    left, top, width, height = (_number(region.get(key)) for key in ("x", "y", "width", "height"))
+    angle = math.radians(_number(region.get("rotation", 0)))
+    along = math.cos(angle) * width * wide, math.sin(angle) * width * wide
+    down = -math.sin(angle) * height * high, math.cos(angle) * height * high
+    x, y = left * wide, top * high
+    corners = ((x, y), (x + along[0], y + along[1]))
+    return *corners, (x + along[0] + down[0], y + along[1] + down[1]), (x + down[0], y + down[1])
+
+
+def _image_of(data: Mapping[str, Any]) -> str:
+    texts = {key: value for key, value in data.items() if isinstance(value, str)}
+    return next((texts[key] for key in _IMAGE_KEYS if key in texts), next(iter(texts.values()), ""))
+
+
+def _string(value: Any) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise BadLabelError("its text is no string")
+    return value
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise BadLabelError("its place is no number")
+    return float(value)
+
+
+def _size(width: Any, height: Any) -> tuple[float, float] | None:
+    known = all(isinstance(side, int | float) and not isinstance(side, bool) and side > 0 for side in (width, height))
+    return (float(width), float(height)) if known else None
+
+
+def _points(written: Any) -> Points:
+    if not isinstance(written, list) or not all(isinstance(point, list) and len(point) >= 2 for point in written):
+        raise BadLabelError("its outline is no list of points")
+    return tuple((_number(point[0]), _number(point[1])) for point in written)
+
+
+def _clockwise(points: Points) -> bool:
+    """Tell whether four corners run clockwise around what they enclose, so that the first is where a line starts."""
+    if len(points) != 4:
+        return False
+    turns = []
+    for at in range(4):
+        (ax, ay), (bx, by), (cx, cy) = points[at], points[(at + 1) % 4], points[(at + 2) % 4]
+        turns.append((bx - ax) * (cy - by) - (by - ay) * (cx - bx))
+    return min(turns) > 0

@@ -1,0 +1,261 @@
+"""PAGE XML (2010 to 2019), ALTO (2 to 4) and hOCR: lines of a page with their outlines, baselines and texts.
+
+Namespaces are passed over, so that every version is read; what a newer one adds does no harm.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lxml import etree, html
+
+from ocrcc.errors import DataError
+from ocrcc.files import IMAGE_SUFFIXES, read_small
+from ocrcc.labels.entries import Entry, Problem, find_image, make_entry
+from ocrcc.types import Outline, Points
+
+_LINE_CLASSES = {"ocr_line", "ocr_header", "ocr_caption", "ocr_textfloat", "ocr_footer"}
+_MOST = 1 << 28  # bytes of a file that is parsed as a whole
+
+
+def parse_xml(path: Path) -> Any:
+    """Parse a file whose text may be hostile: no entity is expanded, nothing is fetched.
+
+    Returns:
+        Its root element.
+
+    Raises:
+        DataError: It cannot be read, or is not well-formed.
+    """
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(read_small(path, _MOST), parser)
+    except (etree.XMLSyntaxError, ValueError) as error:
+        raise DataError(f"{path}: damaged XML: {error}") from None
+    if next(root.iter(etree.Entity), None) is not None:
+        raise DataError(f"{path}: its text has entities of its own, which are not expanded", "save it without them")
+    return root
+
+
+def read_page_xml(path: Path, images: Path) -> Iterator[Entry | Problem]:
+    """Read a PAGE XML file."""
+    for page in _all(parse_xml(path), "Page"):
+        name = page.get("imageFilename") or ""
+        size = _size(page, "imageWidth", "imageHeight")
+        for line in _all(page, "TextLine"):
+            where = f"{path}:{line.sourceline}"
+            outline = _points(_child(line, "Coords")), _points(_child(line, "Baseline"))
+            yield _entry(path, images, name, _page_text(line), where, *outline, size)
+
+
+def _page_text(line: Any) -> str:
+    """Return a line's best text; that of its words, where only they have one."""
+    if (text := _best_text(line)) is not None:
+        return text
+    words = [_best_text(word) for word in line if _name(word) == "Word"]
+    return " ".join(word for word in words if word)
+
+
+def _best_text(element: Any) -> str | None:
+    """Return the text of the lowest index; None if there is none."""
+    found = [each for each in element if _name(each) == "TextEquiv"]
+    for each in sorted(found, key=lambda each: int(each.get("index")) if (each.get("index") or "").isdigit() else 0):
+        for kind in ("Unicode", "PlainText"):
+            text = _child(each, kind)
+            if text is not None and text.text:
+                return _flat(text.text)
+    return None
+
+
+def read_alto(path: Path, images: Path) -> Iterator[Entry | Problem]:
+    """Read an ALTO file."""
+    root = parse_xml(path)
+    unit = next((each.text or "" for each in _all(root, "MeasurementUnit")), "pixel").strip()
+    if unit not in ("pixel", "mm10", "inch1200"):
+        raise DataError(f"{path}: measures in {unit!r}, not in pixel, mm10 or inch1200")
+    named = next((each.text or "" for each in _all(root, "fileName")), "").strip()
+    for page in _all(root, "Page"):
+        size = _size(page, "WIDTH", "HEIGHT")
+        if unit != "pixel" and size is None:
+            raise DataError(f"{path}: measures in {unit} and does not say how large its page is")
+        for block in _all(page, "TextBlock"):
+            name = named or block.get("{http://www.w3.org/1999/xlink}href") or ""
+            for line in _all(block, "TextLine"):
+                where = f"{path}:{line.sourceline}"
+                polygon, ordered = _alto_outline(line)
+                baseline = _alto_baseline(line, polygon)
+                yield _entry(path, images, name, _alto_text(line), where, polygon, baseline, size, ordered)
+
+
+def _alto_outline(line: Any) -> tuple[Points, bool]:
+    shape = _child(line, "Shape")
+    polygon = None if shape is None else _child(shape, "Polygon")
+    if polygon is not None and len(points := _points(polygon, "POINTS")) >= 3:
+        return points, False
+    box = [_number(line.get(key)) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
+    if None in box:
+        return (), False
+    left, top, width, height = (float(value or 0) for value in box)
+    return _rectangle(left, top, left + width, top + height), True
+
+
+def _alto_baseline(line: Any, polygon: Points) -> Points:
+    """Read a baseline: points since ALTO 4.1, before that one height."""
+    written = line.get("BASELINE") or ""
+    if (level := _number(written)) is not None and polygon:
+        across = [x for x, _ in polygon]
+        return (min(across), level), (max(across), level)
+    return _coordinates(written)
+
+
+def _alto_text(line: Any) -> str:
+    parts = [(_name(each), each) for each in line if _name(each) in ("String", "SP", "HYP")]
+    if not any(kind == "SP" for kind, _ in parts):
+        words = " ".join(each.get("CONTENT") or "" for kind, each in parts if kind == "String")
+        return _flat(words + "".join(each.get("CONTENT") or "-" for kind, each in parts if kind == "HYP"))
+    missing = {"SP": " ", "HYP": "-"}
+    return _flat("".join(each.get("CONTENT") or missing.get(kind, "") for kind, each in parts))
+
+
+def read_hocr(path: Path, images: Path) -> Iterator[Entry | Problem]:
+    """Read an hOCR file, of XHTML or any HTML."""
+    try:
+        root = html.document_fromstring(
+            read_small(path, _MOST), parser=html.HTMLParser(no_network=True, huge_tree=False, encoding=_html_encoding(path))
+        )
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
+        raise DataError(f"{path}: damaged HTML: {error}") from None
+    for page in root.iter():
+        if "ocr_page" not in _classes(page):
+            continue
+        about = _title(page)
+        name = about.get("image", "").strip().strip("\"'")
+        corners = _coordinates(about.get("bbox", ""))
+        size = corners[1] if len(corners) == 2 and corners[0] == (0, 0) and min(corners[1]) > 0 else None
+        for line in page.iter():
+            if _classes(line) & _LINE_CLASSES:
+                box = _title(line)
+                polygon, ordered = _hocr_outline(box)
+                text = _flat("".join(map(str, line.itertext())))
+                yield _entry(path, images, name, text, f"{path}:{line.sourceline}", polygon, (), size, ordered)
+
+
+def _html_encoding(path: Path) -> str | None:
+    """Return UTF-8 for what is UTF-8, as libxml2 takes HTML that does not say for Latin-1."""
+    try:
+        read_small(path, _MOST).decode()
+    except UnicodeDecodeError:
+        return None
+    return "utf-8"
+
+
+def _hocr_outline(title: dict[str, str]) -> tuple[Points, bool]:
+    polygon = _coordinates(title.get("poly", ""))
+    if len(polygon) >= 3:
+        closed = polygon[:-1] if polygon[0] == polygon[-1] else polygon
+        return closed, len(closed) == 4
+    corners = _coordinates(title.get("bbox", ""))
+    return (_rectangle(*corners[0], *corners[1]), True) if len(corners) == 2 else ((), False)
+
+
+def _title(element: Any) -> dict[str, str]:
+    parts = (part.strip().partition(" ") for part in (element.get("title") or "").split(";"))
+    return {key: value for key, _, value in parts}
+
+
+def _classes(element: Any) -> set[str]:
+    return set((element.get("class") or "").split()) if isinstance(element.tag, str) else set()
+
+
+def _entry(
+    path: Path,
+    images: Path,
+    name: str,
+    text: str,
+    where: str,
+    polygon: Points,
+    baseline: Points,
+    size: tuple[float, float] | None,
+    ordered: bool = False,
+) -> Entry | Problem:
+    """Make an entry; an image that nobody names is the one that is called as the labels are."""
+    if len(polygon) < 3:
+        return Problem(where, "the line has no outline", "the line has no outline")
+    if _is_rectangle(polygon) and (not baseline or _level(baseline)):
+        baseline, ordered = (), True
+    outline = Outline(polygon, baseline, size, ordered)
+    return make_entry(images, name or _beside(path, images), text, where, outline=outline, anywhere=True)
+
+
+def _beside(path: Path, images: Path) -> str:
+    """Return the name of the image that is called as its labels are."""
+    names = (f"{path.stem}{suffix}" for suffix in IMAGE_SUFFIXES)
+    return next((name for name in names if find_image(images, name, anywhere=True).is_file()), path.stem + ".png")
+
+
+def _level(points: Points) -> bool:
+    return len({y for _, y in points}) == 1 and points[0][0] < points[-1][0]
+
+
+def _is_rectangle(polygon: Points) -> bool:
+    """Tell whether four corners are an upright box's, from the upper left one, clockwise."""
+    if len(polygon) != 4:
+        return False
+    (a, b), (c, d), (e, f), (g, h) = polygon
+    return b == d and f == h and a == g and c == e and a < c and b < f
+
+
+def _rectangle(left: float, top: float, right: float, bottom: float) -> Points:
+    return (left, top), (right, top), (right, bottom), (left, bottom)
+
+
+def _size(element: Any, width: str, height: str) -> tuple[float, float] | None:
+    sides = _number(element.get(width)), _number(element.get(height))
+    return (sides[0], sides[1]) if sides[0] and sides[1] and min(sides[0], sides[1]) > 0 else None
+
+
+def _points(element: Any, key: str = "points") -> Points:
+    """Read a chain of points: of an attribute, or of the Point elements of PAGE before 2013."""
+    if element is None:
+        return ()
+    if written := element.get(key):
+        return _coordinates(written)
+    corners = [(_number(each.get("x")), _number(each.get("y"))) for each in element if _name(each) == "Point"]
+    return tuple((x, y) for x, y in corners if x is not None and y is not None)
+
+
+def _coordinates(written: str) -> Points:
+    numbers = [_number(each) for each in re.split(r"[\s,]+", written.strip())]
+    if len(numbers) % 2 or None in numbers:
+        return ()
+    known = [float(each or 0) for each in numbers]
+    return tuple(zip(known[::2], known[1::2], strict=True))
+
+
+def _number(written: str | None) -> float | None:
+    try:
+        value = float(written or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _flat(text: str) -> str:
+    """Bring line breaks and indents of the file to one space."""
+    return re.sub(r"[ \t\r\n\f\v]+", " ", text).strip(" ")
+
+
+def _name(element: Any) -> str:
+    return etree.QName(element).localname if isinstance(element.tag, str) else ""
+
+
+def _child(element: Any, name: str) -> Any:
+    return next((each for each in element if _name(each) == name), None)
+
+
+def _all(element: Any, name: str) -> Iterator[Any]:
+    return (each for each in element.iter() if _name(each) == name)
