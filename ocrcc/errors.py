@@ -55,3 +55,7 @@ class StoppedError(OcrccError):
     """The user or the system asked to stop; what was done so far is saved."""
 
     exit_code = 130
+
+
+class OcrccWarning(UserWarning):
+    """Something was passed over, counted and named; the rest is used."""

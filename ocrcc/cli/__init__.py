@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from typer.core import TyperGroup
 
 import ocrcc
 from ocrcc.cli import render
-from ocrcc.errors import DataError, OcrccError
+from ocrcc.errors import DataError, OcrccError, OcrccWarning
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = {
@@ -120,6 +121,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    show = warnings.showwarning
+
+    def show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+        if issubclass(category, OcrccWarning):
+            render.warn(str(message))
+        else:
+            show(message, category, *rest)
+
+    warnings.showwarning = show_warning  # type: ignore[assignment]
     try:
         app()
     finally:

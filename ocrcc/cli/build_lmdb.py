@@ -17,7 +17,9 @@ from ocrcc.errors import SomeInputsFailedError
 def command(
     sources: Annotated[
         list[Path],
-        typer.Argument(metavar="SOURCE...", help="Label files, or folders of them, of pages, or of x.png and x.gt.txt."),
+        typer.Argument(
+            metavar="SOURCE...", help="Label files, or folders of them, of pages, or of x.png and x.gt.txt."
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Dataset to write, such as train.lmdb.")],
     settings: BuildConfig,

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ocrcc.cli import render
+from ocrcc.errors import SomeInputsFailedError
 
 
 def command(
     dataset: Annotated[Path, typer.Argument(metavar="LMDB", help="Dataset to read.")],
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
+    format: Annotated[  # noqa: A002 - the option's name
+        Literal["tab", "csv", "jsonl", "pairs", "parquet", "tar"],
+        typer.Option(help="How labels are written: labels.txt, labels.csv, metadata.jsonl, x.gt.txt, or with images."),
+    ] = "tab",
     limit: Annotated[int, typer.Option(min=0, help="Only so many lines; 0 for all.")] = 0,
 ) -> None:
-    """Write a dataset's images and a labels.txt into a folder, to look at or to correct.
+    """Write a dataset's images and labels into a folder, to look at, to correct, or for another tool.
 
-    ocrcc build-lmdb DIR OUT.lmdb turns it into a dataset again.
+    tab writes images and labels.txt (path<TAB>text, as PaddleOCR and PPOCRLabel have it), csv labels.csv, jsonl
+    Hugging Face's metadata.jsonl, pairs x.gt.txt beside each image (tesstrain, kraken, Calamari), parquet one file
+    for Hugging Face's datasets, tar one for WebDataset. ocrcc build-lmdb DIR OUT.lmdb turns each of them into a
+    dataset again. Lines that are damaged are named and left out, and the exit code is 1.
     """
     from ocrcc.data.lmdb_store import LmdbDataset
     from ocrcc.datasets.unpack import unpack
 
     with render.show_progress("unpack") as report:
-        count = unpack(LmdbDataset(dataset), out, limit=limit, report=report)
-    render.out.print(f"{render.harmless(str(out))}: {count} lines", markup=False)
+        result = unpack(LmdbDataset(dataset), out, format=format, limit=limit, report=report)
+    render.out.print(f"{render.harmless(str(out))}: {result.lines} lines", markup=False)
+    if result.skipped:
+        render.warn_each("lines left out", result.skipped)
+        raise SomeInputsFailedError(f"{len(result.skipped)} lines could not be unpacked", "all the others are there")

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import struct
+import warnings
 import zlib
 from array import array
 from collections import Counter
@@ -24,8 +25,9 @@ from typing import Any
 import lmdb
 import numpy as np
 
+from ocrcc.data.holes import number_lines
 from ocrcc.data.images import open_image, upright_size
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.files import check_regular, new_aside, read_small, whole
 from ocrcc.places import Kind, check_replaceable, claimed, folder_of, remove, replace, settle
 from ocrcc.types import Line
@@ -36,6 +38,7 @@ _COUNT = b"num-samples"
 _FIRST_MAP = 1 << 24  # bytes; doubled whenever it is full
 _COMMIT_BYTES = 1 << 24  # bytes of records that one transaction holds, and that are written again if the map is full
 _INDEX_FORMAT = 1
+_BESIDE_FORMAT = 2  # of the index of a dataset that came without one
 
 
 @dataclass(frozen=True)
@@ -46,24 +49,27 @@ class _Index:
     heights: np.ndarray
     label_lengths: np.ndarray
     characters: Counter[str]
+    line_ends: int = 0  # labels that were stored with line breaks at their ends
 
-    def pack(self) -> tuple[bytes, bytes]:
+    def pack(self, version: int) -> tuple[bytes, bytes]:
         sizes = np.stack([self.widths, self.heights, self.label_lengths]).astype("<u4")
-        meta = {"format": _INDEX_FORMAT, "lines": sizes.shape[1], "characters": dict(self.characters)}
+        meta = {"format": version, "lines": sizes.shape[1], "characters": dict(self.characters)}
+        if self.line_ends:
+            meta["line_ends"] = self.line_ends
         return zlib.compress(sizes.tobytes(), 1), json.dumps(meta, ensure_ascii=False).encode()
 
     @staticmethod
-    def unpack(sizes: bytes, meta: bytes, lines: int) -> _Index | None:
+    def unpack(sizes: bytes, meta: bytes, lines: int, version: int) -> _Index | None:
         """Return None for an index of another number of lines: somebody added to the dataset since."""
         described = json.loads(meta)
-        if described["format"] != _INDEX_FORMAT or described["lines"] != lines:
+        if described["format"] != version or described["lines"] != lines:
             return None
         unpacked = zlib.decompressobj().decompress(sizes, 12 * lines + 1)  # not a byte more than it may have
         table = np.frombuffer(unpacked, dtype="<u4").reshape(3, lines)
         counts = described["characters"].items()
         if not (table[:2] > 0).all() or not all(len(char) == 1 and type(count) is int for char, count in counts):
             raise ValueError("sizes of 0, or no characters")
-        return _Index(table[0], table[1], table[2], Counter(described["characters"]))
+        return _Index(table[0], table[1], table[2], Counter(described["characters"]), described.get("line_ends", 0))
 
 
 class LmdbWriter:
@@ -165,7 +171,7 @@ class LmdbWriter:
     def _finish(self) -> tuple[Path, Path]:
         """Write the index, bring all to the disk, and say what is to get which name."""
         index = _Index(np.array(self._widths), np.array(self._heights), np.array(self._lengths), self._characters)
-        sizes, meta = index.pack()
+        sizes, meta = index.pack(_INDEX_FORMAT)
         self._pending += [(_INDEX, sizes), (_META, meta), (_COUNT, b"%d" % len(self))]
         self._write()
         try:
@@ -300,15 +306,43 @@ class LmdbDataset:
         raw = self._get(_COUNT)
         if raw is None or not re.fullmatch(rb"\d{1,9}", raw):  # the keys have nine digits
             raise DataError(f"{self.path}: an LMDB, but without a num-samples", "make datasets with ocrcc build-lmdb")
-        self._size = int(raw)
-        opened = self._environment()
-        entries = min(opened.environment.stat()["entries"], opened.most_records)
-        if 2 * self._size > entries:
-            raise DataError(f"{self.path}: says it has {self._size} lines, but has only {entries} records")
+        self.oddities: list[str] = []
+        """What is not as it should be and was passed over, in words; warned of when the dataset is opened."""
+        self._numbers = None if self._is_whole(int(raw)) else self._number(int(raw))
+        self._size = int(raw) if self._numbers is None else len(self._numbers)
         self._index: _Index | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "name": self.name, "_size": self._size, "_index": self._index}
+        kept = ("path", "name", "oddities", "_numbers", "_size", "_index")
+        return {name: getattr(self, name) for name in kept}
+
+    def _is_whole(self, declared: int) -> bool:
+        """Tell whether this is a dataset of ours that nobody has changed."""
+        meta = self._get(_META)
+        try:
+            lines = json.loads(meta)["lines"] if meta and self._get(_INDEX) else None
+        except (ValueError, KeyError, TypeError):
+            return False  # whoever reads the index says what is wrong with it
+        return lines == declared and self._environment().environment.stat()["entries"] == 3 * declared + 3
+
+    def _number(self, declared: int) -> np.ndarray | None:
+        """Find the lines that are whole; None if they are those from 1 to the count."""
+        try:
+            opened = self._environment()
+            with opened.environment.begin() as transaction:
+                found = number_lines(transaction, declared, opened.most_records)
+        except lmdb.Error as error:
+            raise DataError(f"{self.path}: damaged LMDB: {error}") from None
+        if declared and not len(found.numbers):
+            raise DataError(f"{self.path}: says it has {declared} lines, but not one has an image and a label")
+        for said in found.describe():
+            self._warn(said)
+        whole = len(found.numbers) == declared and (not declared or found.numbers[0] == 1)
+        return None if whole else found.numbers
+
+    def _warn(self, oddity: str) -> None:
+        self.oddities.append(oddity)
+        warnings.warn(f"{self.path}: {oddity}", OcrccWarning, stacklevel=3)
 
     def __len__(self) -> int:
         return self._size
@@ -342,22 +376,26 @@ class LmdbDataset:
         """Whether ocrcc made it."""
         return self._get(_META) is not None
 
+    def number(self, index: int) -> int:
+        """Return the number of the record of a line, counted from 0."""
+        return index + 1 if self._numbers is None else int(self._numbers[index])
+
     def image_bytes(self, index: int) -> bytes:
         """Return the encoded image of a line, counted from 0."""
         return self._record(b"image", index)
 
     def label(self, index: int) -> str:
-        """Return the text of a line, counted from 0."""
+        """Return the text of a line, counted from 0, without the line ends that some tools store with it."""
         raw = self._record(b"label", index)
         try:
-            return raw.decode()
+            return raw.decode().strip("\r\n")
         except UnicodeDecodeError as error:
-            raise DataError(f"{self.path}#{index + 1}: its label is not UTF-8: {error.reason}") from None
+            raise DataError(f"{self.path}#{self.number(index)}: its label is not UTF-8: {error.reason}") from None
 
     def source(self, index: int) -> str:
         """Say where a line came from: as its builder said, and its place here."""
-        raw = self._get(b"source-%09d" % (index + 1))
-        place = f"{self.path}#{index + 1}"
+        raw = self._get(b"source-%09d" % self.number(index))
+        place = f"{self.path}#{self.number(index)}"
         return f"{place} ({raw.decode(errors='replace')})" if raw else place
 
     def line(self, index: int) -> Line:
@@ -370,9 +408,9 @@ class LmdbDataset:
         return Line(image=open_image(self.image_bytes(index), name=source), label=self.label(index), source=source)
 
     def _record(self, kind: bytes, index: int) -> bytes:
-        raw = self._get(b"%s-%09d" % (kind, index + 1))
+        raw = self._get(b"%s-%09d" % (kind, self.number(index)))
         if raw is None:
-            raise DataError(f"{self.path}#{index + 1}: no {kind.decode()} in the dataset")
+            raise DataError(f"{self.path}#{self.number(index)}: no {kind.decode()} in the dataset")
         return raw
 
     def _get(self, key: bytes) -> bytes | None:
@@ -400,12 +438,17 @@ class LmdbDataset:
     def _indexed(self) -> _Index:
         if self._index is None:
             self._index = self._own_index() or self._index_beside()
+            if ends := self._index.line_ends:
+                labels = (
+                    "labels ended in line breaks, which are" if ends > 1 else "label ended in a line break, which is"
+                )
+                self._warn(f"{ends} {labels} taken off")
         return self._index
 
     def _own_index(self) -> _Index | None:
         sizes, meta = self._get(_INDEX), self._get(_META)
         try:
-            return _Index.unpack(sizes, meta, self._size) if sizes and meta else None
+            return _Index.unpack(sizes, meta, self._size, _INDEX_FORMAT) if sizes and meta else None
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError, zlib.error):
             raise DataError(f"{self.path}: its index is damaged", "build it again with ocrcc build-lmdb") from None
 
@@ -418,12 +461,12 @@ class LmdbDataset:
         try:
             raw = read_small(beside, most=16 * self._size + (64 << 20))
             cut = 16 + struct.unpack("<q", raw[16:24])[0] + 8
-            known = _Index.unpack(raw[24:cut], raw[cut:], self._size) if raw[:16] == state else None
+            known = _Index.unpack(raw[24:cut], raw[cut:], self._size, _BESIDE_FORMAT) if raw[:16] == state else None
         except (DataError, ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error, zlib.error):
             known = None
         if known is None:
             known = self._measure()
-            sizes, meta = known.pack()
+            sizes, meta = known.pack(_BESIDE_FORMAT)
             # In a read-only place it is measured again next time.
             with suppress(DataError), whole(beside) as aside:
                 aside.write_bytes(state + struct.pack("<q", len(sizes)) + sizes + meta)
@@ -435,7 +478,11 @@ class LmdbDataset:
         for index, (size, label) in enumerate(self._sizes()):
             table[:, index] = (*size, len(label))
             characters.update(label)
-        return _Index(table[0], table[1], table[2], characters)
+        ends = sum(raw[:1] in b"\r\n" or raw[-1:] in b"\r\n" for raw in map(self._raw_label, range(self._size)) if raw)
+        return _Index(table[0], table[1], table[2], characters, ends)
+
+    def _raw_label(self, index: int) -> bytes:
+        return self._get(b"label-%09d" % self.number(index)) or b""
 
     def _sizes(self) -> Iterator[tuple[tuple[int, int], str]]:
         """Read the images' headers; one that cannot be read counts 1 x 1, and is named when it is used."""

@@ -189,6 +189,9 @@ def _open_sources(
         if images is not None or config.format != "auto" or config.encoding != "auto":
             raise ConfigError("--merge takes datasets: --images, --format and --encoding mean nothing to it")
         datasets = tuple(LmdbDataset(path) for path in sources)
+        odd = [f"{dataset.path}: {oddity}" for dataset in datasets for oddity in dataset.oddities]
+        if config.strict and odd:
+            raise DataError(odd[0], "build without --strict to put together what there is")
         return _Jobs(datasets=datasets), [f"{dataset.path}: {len(dataset)} lines" for dataset in datasets]
     found = tuple(
         labels

@@ -18,7 +18,7 @@ from drawn_lines import draw_line, png
 
 from ocrcc.data import lmdb_store
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 
 
 def plain(path: Path, records: dict[str, bytes], *, subdir: bool = True) -> Path:
@@ -169,8 +169,8 @@ def test_paths_that_are_no_datasets_are_named(tmp_path):
             LmdbDataset(tmp_path / name)
     with pytest.raises(DataError, match="without a num-samples"):
         LmdbDataset(plain(tmp_path / "other", {"key": b"value"}))
-    with pytest.raises(DataError, match="says it has 9 lines"):
-        LmdbDataset(plain(tmp_path / "short", two_lines() | {"num-samples": b"9"}))
+    with pytest.raises(DataError, match="says it has 9 lines, but not one has an image and a label"):
+        LmdbDataset(plain(tmp_path / "short", {"num-samples": b"9", "image-000000001": b"x", "label-000000002": b"x"}))
 
 
 def test_broken_records_are_named(tmp_path):
@@ -180,10 +180,70 @@ def test_broken_records_are_named(tmp_path):
         dataset.line(0)
     with pytest.raises(DataError, match=r"b\.lmdb#2: its label is not UTF-8"):
         dataset.label(1)
-    del records["image-000000001"]
-    gap = LmdbDataset(plain(tmp_path / "g.lmdb", records | {"unrelated": b"x"}))
-    with pytest.raises(DataError, match=r"g\.lmdb#1: no image"):
-        gap.line(0)
+
+
+def numbered(numbers, **records):
+    found = {"num-samples": str(len(numbers)).encode()}
+    for number in numbers:
+        found |= {f"image-{number:09d}": png(draw_line(str(number))), f"label-{number:09d}": str(number).encode()}
+    return found | {name.replace("_", "-"): value for name, value in records.items()}
+
+
+@pytest.mark.parametrize(
+    ("records", "left", "oddity"),
+    [
+        ({"label-000000003": None}, "1245", "1 line has no image or no label and is left out: #3"),
+        ({"label-000000003": None, "image-000000003": None}, "1245", "1 line has no image .* left out: #3"),
+        ({"label-000000001": None, "image-000000005": None}, "234", "2 lines have no image .* left out: #1, #5"),
+        ({"label-000000001": None, "unrelated": b"x"}, "2345", "1 line has no image .* left out: #1"),
+        ({"num-samples": b"9"}, "12345", "4 lines have no image .* left out: #6, #7, #8, #9"),
+        ({"num-samples": b"900000000000"}, "12345", "899999999995 lines have .* left out: #6, #7, #8, #9, #10, …"),
+        ({"num-samples": b"3"}, "123", "2 more lines than its num-samples says are there and not read"),
+    ],
+)
+def test_lines_that_are_not_whole_are_counted_and_passed_over(tmp_path, records, left, oddity):
+    found = {key: value for key, value in (numbered(range(1, 6)) | records).items() if value is not None}
+    with pytest.warns(OcrccWarning, match=oddity):
+        dataset = LmdbDataset(plain(tmp_path / "holes.lmdb", found))
+    assert len(dataset) == len(dataset.widths) == len(left)
+    assert [dataset.line(index).label for index in range(len(dataset))] == list(left)
+    assert dataset.source(len(left) - 1).endswith(f"#{left[-1]}")
+    assert dataset.characters == dict.fromkeys(left, 1)
+    again = pickle.loads(pickle.dumps(dataset))
+    assert [again.label(index) for index in range(len(again))] == list(left)
+
+
+@pytest.mark.parametrize("declared", [b"5", b"4"])
+def test_keys_may_count_from_0(tmp_path, declared):
+    dataset = LmdbDataset(plain(tmp_path / "zero.lmdb", numbered(range(5)) | {"num-samples": declared}))
+    assert [dataset.label(index) for index in range(len(dataset))] == list("01234")
+    assert dataset.oddities == []
+
+
+def test_a_line_taken_out_of_our_own_dataset_is_missed(tmp_path):
+    path = write(tmp_path / "a.lmdb")
+    count = len(LmdbDataset(path))
+    labels = [LmdbDataset(path).label(index) for index in range(count)]
+    taken = (
+        "import sys, lmdb\nwith lmdb.open(sys.argv[1]).begin(write=True) as change: change.delete(b'label-000000002')"
+    )
+    subprocess.run([sys.executable, "-c", taken, path], check=True)
+    lmdb_store._open_environments.clear()
+    with pytest.warns(OcrccWarning, match="left out: #2"):
+        left = LmdbDataset(path)
+    assert [left.label(index) for index in range(len(left))] == labels[:1] + labels[2:]
+    assert left.label_lengths.tolist() == [len(label) for label in labels[:1] + labels[2:]]
+
+
+def test_line_ends_of_labels_are_taken_off_and_counted(tmp_path):
+    records = numbered(range(1, 5)) | {"label-000000002": b"2\r\n", "label-000000003": b"3\n"}
+    dataset = LmdbDataset(plain(tmp_path / "ends.lmdb", records))
+    with pytest.warns(OcrccWarning, match="2 labels ended in line breaks, which are taken off"):
+        assert set(dataset.characters) == set("1234")
+    assert [dataset.label(index) for index in range(4)] == list("1234")
+    assert dataset.label_lengths.tolist() == [1] * 4
+    with pytest.warns(OcrccWarning, match="2 labels"):  # from the index beside it
+        assert set(LmdbDataset(tmp_path / "ends.lmdb").characters) == set("1234")
 
 
 def test_two_of_one_path_work_in_one_process(tmp_path):

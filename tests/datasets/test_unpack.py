@@ -5,30 +5,55 @@ from drawn_lines import png
 from PIL import Image
 
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.datasets.build import build_lmdb
 from ocrcc.datasets.unpack import unpack
-from ocrcc.errors import ConfigError, DataError
-from ocrcc.labels.find import find_labels
+from ocrcc.errors import ConfigError
+
+FORMATS = ["tab", "csv", "jsonl", "pairs", "parquet", "tar"]
+ODD = [
+    "plain",
+    "a\ttab",
+    '"all quoted"',
+    'say "no", 5"',
+    "a, b",
+    " spaces ",
+    "#",
+    "己\u3000已",
+    "\\n",
+    "a\u2028b",
+    "=1+1",
+]
 
 
-def test_a_dataset_comes_back_as_files(digits_lmdb, tmp_path):
-    dataset = LmdbDataset(digits_lmdb)
-    assert unpack(dataset, tmp_path / "files") == 40
-    (labels,) = find_labels(tmp_path / "files")
-    entries = list(labels)
-    assert [entry.text for entry in entries] == [dataset.label(index) for index in range(40)]
-    assert [entry.path.read_bytes() for entry in entries] == [dataset.image_bytes(index) for index in range(40)]
+@pytest.mark.parametrize("format_name", FORMATS)
+def test_a_dataset_comes_back_from_every_format(tmp_path, format_name):
+    if format_name == "parquet":
+        pytest.importorskip("pyarrow")
+    with LmdbWriter(tmp_path / "a.lmdb") as writer:
+        for number, text in enumerate(ODD * 30):
+            image = Image.new("L", (9 + number, 9))
+            writer.add(png(image), text, source="x", size=image.size)
+    dataset = LmdbDataset(tmp_path / "a.lmdb")
+    assert unpack(dataset, tmp_path / "files", format=format_name).lines == len(dataset)
+    result = build_lmdb([tmp_path / "files"], tmp_path / "b.lmdb")
+    assert result.skipped == {}
+    again = LmdbDataset(tmp_path / "b.lmdb")
+    for read in (LmdbDataset.label, LmdbDataset.image_bytes):
+        assert [read(again, index) for index in range(len(again))] == [read(dataset, at) for at in range(len(dataset))]
 
 
 def test_limit_and_existing_folder(digits_lmdb, tmp_path):
-    assert unpack(LmdbDataset(digits_lmdb), tmp_path / "few", limit=3) == 3
+    assert unpack(LmdbDataset(digits_lmdb), tmp_path / "few", limit=3).lines == 3
     assert len(list((tmp_path / "few" / "images").iterdir())) == 3
     with pytest.raises(ConfigError, match="exists"):
         unpack(LmdbDataset(digits_lmdb), tmp_path / "few")
 
 
-def test_a_label_that_is_no_line_is_refused_and_nothing_stays(tmp_path):
+def test_a_label_that_is_no_line_is_named_and_left_out(tmp_path):
     with LmdbWriter(tmp_path / "odd.lmdb") as writer:
-        writer.add(png(Image.new("L", (9, 9))), "a\tb", source="x", size=(9, 9))
-    with pytest.raises(DataError, match="tab or a line break"):
-        unpack(LmdbDataset(tmp_path / "odd.lmdb"), tmp_path / "out")
-    assert [path.name for path in tmp_path.iterdir()] == ["odd.lmdb"]
+        for text in ("a\nb", "c"):
+            writer.add(png(Image.new("L", (9, 9))), text, source="x", size=(9, 9))
+    result = unpack(LmdbDataset(tmp_path / "odd.lmdb"), tmp_path / "out")
+    assert (result.lines, len(result.skipped)) == (1, 1)
+    assert "odd.lmdb#1 (x): the label has more than one line" in result.skipped[0]
+    assert (tmp_path / "out" / "labels.txt").read_text() == "images/000002.png\tc\n"

@@ -1,0 +1,84 @@
+"""Which lines of a dataset are whole: foreign ones have holes, count from 0, or say another number than they have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import lmdb
+import numpy as np
+
+_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """The records of a dataset that are lines.
+
+    Attributes:
+        numbers: Of the record of each line.
+        missing: How many of the lines that the dataset says it has are not whole.
+        named: The numbers of the first few of them.
+        beyond: How many whole lines stand beyond those that it says it has; they are not read.
+    """
+
+    numbers: np.ndarray
+    missing: int
+    named: tuple[int, ...]
+    beyond: int
+
+    def describe(self) -> list[str]:
+        """Say in words what is not as it should be; nothing for a whole dataset."""
+        said = []
+        if self.missing:
+            named = ", ".join(f"#{number}" for number in self.named[:5]) + (", …" if self.missing > 5 else "")
+            has, leaves = ("lines have", "are") if self.missing > 1 else ("line has", "is")
+            said.append(f"{self.missing} {has} no image or no label and {leaves} left out: {named}")
+        if self.beyond:
+            said.append(f"{self.beyond} more lines than its num-samples says are there and not read")
+        return said
+
+
+def number_lines(transaction: lmdb.Transaction, declared: int, most: int) -> Numbering:
+    """Find the lines that have an image and a label, by their keys.
+
+    Args:
+        transaction: Of the dataset.
+        declared: How many lines it says it has.
+        most: How many records its file has room for.
+    """
+    images, labels = (np.fromiter(islice(_numbers(transaction, kind), most), dtype=np.int64) for kind in (b"image-", b"label-"))
+    whole = np.intersect1d(images, labels)
+    either = np.union1d(images, labels)
+    first = 0 if len(either) and either[0] == 0 else 1
+    last = declared if first or (len(either) and declared in either) else declared - 1
+    read = whole[whole <= last]
+    missing = max(0, last - first + 1 - len(read))
+    return Numbering(read, missing, tuple(_absent(read.tolist(), first, last)), len(whole) - len(read))
+
+
+def _numbers(transaction: lmdb.Transaction, prefix: bytes) -> Iterator[int]:
+    cursor = transaction.cursor()
+    if not cursor.set_range(prefix):
+        return
+    for key in map(bytes, cursor.iternext(values=False)):
+        if not key.startswith(prefix):
+            return
+        number = key[len(prefix) :]
+        if len(number) == 9 and number.isdigit():
+            yield int(number)
+
+
+def _absent(present: list[int], first: int, last: int) -> Iterator[int]:
+    """Give the first few numbers that are not there."""
+    found = 0
+    expected = first
+    for number in [*present, last + 1]:
+        while expected < number and found < _NAMED:
+            yield expected
+            expected += 1
+            found += 1
+        if found >= _NAMED:
+            return
+        expected = number + 1
