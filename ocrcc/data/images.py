@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import math
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from ocrcc.config import BuildConfig
 from ocrcc.errors import DataError
@@ -55,7 +57,8 @@ def open_image(
         if frame is not None:
             image.seek(frame)
         _check_bounds(image, name, max_pixels)
-        if frame is None and (pages := _pages(image, name)) > 1:
+        # A phone's MPO has the photograph first, and then a preview or the other eye's.
+        if frame is None and image.format != "MPO" and (pages := _pages(image, name)) > 1:
             raise DataError(f"{name}: has {pages} pages or frames, and a line has one", "save each as its own image")
         image.load()
         return _plain(ImageOps.exif_transpose(image), name)
@@ -154,6 +157,8 @@ def _data_errors(name: str) -> Iterator[None]:
         raise DataError(f"{name}: no such file") from None
     except UnidentifiedImageError:
         raise DataError(f"{name}: not an image that can be read") from None
+    except _HeicError:
+        raise DataError(f"{name}: a HEIC image: reading it needs the package pillow-heif", INSTALL_HEIC) from None
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: {error}") from None
     except Exception as error:
@@ -164,7 +169,14 @@ def _data_errors(name: str) -> Iterator[None]:
 # Every kind of file that Pillow itself decodes; EPS and its like would start another program.
 _COMMON = ("PNG", "JPEG", "BMP", "GIF", "PPM", "DIB")
 """Those that Pillow knows before it has imported all of its plugins, which takes as long as to read a line."""
-_FORMATS = (*_COMMON, "TIFF", "WEBP", "JPEG2000", "AVIF", "ICO", "TGA", "PCX", "SGI")
+_FORMATS = (*_COMMON, "TIFF", "WEBP", "JPEG2000", "AVIF", "HEIF", "ICO", "TGA", "PCX", "SGI")
+INSTALL_HEIC = "pip install 'ocrcc[heic]'"
+"""What whoever has photographs of phones has to run once."""
+_HEIC = re.compile(rb".{4}ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
+
+
+class _HeicError(Exception):
+    pass
 
 
 def _open(source: bytes | str | Path | Image.Image) -> Image.Image:
@@ -177,7 +189,21 @@ def _open(source: bytes | str | Path | Image.Image) -> Image.Image:
         return _identify(source, _COMMON)
     except UnidentifiedImageError:
         Image.init()
+        heic = _is_heic(source)
+        if heic:
+            try:
+                import pillow_heif
+            except ImportError:
+                raise _HeicError from None
+            pillow_heif.register_heif_opener()
         return _identify(source, _FORMATS)
+
+
+def _is_heic(source: bytes | str | Path) -> bool:
+    if isinstance(source, bytes):
+        return _HEIC.match(source) is not None
+    with open(source, "rb") as file:
+        return _HEIC.match(file.read(12)) is not None
 
 
 def _identify(source: bytes | str | Path, formats: Sequence[str]) -> Image.Image:
@@ -188,8 +214,8 @@ def _identify(source: bytes | str | Path, formats: Sequence[str]) -> Image.Image
 def _plain(image: Image.Image, name: str) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, image).convert("RGB")
+        paper = (*(3 * [_paper_under(image)]), 255)
+        return Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("RGB")
     if image.mode in ("L", "RGB"):
         return image
     if image.mode.startswith(("I", "F")):
@@ -197,13 +223,48 @@ def _plain(image: Image.Image, name: str) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
+_LEAST_SEEN = 16
+"""Times less than the lightest grey of a wide range is the least difference that something can be told from."""
+_OWN_CONTRAST = 48
+"""Grey levels; a picture of more, most of which is opaque, shows something by itself."""
+_LIGHTEST_ON_WHITE = 170
+"""Lighter text than this, 0..255, would hardly be seen on white."""
+
+
+def _paper_under(image: Image.Image) -> int:
+    """Choose what transparent pixels become: white under what can be seen on it, black under lighter text.
+
+    A picture that is opaque but for its corners or edges has a paper of its own, which goes on there.
+    """
+    shown = np.asarray(image.getchannel("A")) >= 128
+    if not shown.any() or shown.all():
+        return 255
+    grey = np.asarray(image.convert("L"))[shown]
+    low, middle, high = np.quantile(grey, (0.05, 0.5, 0.95)).tolist()
+    if shown.mean() > 0.5 and high - low > _OWN_CONTRAST:
+        return 255 if middle >= 128 else 0
+    core = np.asarray(Image.fromarray(shown).filter(ImageFilter.MinFilter(3)))
+    if core.any():
+        rim, inner = (float(np.median(np.asarray(image.convert("L"))[part])) for part in (shown & ~core, core))
+        if abs(rim - inner) > 2 * _OWN_CONTRAST:  # outlined letters, whose outline is to vanish
+            return 255 if rim >= 128 else 0
+    return 255 if middle <= _LIGHTEST_ON_WHITE else 0
+
+
 def _to_bytes(values: np.ndarray, mode: str, name: str) -> np.ndarray:
-    """Scale wide pixels to 0..255: integers by their range, floats outside 0..255 from their lowest to highest."""
+    """Scale wide pixels to 0..255, from the lowest to the highest there are, but for single ones.
+
+    Greys of 10 to 14 bits lie in files of 16. Where hardly anything is to be seen, noise is not blown up to text.
+    """
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise DataError(f"{name}: some pixels are not numbers")
     if low >= 0 and high <= 255 and not (mode.startswith("F") and high <= 1):
         low, high = 0.0, 255.0
+    elif low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
     elif low >= 0:
-        low, high = 0.0, 1.0 if high <= 1 else 65535.0  # Pillow holds 16-bit greys in 32 bits too
+        darkest, lightest = np.quantile(values, (0.001, 0.999)).tolist()
+        seen = lightest - darkest >= lightest / _LEAST_SEEN
+        low, high = (darkest, lightest) if seen else (0.0, float(2 ** math.ceil(math.log2(high + 1)) - 1))
     return np.clip((values - low) * (255 / max(high - low, 1e-9)), 0, 255).round().astype(np.uint8)

@@ -28,14 +28,59 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     size = (preprocessing.scaled_width(*image.size), preprocessing.height)
     # BICUBIC averages over all source pixels when it shrinks, so thin strokes do not vanish.
     pixels: np.ndarray = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
-    if preprocessing.polarity == "dark-on-light" and is_light_on_dark(pixels):
-        pixels = 255 - pixels
+    if preprocessing.polarity == "dark-on-light":
+        pixels = _dark_on_light(pixels)
     pixels = (pixels / 255 - preprocessing.mean) / preprocessing.std
     return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 _LEAST_CONTRAST = 1 / 16
 """Between the darkest and the lightest of a line, 0..1, for anything to be told from it."""
+
+
+def _dark_on_light(pixels: np.ndarray) -> np.ndarray:
+    """Invert a line whose text is lighter than its background; what is around a dark cell becomes paper too."""
+    cell = _dark_cell(pixels if pixels.ndim == 2 else pixels.mean(axis=2))
+    if cell is None:
+        return 255 - pixels if is_light_on_dark(pixels) else pixels
+    inside = 255 - pixels[cell]
+    turned = np.empty_like(pixels)
+    turned[:] = np.median(inside.reshape(-1, *pixels.shape[2:]), axis=0)
+    turned[cell] = inside
+    return turned
+
+
+_RING = 0.9
+"""Of the ring that a dark cell ends with is dark; of what encloses letters, or a frame, this or the inside is not."""
+
+
+def _dark_cell(grey: np.ndarray) -> tuple[slice, slice] | None:
+    """Find the dark cell with light text that a line is but for a light margin, as the cells of tables are cut."""
+    low, high = _quantiles(grey[::2, ::2], 0.02, 0.98)
+    if high - low <= 255 * _LEAST_CONTRAST:
+        return None
+    dark = grey < (low + high) / 2
+    rows = np.flatnonzero(dark.mean(axis=1) > 0.5)
+    if len(rows) < len(grey) / 2:
+        return None
+    top, bottom = int(rows[0]), int(rows[-1]) + 1
+    columns = np.flatnonzero(dark[top:bottom].mean(axis=0) > 0.8)
+    if not len(columns):
+        return None
+    left, right = int(columns[0]), int(columns[-1]) + 1
+    if (bottom - top, right - left) == grey.shape:  # no margin: the whole line is judged
+        return None
+    if right - left < max(grey.shape[1] / 2, 1.5 * len(grey)):  # one bold character may be as dark
+        return None
+    for cut in range(len(grey) // 8 + 1):  # more than the margin, where the cell lies askew
+        inside = dark[top + cut : bottom - cut, left:right]
+        if len(inside) < len(grey) / 2:
+            return None
+        ring = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
+        if ring.mean() >= _RING:
+            dense = inside[2:-2, 2:-2].mean() >= 0.5
+            return (slice(top + cut, bottom - cut), slice(left, right)) if dense else None
+    return None
 
 
 def is_light_on_dark(pixels: np.ndarray) -> bool:

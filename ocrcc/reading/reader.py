@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.looks import Look, find_rivals, read_lines
 from ocrcc.reading.onnx_engine import load_onnx, pick_onnx
+from ocrcc.reading.parts import Part, cut_at_gaps, join
 from ocrcc.types import Recognition, RecognizedChar
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
@@ -57,7 +59,36 @@ class _Waiting:
     index: int
     path: str
     pixels: np.ndarray  # (K, H, W)
-    width: int  # of the upright input image
+    width: int  # of the part of the upright input image
+    height: int
+    part: Part
+    number: int  # of the part
+    count: int  # of parts
+
+
+class _Done:
+    """What was read and is still to be given, by the number of its image; parts wait for one another."""
+
+    def __init__(self) -> None:
+        self._whole: dict[int, Recognition | Unreadable] = {}
+        self._parts: defaultdict[int, dict[int, tuple[Part, Recognition]]] = defaultdict(dict)
+
+    def add(self, index: int, result: Unreadable) -> None:
+        self._whole[index] = result
+
+    def update(self, read: Sequence[tuple[_Waiting, Recognition]]) -> None:
+        for line, reading in read:
+            parts = self._parts[line.index]
+            parts[line.number] = line.part, reading
+            if len(parts) == line.count:
+                self._whole[line.index] = join([parts[number] for number in range(line.count)], line.height)
+                del self._parts[line.index]
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._whole
+
+    def pop(self, index: int) -> Recognition | Unreadable:
+        return self._whole.pop(index)
 
 
 class LineReader:
@@ -175,18 +206,19 @@ class LineReader:
             raise TypeError("images must be a list of images, not one image; use [image]")
         count = self.config.alternatives if alternatives is None else alternatives
         queue = _Queue(self)
-        done: dict[int, Recognition | Unreadable] = {}
+        done = _Done()
         given = 0
         longest = self.config.window + self.parallel * self.config.batch_size
         with ThreadPoolExecutor(self.parallel, thread_name_prefix="ocrcc-read") as pool:
-            reading: deque[Future[dict[int, Recognition | Unreadable]]] = deque()
+            reading: deque[Future[list[tuple[_Waiting, Recognition]]]] = deque()
             for index, opened in enumerate(self._opened(images)):
                 if isinstance(opened, Unreadable):
-                    done[index] = opened
+                    done.add(index, opened)
                 else:
-                    reading.extend(pool.submit(self._read, batch, count) for batch in queue.add(opened))
+                    batches = chain.from_iterable(map(queue.add, opened))
+                    reading.extend(pool.submit(self._read, batch, count) for batch in batches)
                 waiting = index + 1 - given
-                if waiting >= self.config.window and (batch := queue.take_with(given)):
+                while waiting >= self.config.window and (batch := queue.take_with(given)):
                     reading.append(pool.submit(self._read, batch, count))
                 while reading and (len(reading) > self.parallel or waiting >= longest or reading[0].done()):
                     done.update(reading.popleft().result())
@@ -200,9 +232,9 @@ class LineReader:
                     yield done.pop(given)
                     given += 1
 
-    def _opened(self, images: Iterable[ImageInput]) -> Iterator[_Waiting | Unreadable]:
+    def _opened(self, images: Iterable[ImageInput]) -> Iterator[list[_Waiting] | Unreadable]:
         """Open images in threads, a few ahead of those that are read."""
-        ahead: deque[Future[_Waiting | Unreadable]] = deque()
+        ahead: deque[Future[list[_Waiting] | Unreadable]] = deque()
         with ThreadPoolExecutor(self.config.workers, thread_name_prefix="ocrcc-open") as pool:
             try:
                 for index, image in enumerate(images):
@@ -215,15 +247,28 @@ class LineReader:
                 for future in ahead:
                     future.cancel()
 
-    def _open(self, index: int, image: ImageInput) -> _Waiting | Unreadable:
+    def _open(self, index: int, image: ImageInput) -> list[_Waiting] | Unreadable:
         path = _name(image, index)
         try:
             opened = open_image(_as_source(image), name=path)
-            return _Waiting(index=index, path=path, pixels=prepare(opened, self.preprocessing), width=opened.width)
+            parts = cut_at_gaps(opened, self.preprocessing)
+            return [
+                _Waiting(
+                    index=index,
+                    path=path,
+                    pixels=prepare(_crop(opened, part), self.preprocessing),
+                    width=part.right - part.left,
+                    height=opened.height,
+                    part=part,
+                    number=number,
+                    count=len(parts),
+                )
+                for number, part in enumerate(parts)
+            ]
         except DataError as error:
             return Unreadable(path=path, message=error.message)
 
-    def _read(self, batch: list[_Waiting], alternatives: int) -> dict[int, Recognition | Unreadable]:
+    def _read(self, batch: list[_Waiting], alternatives: int) -> list[tuple[_Waiting, Recognition]]:
         looked = read_lines(
             [line.pixels for line in batch],
             partial(self._decode, alternatives),
@@ -233,10 +278,10 @@ class LineReader:
             unsure=self.config.second_look,
             at_once=self.batch_limit,
         )
-        return {
-            line.index: _place(line, look, self._width_stride * line.width / look.width)
+        return [
+            (line, _place(line, look, self._width_stride * line.width / look.width))
             for line, look in zip(batch, looked, strict=True)
-        }
+        ]
 
     def _decode(self, alternatives: int, images: np.ndarray, widths: np.ndarray) -> tuple[list[Reading], np.ndarray]:
         features, logits = self._engine(images)
@@ -293,6 +338,10 @@ class _Queue:
         return lines
 
 
+def _crop(image: Image.Image, part: Part) -> Image.Image:
+    return image if part.right - part.left == image.width else image.crop((part.left, 0, part.right, image.height))
+
+
 def _name(image: ImageInput, index: int) -> str:
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)
@@ -302,6 +351,10 @@ def _name(image: ImageInput, index: int) -> str:
 def _as_source(image: ImageInput) -> bytes | str | Path | Image.Image:
     if isinstance(image, np.ndarray):
         return _from_array(image)
+    if image is None:
+        raise DataError("None is no image: what should have opened it, such as cv2.imread, found none")
+    if not isinstance(image, str | os.PathLike | bytes | Image.Image):
+        raise DataError(f"{type(image).__name__} is no image: give a path, encoded bytes, a PIL image or an array")
     return Path(image) if isinstance(image, os.PathLike) else image
 
 
