@@ -48,7 +48,9 @@ def number_lines(transaction: lmdb.Transaction, declared: int, most: int) -> Num
         declared: How many lines it says it has.
         most: How many records its file has room for.
     """
-    images, labels = (np.fromiter(islice(_numbers(transaction, kind), most), dtype=np.int64) for kind in (b"image-", b"label-"))
+    images, labels = (
+        np.fromiter(islice(_numbers(transaction, kind), most), dtype=np.int64) for kind in (b"image-", b"label-")
+    )
     whole = np.intersect1d(images, labels)
     either = np.union1d(images, labels)
     first = 0 if len(either) and either[0] == 0 else 1

@@ -245,8 +245,9 @@ def _paper_under(image: Image.Image) -> int:
         return 255 if middle >= 128 else 0
     core = np.asarray(Image.fromarray(shown).filter(ImageFilter.MinFilter(3)))
     if core.any():
-        rim, inner = (float(np.median(np.asarray(image.convert("L"))[part])) for part in (shown & ~core, core))
-        if abs(rim - inner) > 2 * _OWN_CONTRAST:  # outlined letters, whose outline is to vanish
+        pixels = np.asarray(image.convert("L"), dtype=np.float32)
+        rim = np.median(pixels[shown & ~core])
+        if (np.abs(pixels[core] - rim) > 2 * _OWN_CONTRAST).mean() > 0.1:  # outlined letters: the outline vanishes
             return 255 if rim >= 128 else 0
     return 255 if middle <= _LIGHTEST_ON_WHITE else 0
 

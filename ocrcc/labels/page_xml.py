@@ -125,7 +125,8 @@ def read_hocr(path: Path, images: Path) -> Iterator[Entry | Problem]:
     """Read an hOCR file, of XHTML or any HTML."""
     try:
         root = html.document_fromstring(
-            read_small(path, _MOST), parser=html.HTMLParser(no_network=True, huge_tree=False, encoding=_html_encoding(path))
+            read_small(path, _MOST),
+            parser=html.HTMLParser(no_network=True, huge_tree=False, encoding=_html_encoding(path)),
         )
     except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
         raise DataError(f"{path}: damaged HTML: {error}") from None

@@ -77,12 +77,13 @@ def _widest_gap(blank: np.ndarray, start: int, end: int) -> tuple[int, int]:
     return start + int(starts[at] + ends[at]) // 2, int(ends[at] - starts[at])
 
 
-def join(parts: Sequence[tuple[Part, Recognition]], height: int) -> Recognition:
+def join(parts: Sequence[tuple[Part, Recognition]], height: int, *, spaces: bool = True) -> Recognition:
     """Put the readings of a line's parts together; between words of letters, a wide gap is a space.
 
     Args:
         parts: From left to right.
         height: Of the line in pixels.
+        spaces: Whether the model knows a space at all.
     """
     if len(parts) == 1:
         return parts[0][1]
@@ -90,7 +91,7 @@ def join(parts: Sequence[tuple[Part, Recognition]], height: int) -> Recognition:
     gap, before = 0, 0
     for part, reading in parts:
         moved = [replace(char, left=char.left + part.left, right=char.right + part.left) for char in reading.chars]
-        if chars and moved and gap >= _SPACE * height and _spaced(chars[-1].char) and _spaced(moved[0].char):
+        if spaces and chars and moved and gap >= _SPACE * height and _spaced(chars[-1].char) and _spaced(moved[0].char):
             sure = min(chars[-1].confidence, moved[0].confidence)
             chars.append(RecognizedChar(char=" ", confidence=sure, left=before - gap // 2, right=before + gap // 2 + 1))
         chars += moved

@@ -69,7 +69,8 @@ class _Waiting:
 class _Done:
     """What was read and is still to be given, by the number of its image; parts wait for one another."""
 
-    def __init__(self) -> None:
+    def __init__(self, charset: Charset) -> None:
+        self._spaces = " " in charset
         self._whole: dict[int, Recognition | Unreadable] = {}
         self._parts: defaultdict[int, dict[int, tuple[Part, Recognition]]] = defaultdict(dict)
 
@@ -81,7 +82,9 @@ class _Done:
             parts = self._parts[line.index]
             parts[line.number] = line.part, reading
             if len(parts) == line.count:
-                self._whole[line.index] = join([parts[number] for number in range(line.count)], line.height)
+                self._whole[line.index] = join(
+                    [parts[number] for number in range(line.count)], line.height, spaces=self._spaces
+                )
                 del self._parts[line.index]
 
     def __contains__(self, index: int) -> bool:
@@ -206,7 +209,7 @@ class LineReader:
             raise TypeError("images must be a list of images, not one image; use [image]")
         count = self.config.alternatives if alternatives is None else alternatives
         queue = _Queue(self)
-        done = _Done()
+        done = _Done(self.charset)
         given = 0
         longest = self.config.window + self.parallel * self.config.batch_size
         with ThreadPoolExecutor(self.parallel, thread_name_prefix="ocrcc-read") as pool:

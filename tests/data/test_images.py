@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from drawn_lines import draw_line
+from PIL import Image, ImageDraw, ImageFont
 
 from ocrcc.data.images import open_image
 from ocrcc.errors import DataError
@@ -165,3 +167,82 @@ def test_several_pages_are_refused():
     data = encoded(drawn(), "TIFF", save_all=True, append_images=[drawn(), drawn()])
     with pytest.raises(DataError, match="has 3 pages"):
         open_image(data)
+
+
+def on_nothing(grey: int, outline: int | None = None) -> Image.Image:
+    """Text of one grey, perhaps outlined, and nothing around it."""
+    font = ImageFont.load_default(size=24)
+    ink, around = Image.new("L", (160, 40), 0), Image.new("L", (160, 40), 0)
+    ImageDraw.Draw(ink).text((8, 4), "Nothing", fill=255, font=font)
+    if outline is None:
+        return Image.merge("LA", (Image.new("L", ink.size, grey), ink))
+    ImageDraw.Draw(around).text((8, 4), "Nothing", fill=255, font=font, stroke_width=3)
+    shown = Image.composite(Image.new("L", ink.size, grey), Image.new("L", ink.size, outline), ink)
+    return Image.merge("LA", (shown, around))
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA", "P"])
+@pytest.mark.parametrize("grey", [0, 128, 200, 230, 245, 255])
+def test_text_of_any_grey_on_nothing_is_seen(grey, mode):
+    image = on_nothing(grey).convert("RGBA")
+    image = image.quantize(8, method=2) if mode == "P" else image.convert(mode)
+    pixels = np.asarray(open_image(encoded(image)).convert("L"), dtype=int)
+    assert np.ptp(pixels) > 80
+    assert pixels[0, 0] == (255 if grey <= 170 else 0)
+
+
+@pytest.mark.parametrize(("grey", "outline"), [(255, 0), (0, 255), (255, 60)])
+def test_the_outline_of_letters_on_nothing_vanishes_in_the_paper(grey, outline):
+    pixels = np.asarray(open_image(on_nothing(grey, outline)).convert("L"), dtype=int)
+    assert pixels[0, 0] == (255 if outline == 255 else 0)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(235, 20), (30, 240)])
+def test_an_opaque_picture_with_round_corners_keeps_its_paper_there(paper, ink):
+    image = Image.new("LA", (200, 40), (paper, 255))
+    ImageDraw.Draw(image).text((8, 4), "Round corners", fill=(ink, 255), font=ImageFont.load_default(size=24))
+    for corner in ((0, 0, 6, 6), (194, 34, 200, 40)):
+        image.paste((0, 0), corner)
+    assert np.asarray(open_image(image).convert("L"))[0, 0] == (255 if paper > 128 else 0)
+
+
+@pytest.mark.parametrize("bits", [9, 10, 12, 14, 16])
+def test_greys_of_fewer_bits_in_a_wide_file_use_all_of_the_range(bits):
+    line = np.asarray(draw_line("1024"), dtype=np.uint16)
+    deep = Image.fromarray(line << (bits - 8))
+    pixels = np.asarray(open_image(encoded(deep, "TIFF")), dtype=int)
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert np.corrcoef(pixels.ravel(), line.ravel())[0, 1] > 0.999
+
+
+def test_noise_of_an_empty_wide_scan_is_not_blown_up():
+    noise = np.random.default_rng(0).normal(60000, 300, (64, 400)).astype(np.uint16)
+    pixels = np.asarray(open_image(encoded(Image.fromarray(noise), "TIFF")), dtype=int)
+    assert pixels.min() > 220
+    dead = np.full((64, 400), 3000, np.uint16)
+    dead[20:40, 50:300] = 500
+    dead[5, 5] = 65535  # a dead pixel
+    assert np.ptp(np.asarray(open_image(Image.fromarray(dead)))[20:40, 40:60]) == 255
+
+
+def test_the_photograph_of_a_phones_mpo_is_its_first_frame():
+    data = encoded(drawn(), "MPO", save_all=True, append_images=[Image.new("L", (9, 9))])
+    assert Image.open(io.BytesIO(data)).n_frames == 2
+    assert open_image(data).size == drawn().size
+
+
+def test_heic_is_read_or_named(monkeypatch):
+    heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    try:
+        heif.from_pillow(drawn().convert("RGB")).save(file, format="HEIF")
+    except (RuntimeError, ValueError) as error:
+        pytest.skip(f"nothing here encodes HEIC: {error}")
+    image = open_image(file.getvalue())
+    assert np.abs(np.asarray(image.convert("L"), int) - np.asarray(drawn(), int)).mean() < 5
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    Image.OPEN.pop("HEIF")
+    Image.ID.remove("HEIF")
+    with pytest.raises(DataError, match="photo: a HEIC image: .* pillow-heif") as raised:
+        open_image(file.getvalue(), name="photo")
+    assert "ocrcc[heic]" in raised.value.hint

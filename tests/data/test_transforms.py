@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageOps
+from drawn_lines import draw_line
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ocrcc.config import Preprocessing
 from ocrcc.data.images import open_image
@@ -132,3 +135,37 @@ def test_polarity_of_real_documents(name, real_data):
     assert len(images) > 5
     assert [row for row, image in zip(rows, images, strict=True) if _light(image)] == []
     assert [r for r, image in zip(rows, images, strict=True) if not _light(ImageOps.invert(image))] == []
+
+
+def cell(text: str = "TOTAL 98.20", *, askew: bool = False) -> Image.Image:
+    """Light text in a dark cell, which may lie a little askew on light paper."""
+    line = ImageOps.invert(draw_line(text))
+    if not askew:
+        return line
+    return line.rotate(1, Image.Resampling.BICUBIC, expand=True, fillcolor=235)
+
+
+@pytest.mark.parametrize("margin", [0, 1, 2, 3, 4, (0, 3), (6, 0), "askew"])
+def test_a_dark_cell_with_a_light_margin_is_dark_text_on_light_paper(margin):
+    dark = cell(askew=margin == "askew")
+    if margin != "askew":
+        across, down = (margin, margin) if isinstance(margin, int) else margin
+        sheet = Image.new("L", (dark.width + 2 * across, dark.height + 2 * down), 255)
+        sheet.paste(dark, (across, down))
+        dark = sheet
+    line = prepare(dark, Preprocessing(mean=0, std=1))[0]
+    assert np.median(line) > 0.8
+    assert line[0].min() > 0.6  # no dark frame is left
+    assert (line < 0.4).mean() > 0.05
+
+
+@pytest.mark.parametrize("text", ["TOTAL 98.20", "■■", "M", "l", "####", "-"])
+def test_dark_text_on_light_paper_is_left_as_it_is(text):
+    for width in (0, 2):
+        line = draw_line(text)
+        ImageDraw.Draw(line).text((4, 3), text, fill=20, font=ImageFont.load_default(size=24), stroke_width=width)
+        framed = ImageOps.expand(line, 2, fill=0)
+        for image in (line, ImageOps.expand(framed, 2, fill=235)):
+            plain = Preprocessing(mean=0, std=1)
+            kept = prepare(image, replace(plain, polarity="keep"))
+            assert np.array_equal(prepare(image, plain), kept)

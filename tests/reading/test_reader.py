@@ -426,3 +426,13 @@ def test_the_python_api_reads_like_the_reader(tmp_path):
     assert [reading.text for reading in by_run.recognize(lines)] == texts
     with pytest.raises(ModelError):
         load_recognizer(str(tmp_path / "gone.safetensors"))
+
+
+@pytest.mark.parametrize("nothing", [None, np.zeros((0, 9), np.uint8), np.zeros(5, np.uint8), b"", 7])
+def test_what_is_no_image_is_unreadable_and_the_others_are_read(nothing):
+    reader = LineReader(read_stripes, CHARSET, PLAIN, width_stride=STRIDE)
+    found = list(reader.stream([stripes("bad"), nothing, stripes("cafe")]))
+    assert [getattr(each, "text", None) for each in found] == ["bad", None, "cafe"]
+    assert isinstance(found[1], Unreadable)
+    with pytest.raises(DataError, match="image|no pixels"):
+        reader.recognize([nothing])
