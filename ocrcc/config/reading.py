@@ -69,6 +69,8 @@ class PredictConfig:
             never.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
+        max_pixels: Pages of more are refused.
+        find_side: Longer pages are shrunk to so many pixels while their lines are looked for, and read at full size.
     """
 
     batch_size: int = 32
@@ -82,6 +84,8 @@ class PredictConfig:
     second_look: float = SECOND_LOOK
     layout: Literal["auto", "line", "page"] = "auto"
     dpi: int = 200
+    max_pixels: int = 170_000_000
+    find_side: int = 2000
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.window, self.workers) <= 0:
@@ -93,6 +97,10 @@ class PredictConfig:
             raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
         if not 20 <= self.dpi <= 2400:
             raise ConfigError(f"dpi is {self.dpi}, not 20..2400")
+        if self.max_pixels <= 0:
+            raise ConfigError(f"max_pixels is {self.max_pixels}, not positive")
+        if not 200 <= self.find_side <= 10_000:
+            raise ConfigError(f"find_side is {self.find_side}, not 200..10000")
 
 
 def _check_second_look(confidence: float) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ocrcc.config import PredictConfig
 from ocrcc.errors import ConfigError
 
 Detector = Callable[[Image.Image], list[np.ndarray]]
@@ -16,15 +17,16 @@ Detector = Callable[[Image.Image], list[np.ndarray]]
 INSTALL_PAGE = "pip install 'ocrcc[page]'"
 """What whoever reads pages has to run once."""
 
-_LONGEST_SIDE = 2000  # larger pages are shrunk to it while their lines are looked for
+_SHRINK = Image.Resampling.BOX
 _SLENDEREST = 20  # times its width a page may be long; others are widened, as they would be shrunk to nothing
 
 
-def load_detector(threads: int = 0) -> Detector:
+def load_detector(threads: int = 0, find_side: int = PredictConfig.find_side) -> Detector:
     """Load the detector's model, which lies in its package: nothing is fetched.
 
     Args:
         threads: CPU threads; 0 lets ONNX Runtime decide.
+        find_side: Larger pages are shrunk to it, in pixels, while their lines are looked for.
 
     Raises:
         ConfigError: The extra is not installed, or its package holds no model for detection.
@@ -42,20 +44,24 @@ def load_detector(threads: int = 0) -> Detector:
             "Global.use_cls": False,
             "Global.use_rec": False,
             "Global.log_level": "critical",
-            "Global.max_side_len": _LONGEST_SIDE,
+            "Global.max_side_len": find_side,
             # Named, or it would be looked for elsewhere, and downloaded.
             "Det.model_path": str(models[0]),
             # Small pages as they are: enlarged, they take ten times as long and their lines are found no better.
             "Det.limit_type": "max",
-            "Det.limit_side_len": _LONGEST_SIDE,
+            "Det.limit_side_len": find_side,
             "EngineConfig.onnxruntime.intra_op_num_threads": threads or -1,
         }
     )
 
     def detect(page: Image.Image) -> list[np.ndarray]:
-        blue_green_red = np.ascontiguousarray(np.asarray(_widened(page))[..., ::-1])
+        # Shrunk before anything else copies it: a large scan has hundreds of megabytes.
+        scale = max(1.0, max(page.size) / find_side)
+        small = page if scale == 1 else page.resize([max(1, round(side / scale)) for side in page.size], _SHRINK)
+        blue_green_red = np.ascontiguousarray(np.asarray(_widened(small))[..., ::-1])
         boxes = getattr(find(blue_green_red), "boxes", None)
-        corners = [np.asarray(box, dtype=np.float32).clip(0, page.size) for box in (() if boxes is None else boxes)]
+        grown = np.array(page.size) / np.array(small.size)
+        corners = [(np.asarray(box, np.float32) * grown).clip(0, page.size) for box in (() if boxes is None else boxes)]
         return [quad for quad in corners if np.ptp(quad, axis=0).min() >= 1]
 
     return detect

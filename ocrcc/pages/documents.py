@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from ocrcc.config import BuildConfig
+from ocrcc.config import PredictConfig
 from ocrcc.data.images import identify, open_image
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.pages.detect import INSTALL_PAGE
@@ -37,29 +37,32 @@ class Frame:
     load: Callable[[], Image.Image]
 
 
-def open_frames(path: str, *, dpi: int) -> Iterator[Frame]:
+def open_frames(path: str, *, dpi: int, max_pixels: int = PredictConfig.max_pixels) -> Iterator[Frame]:
     """Give the pages of a file.
 
     Args:
         path: An image, a TIFF of any number of pages, or a PDF.
         dpi: At which resolution the pages of a PDF are drawn.
+        max_pixels: Larger pages are refused.
 
     Raises:
         DataError: The file is missing, damaged, encrypted, or no image.
         ConfigError: It is a PDF, and the extra ``page`` is not installed.
     """
     if _is_pdf(path):
-        yield from _pdf_frames(path, dpi)
+        yield from _pdf_frames(path, dpi, max_pixels)
         return
     image, count = identify(path)
     with image:
         if image.format != "TIFF" or count == 1:
             # The image, not the path, so that its header is read once.
-            yield Frame(path=path, size=image.size, alone=True, load=partial(open_image, image, name=path))
+            load = partial(open_image, image, name=path, max_pixels=max_pixels)
+            yield Frame(path=path, size=image.size, alone=True, load=load)
             return
         for index in range(count):
             name = f"{path}#{index + 1}"
-            yield Frame(path=name, size=None, alone=False, load=partial(open_image, image, name=name, frame=index))
+            load = partial(open_image, image, name=name, frame=index, max_pixels=max_pixels)
+            yield Frame(path=name, size=None, alone=False, load=load)
 
 
 def _is_pdf(path: str) -> bool:
@@ -72,7 +75,7 @@ def _is_pdf(path: str) -> bool:
         return False  # whoever opens it as an image says what is wrong
 
 
-def _pdf_frames(path: str, dpi: int) -> Iterator[Frame]:
+def _pdf_frames(path: str, dpi: int, max_pixels: int) -> Iterator[Frame]:
     start, count = 0, 1
     while start < count:
         with closing(_open_pdf(path)) as document:
@@ -81,7 +84,9 @@ def _pdf_frames(path: str, dpi: int) -> Iterator[Frame]:
                 raise DataError(f"{path}: this PDF has no pages")
             for index in range(start, min(start + _PAGES_AT_ONCE, count)):
                 name = f"{path}#{index + 1}"
-                yield Frame(path=name, size=None, alone=False, load=partial(_draw, document, index, name, dpi))
+                yield Frame(
+                    path=name, size=None, alone=False, load=partial(_draw, document, index, name, dpi, max_pixels)
+                )
         start += _PAGES_AT_ONCE
 
 
@@ -105,14 +110,14 @@ def _open_pdf(path: str) -> Any:
     return document
 
 
-def _draw(document: Any, index: int, name: str, dpi: int) -> Image.Image:
+def _draw(document: Any, index: int, name: str, dpi: int, max_pixels: int) -> Image.Image:
     """Draw one page of a PDF."""
     import pypdfium2
 
     try:
         with closing(document[index]) as page:
             width, height = (round(points * dpi / 72) for points in page.get_size())
-            if width * height > BuildConfig.max_pixels:
+            if width * height > max_pixels:
                 raise DataError(f"{name}: {width} x {height} pixels are too many to draw; lower --dpi")
             if not width * height:
                 raise DataError(f"{name}: the page is empty")

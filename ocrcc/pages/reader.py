@@ -17,6 +17,7 @@ from PIL import Image
 
 from ocrcc.data.cutting import PADDING, cut_out, stands
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.pages.columns import Laid, lay_out
 from ocrcc.pages.detect import Detector, load_detector
 from ocrcc.pages.documents import Frame, open_frames
 from ocrcc.pages.layout import LOWEST_PAGE, find_layout
@@ -28,6 +29,9 @@ Hint = Callable[[str, str], None]
 
 _LOST = 0.5
 """A page whose lines are read less surely than this on average is upside down if that way they are surer."""
+
+_SURE = 0.9
+"""A line from top to bottom that is read as surely as this when it is turned has its characters lying too."""
 
 _TURNED = ("", "runs from top to bottom", "is upside down", "runs from bottom to top")
 """What is said of an image that was turned clockwise by so many quarters."""
@@ -44,6 +48,7 @@ class _Sheet:
     path: str
     image: Image.Image
     whole: bool  # one line, to be given as a page
+    vertical: bool = False
 
 
 class PageReader:
@@ -97,7 +102,7 @@ class PageReader:
             ConfigError: No detector was given and the extra ``page`` is not installed.
         """
         if self._detector is None:
-            self._detector = load_detector(self._config.threads)
+            self._detector = load_detector(self._config.threads, self._config.find_side)
         quads = self._detector(image)
         if not quads:
             self._on_hint(path, "no lines were found on this page; --layout line reads it as one")
@@ -122,12 +127,32 @@ class PageReader:
         """Read lines, and tell the mean of their confidences; upside down counts as not at all, no lines as all."""
         cuts = [cut_out(image, quad, self._padding) for quad in quads]
         readings = self._lines.recognize([cut for cut, _ in cuts])
+        self._read_columns(quads, [cut for cut, _ in cuts], readings)
         lines = [
             _place(reading, quad, cut.width, pad, image.size)
             for reading, quad, (cut, pad) in zip(readings, quads, cuts, strict=True)
         ]
         page = Page(path=path, width=image.width, height=image.height, lines=tuple(lines))
         return page, fmean(0.0 if reading.upside_down else reading.confidence for reading in readings) if quads else 1.0
+
+    def _read_columns(self, quads: list[np.ndarray], cuts: list[Image.Image], readings: list[Recognition]) -> None:
+        """Read lines from top to bottom with their characters laid side by side too; what is surer counts."""
+        laid: dict[int, Laid] = {}
+        for index, (quad, cut) in enumerate(zip(quads, cuts, strict=True)):
+            along = quad[1] - quad[0]
+            if along[1] <= abs(along[0]) or _sureness(readings[index]) >= _SURE:
+                continue
+            if (found := lay_out(cut.transpose(Image.Transpose.ROTATE_270))) is not None:
+                laid[index] = found
+        for (index, column), reading in zip(
+            laid.items(), self._lines.recognize([each.image for each in laid.values()]), strict=True
+        ):
+            if _sureness(reading) > _sureness(readings[index]) and not reading.upside_down:
+                chars = []
+                for char in reading.chars:
+                    top, bottom = column.rows(char.left, char.right)
+                    chars.append(replace(char, left=int(top), right=max(int(top) + 1, round(bottom))))
+                readings[index] = replace(reading, chars=tuple(chars))
 
     def _read_lines(self, run: Iterator[_Line]) -> Iterator[Recognition | Unreadable]:
         names: deque[str] = deque()
@@ -148,6 +173,8 @@ class PageReader:
         if sheet.whole:
             width, height = sheet.image.size
             corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=np.float32)
+            if sheet.vertical:
+                corners = np.roll(corners, -1, axis=0)
             return self._read_quads(sheet.image, sheet.path, [corners])[0]
         try:
             return self.read_page(sheet.image, sheet.path)
@@ -158,7 +185,7 @@ class PageReader:
     def _look_at(self, paths: Iterable[str]) -> Iterator[_Line | _Sheet | Unreadable]:
         for path in paths:
             try:
-                with closing(open_frames(path, dpi=self._config.dpi)) as frames:  # type: ignore[type-var]
+                with closing(open_frames(path, dpi=self._config.dpi, max_pixels=self._config.max_pixels)) as frames:  # type: ignore[type-var]
                     for frame in frames:
                         yield self._look_at_one(frame)
             except (DataError, ConfigError) as error:
@@ -178,14 +205,16 @@ class PageReader:
         if found == "page":
             return _Sheet(path=frame.path, image=image, whole=False)
         if found == "vertical":
-            self._on_hint(
-                frame.path,
-                "looks like a line from top to bottom, and was read as one from left to right; "
-                "turn it if it lies on its side",
-            )
+            self._on_hint(frame.path, f"{_TURNED[1]}, and was read so; --layout line reads it from left to right")
+            return _Sheet(path=frame.path, image=image, whole=True, vertical=True)
         if self._lines_as_pages:
             return _Sheet(path=frame.path, image=image, whole=True)
         return _Line(path=frame.path, source=image)
+
+
+def _sureness(reading: Recognition) -> float:
+    """Return how sure a reading is on the whole; nothing read is not sure at all."""
+    return fmean([char.confidence for char in reading.chars] or [0.0])
 
 
 def _turn_back(points: np.ndarray, quarters: int, size: tuple[int, int]) -> np.ndarray:

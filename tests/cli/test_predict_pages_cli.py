@@ -120,7 +120,7 @@ def test_odd_images_give_a_result_or_a_hint(run, tmp_path, monkeypatch):
     assert read["inverted.png"]
     assert "warning: 2 images may be read wrongly" in result.stderr
     assert "large.png: no lines were found" in result.stderr
-    assert "upright.png: looks like a line from top to bottom" in result.stderr
+    assert "upright.png: runs from top to bottom" in result.stderr
 
 
 def test_lines_need_neither_the_detector_nor_pdfium(model, tmp_path):

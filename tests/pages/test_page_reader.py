@@ -7,15 +7,27 @@ import socket
 import numpy as np
 import pytest
 from drawn_lines import draw_line
-from drawn_pages import draw_page, read_standing_stripes, stand, stripe_page, stripe_reader, stripes
+from drawn_pages import (
+    CHARSET,
+    PLAIN,
+    STRIDE,
+    draw_page,
+    read_standing_stripes,
+    read_stripes,
+    stand,
+    stripe_page,
+    stripe_reader,
+    stripes,
+)
 from PIL import Image, ImageDraw
 
+from ocrcc.config import PredictConfig
 from ocrcc.data.cutting import cut_out
 from ocrcc.data.images import open_image
 from ocrcc.errors import ConfigError
 from ocrcc.pages.detect import load_detector
 from ocrcc.pages.reader import PageReader
-from ocrcc.reading.reader import Unreadable
+from ocrcc.reading.reader import LineReader, Unreadable
 from ocrcc.types import Page, Recognition
 
 TEXTS = ["badge", "cafe", "face", "bedhead", "a"]
@@ -187,9 +199,32 @@ def test_a_vertical_line_is_read_with_a_hint(tmp_path):
     image.save(tmp_path / "tall.png")
     hints = []
     (result,) = reader([], on_hint=lambda *hint: hints.append(hint)).stream([str(tmp_path / "tall.png")])
-    assert isinstance(result, Recognition)
-    assert len(hints) == 1
-    assert "top to bottom" in hints[0][1]
+    assert isinstance(result, Page)
+    assert result.lines[0].box == ((40, 0), (40, 260), (0, 260), (0, 0))
+    assert [hint for _, hint in hints] == [
+        "runs from top to bottom, and was read so; --layout line reads it from left to right"
+    ]
+
+
+def test_upright_characters_of_a_column_are_read_where_they_stand():
+    """An engine that is sure of stripes that stand, and of nothing that lies."""
+    column = Image.new("L", (40, 260), 0)
+    for number, text in enumerate("bad"):
+        column.paste(stripes(text, frames=7).crop((0, 0, 28, 28)), (6, 20 + 80 * number))
+
+    def read(images):
+        features, logits = read_stripes(images)
+        lies = np.ptp(images[:, 0], axis=1).mean(axis=1) > 0.3  # rows that differ
+        return features, np.where(lies[:, None, None], logits / 100, logits)
+
+    lines = LineReader(read, CHARSET, PLAIN, width_stride=STRIDE, config=PredictConfig(second_look=0, layout="page"))
+    quad = np.array([[0, 0], [40, 0], [40, 260], [0, 260]], dtype=np.float32)
+    page = PageReader(lines, detector=lambda _: [quad], padding=0).read_page(column)
+    assert page.lines[0].text == "bad"
+    for number, char in enumerate(page.lines[0].chars):
+        ys = [y for _, y in char.box]
+        assert abs(min(ys) - (20 + 80 * number)) <= 8
+        assert abs(max(ys) - (48 + 80 * number)) <= 8
 
 
 @pytest.mark.parametrize("size", [(1, 1), (300, 8), (1200, 1600)])
