@@ -100,7 +100,7 @@ def test_without_the_extra_a_page_is_named_and_the_rest_is_read(run, tmp_path, m
 
 
 def test_odd_images_give_a_result_or_a_hint(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "load_detector", lambda threads: lambda image: [])
+    monkeypatch.setattr(pages, "load_detector", lambda *_: lambda image: [])
     line = draw_line("31 415 92")
     odd = {
         "blank.png": Image.new("L", (900, 1200), 255),
