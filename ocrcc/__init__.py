@@ -4,7 +4,8 @@ Importing this package stays light: torch is loaded by the first function that n
 
 >>> from ocrcc import load_recognizer
 >>> reader = load_recognizer("runs/pretrain")  # doctest: +SKIP
->>> reader.recognize(["line.png"])[0].text  # doctest: +SKIP
+>>> reader.recognize("line.png").text  # doctest: +SKIP
+>>> [line.text for line in reader.read_page("scan.png").lines]  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocrcc.reading.reader import LineReader
+    from ocrcc.pages.api import Reader
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load_recognizer"]
 
 
-def load_recognizer(model: str, *, device: str = "auto") -> LineReader:
-    """Load a model and return an object whose ``recognize`` reads line images.
+def load_recognizer(model: str, *, device: str = "auto") -> Reader:
+    """Load a model and return an object whose ``recognize`` reads line images, and ``read_page`` pages.
 
     Args:
         model: A ``.safetensors`` file, a run folder (its best model) or ``hf://owner/name``.
@@ -28,6 +29,6 @@ def load_recognizer(model: str, *, device: str = "auto") -> LineReader:
     Raises:
         ModelError: The model is missing, damaged, or made by a newer version.
     """
-    from ocrcc.reading.reader import LineReader
+    from ocrcc.pages.api import Reader
 
-    return LineReader.load(model, device=device)
+    return Reader.load(model, device=device)

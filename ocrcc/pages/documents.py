@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from PIL import Image
@@ -16,6 +17,8 @@ from ocrcc.data.images import identify, open_image
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.pages.detect import INSTALL_PAGE
 
+_PDFIUM = Lock()
+"""PDFium works for one thread at a time."""
 _PAGES_AT_ONCE = 32
 """Then a PDF is opened anew, as PDFium keeps what it has read of a document until that is closed."""
 
@@ -78,8 +81,9 @@ def _is_pdf(path: str) -> bool:
 def _pdf_frames(path: str, dpi: int, max_pixels: int) -> Iterator[Frame]:
     start, count = 0, 1
     while start < count:
-        with closing(_open_pdf(path)) as document:
-            count = len(document)
+        with _opened_pdf(path) as document:
+            with _PDFIUM:
+                count = len(document)
             if not count:
                 raise DataError(f"{path}: this PDF has no pages")
             for index in range(start, min(start + _PAGES_AT_ONCE, count)):
@@ -88,6 +92,17 @@ def _pdf_frames(path: str, dpi: int, max_pixels: int) -> Iterator[Frame]:
                     path=name, size=None, alone=False, load=partial(_draw, document, index, name, dpi, max_pixels)
                 )
         start += _PAGES_AT_ONCE
+
+
+@contextmanager
+def _opened_pdf(path: str) -> Iterator[Any]:
+    with _PDFIUM:
+        document = _open_pdf(path)
+    try:
+        yield document
+    finally:
+        with _PDFIUM:
+            document.close()
 
 
 def _open_pdf(path: str) -> Any:
@@ -115,7 +130,7 @@ def _draw(document: Any, index: int, name: str, dpi: int, max_pixels: int) -> Im
     import pypdfium2
 
     try:
-        with closing(document[index]) as page:
+        with _PDFIUM, closing(document[index]) as page:
             width, height = (round(points * dpi / 72) for points in page.get_size())
             if width * height > max_pixels:
                 raise DataError(f"{name}: {width} x {height} pixels are too many to draw; lower --dpi")

@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import groupby
 from statistics import fmean
+from threading import Lock
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -25,6 +27,7 @@ from ocrcc.pages.order import reading_order
 from ocrcc.reading.reader import LineReader, Unreadable
 from ocrcc.types import Box, Page, PageChar, PageLine, Recognition
 
+Layout = Literal["auto", "line", "page"]
 Hint = Callable[[str, str], None]
 
 _LOST = 0.5
@@ -77,14 +80,20 @@ class PageReader:
         self._padding = padding
         self._lines_as_pages = lines_as_pages
         self._on_hint = on_hint
+        self._lock = Lock()
 
-    def stream(self, paths: Iterable[str]) -> Generator[Recognition | Page | Unreadable, None, None]:
+    def stream(
+        self, paths: Iterable[str], *, layout: Layout | None = None
+    ) -> Generator[Recognition | Page | Unreadable, None, None]:
         """Read files as they come: results in order, one for each line image and each page, in bounded memory.
 
         Args:
             paths: Images, TIFF files of several pages, PDF files; may be endless.
+            layout: What they hold; the config's by default.
         """
-        for is_line, run in groupby(self._look_at(paths), key=lambda item: isinstance(item, _Line)):
+        for is_line, run in groupby(
+            self._look_at(paths, layout or self._config.layout), key=lambda item: isinstance(item, _Line)
+        ):
             if is_line:
                 yield from self._read_lines(item for item in run if isinstance(item, _Line))
                 continue
@@ -101,9 +110,10 @@ class PageReader:
         Raises:
             ConfigError: No detector was given and the extra ``page`` is not installed.
         """
-        if self._detector is None:
-            self._detector = load_detector(self._config.threads, self._config.find_side)
-        quads = self._detector(image)
+        with self._lock:
+            if self._detector is None:
+                self._detector = load_detector(self._config.threads, self._config.find_side)
+            quads = self._detector(image)  # RapidOCR keeps what it works on in itself
         if not quads:
             self._on_hint(path, "no lines were found on this page; --layout line reads it as one")
         quarters = int(2 * sum(map(stands, quads)) > len(quads))
@@ -182,18 +192,17 @@ class PageReader:
             message = f"{sheet.path}: this is a page, not a line; {error.message}: {error.hint}"
             return Unreadable(path=sheet.path, message=message + "  (or --layout line, if it is one)")
 
-    def _look_at(self, paths: Iterable[str]) -> Iterator[_Line | _Sheet | Unreadable]:
+    def _look_at(self, paths: Iterable[str], layout: Layout) -> Iterator[_Line | _Sheet | Unreadable]:
         for path in paths:
             try:
                 with closing(open_frames(path, dpi=self._config.dpi, max_pixels=self._config.max_pixels)) as frames:  # type: ignore[type-var]
                     for frame in frames:
-                        yield self._look_at_one(frame)
+                        yield self._look_at_one(frame, layout)
             except (DataError, ConfigError) as error:
                 hint = f"; {error.hint}" if error.hint else ""
                 yield Unreadable(path=path, message=error.message + hint)
 
-    def _look_at_one(self, frame: Frame) -> _Line | _Sheet | Unreadable:
-        layout = self._config.layout
+    def _look_at_one(self, frame: Frame, layout: Layout) -> _Line | _Sheet | Unreadable:
         low = frame.size is not None and frame.size[1] < LOWEST_PAGE
         if frame.alone and not self._lines_as_pages and (layout == "line" or (layout == "auto" and low)):
             return _Line(path=frame.path, source=frame.path)  # opened by the reader's threads

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -125,6 +125,8 @@ class LineReader:
         self._width_stride = width_stride
         self._rivals = rivals
         self.parallel = parallel
+        self.on_open: Callable[[str, Image.Image], None] = lambda _name, _image: None
+        """Told of every image that was opened."""
 
     @classmethod
     def load(cls, model: str | Path, *, device: str = "auto", config: PredictConfig | None = None) -> LineReader:
@@ -251,9 +253,10 @@ class LineReader:
                     future.cancel()
 
     def _open(self, index: int, image: ImageInput) -> list[_Waiting] | Unreadable:
-        path = _name(image, index)
+        path = name_of(image, index)
         try:
-            opened = open_image(_as_source(image), name=path)
+            opened = open_image(as_source(image), name=path)
+            self.on_open(path, opened)
             parts = cut_at_gaps(opened, self.preprocessing)
             return [
                 _Waiting(
@@ -345,13 +348,19 @@ def _crop(image: Image.Image, part: Part) -> Image.Image:
     return image if part.right - part.left == image.width else image.crop((part.left, 0, part.right, image.height))
 
 
-def _name(image: ImageInput, index: int) -> str:
+def name_of(image: ImageInput, index: int) -> str:
+    """Return an image's path; a number, from 1, where it has none."""
     if isinstance(image, (str, os.PathLike)):
         return os.fspath(image)
     return str(getattr(image, "filename", "")) or f"image {index + 1}"
 
 
-def _as_source(image: ImageInput) -> bytes | str | Path | Image.Image:
+def as_source(image: ImageInput) -> bytes | str | Path | Image.Image:
+    """Return what `open_image` takes.
+
+    Raises:
+        DataError: It is no image.
+    """
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if image is None:
