@@ -25,7 +25,9 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Draw the rate of one task."""
-        return Text(f"{task.speed:.0f} {self._unit}/s" if task.speed else "-")
+        # Over all of the time: what comes in batches would seem to come at once.
+        rate = task.completed / task.elapsed if task.elapsed else 0
+        return Text(f"{rate:.{0 if rate >= 10 else 1}f} {self._unit}/s" if rate else "-")
 
 
 def progress(console: Console, unit: str = "lines") -> Progress:

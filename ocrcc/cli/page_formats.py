@@ -48,8 +48,8 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
     if format_name == "alto":
         return lambda results: write_alto(_pages(results))
     if format_name == "tsv":
-        return lambda results: chain(["path\ttext\tconfidence\n"], _columns(results, (0, 1, 2), escape))
-    return lambda results: _columns(results, (1,) if single else (0, 1), escape)
+        return lambda results: chain(["path\ttext\tconfidence\tbox\n"], _columns(results, (0, 1, 2, 3), escape))
+    return lambda results: _page_breaks(results, escape) if single else _columns(results, (0, 1), escape)
 
 
 def _keys(result: object) -> dict[str, object]:
@@ -57,12 +57,20 @@ def _keys(result: object) -> dict[str, object]:
     return {key: value for key, value in vars(result).items() if key != "upside_down" or value}
 
 
-def rows(result: Result) -> list[tuple[str, str, str]]:
-    """Give path, text and confidence of a line, or of each line of a page; of an empty page one row."""
+def rows(result: Result) -> list[tuple[str, str, str, str]]:
+    """Give path, text, confidence and corners of a line, or of each line of a page; of an empty page one row."""
     if isinstance(result, Recognition):
-        return [(result.path, result.text, f"{result.confidence:.4f}")]
-    lines = [(result.path, line.text, f"{line.confidence:.4f}") for line in result.lines]
-    return lines or [(result.path, "", "")]
+        return [(result.path, result.text, f"{result.confidence:.4f}", "")]
+    return [
+        (result.path, line.text, f"{line.confidence:.4f}", " ".join(f"{x},{y}" for x, y in line.box))
+        for line in result.lines
+    ] or [(result.path, "", "", "")]
+
+
+def _page_breaks(results: Iterable[Result], escape: Callable[[str], str]) -> Iterator[str]:
+    """Put a form feed between the pages of a document, as pdftotext does."""
+    for number, result in enumerate(results):
+        yield "\f" * (number > 0) + "".join(f"{escape(text)}\n" for _, text, _, _ in rows(result))
 
 
 def _columns(results: Iterable[Result], chosen: Sequence[int], escape: Callable[[str], str]) -> Iterator[str]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
@@ -16,10 +16,16 @@ from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, Device, with_config_options
 from ocrcc.cli.page_formats import PAGE_FORMATS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
-from ocrcc.errors import DataError, SomeInputsFailedError
+from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
+from ocrcc.places import check_file, marked, output
+from ocrcc.types import Recognition
 
 if TYPE_CHECKING:
     from ocrcc.reading.reader import Unreadable
+
+
+_READINGS = marked("file of readings")
+"""It says nowhere that it is ours, so none is ever replaced."""
 
 
 @with_config_options()
@@ -32,12 +38,23 @@ def command(
     model: Annotated[
         str | None,
         typer.Option(
-            metavar="MODEL", envvar="OCRCC_MODEL", help="A .safetensors file, a run folder, or hf://owner/name."
+            "--model",
+            "-m",
+            metavar="MODEL",
+            envvar="OCRCC_MODEL",
+            help="A .safetensors file, a run folder, or hf://owner/name.",
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         Literal["text", "tsv", "json", "hocr", "alto"] | None,
         typer.Option(help="By default text, and a table on a terminal."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the results there; else to stdout.")
+    ] = None,
+    visualize: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Draw what was read, with its boxes, into pictures in a new folder."),
     ] = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
@@ -48,16 +65,20 @@ def command(
     in reading order, whichever way it lies. --layout says it where the image does not. Pages of a file are called
     scan.pdf#2.
 
-    The text of a single file is printed as it is; that of several as path<TAB>text. tsv adds the confidence
-    and a header. json gives one object a line image, with each character's confidence and its pixel columns in
-    the upright image, as EXIF turns it, and one a page, with such lines and their boxes; upside_down where a line
-    image is. hocr and alto give one XML document. In text and tsv, tabs, newlines and other control characters are
+    The text of a single file is printed as it is, with a form feed between the pages of a document; that of several
+    files as path<TAB>text. tsv adds the confidence, the corners of a page's line and a header. json gives one object
+    a line image, with each character's confidence and its pixel columns in the upright image, as EXIF turns it, and
+    one a page, with such lines and their boxes; upside_down where a line image is. hocr and alto give one XML document. In text and tsv, tabs, newlines and other control characters are
     escaped.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
     """
     from ocrcc.reading.inputs import STDIN, find_images
 
+    if out is not None:
+        check_file(out, _READINGS)
+    if visualize is not None and visualize.exists():
+        raise ConfigError(f"{visualize} exists", "choose another folder")
     failures = _Failures()
     found = find_images(
         paths,
@@ -81,27 +102,31 @@ def command(
         lines_as_pages=format in PAGE_FORMATS,
         on_hint=lambda path, hint: hints.append(f"{path}: {hint}"),
     )
-    table: list[Result] | None = [] if format is None and _on_terminal() else None
+    to_terminal = out is None and _on_terminal()
+    table: list[Result] | None = [] if format is None and to_terminal else None
     images: Iterable[str] = itertools.chain([first], found)
     total = None
     if sys.stderr.isatty() and STDIN not in paths:
         images = list(images)
         total = len(images)
     single = len(paths) == 1 and Path(paths[0]).is_file()
-    write = choose_writer(format, single=single, escape=render.harmless if _on_terminal() else one_line)
+    write = choose_writer(format, single=single, escape=render.harmless if to_terminal else one_line)
     # On a terminal a moving bar and lines of results would overwrite one another.
-    bar = render.show_progress("predict") if table is not None or not _on_terminal() else nullcontext(_no_report)
-    with bar as report, closing(reader.stream(images)) as results:
+    bar = render.show_progress("predict") if table is not None or not to_terminal else nullcontext(_no_report)
+    with bar as report, closing(reader.stream(images)) as results, _opened(out) as place:
+        report(0, total)
         readable = _readable(results, failures, lambda done: report(done, None if total is None else max(done, total)))
+        if visualize is not None:
+            readable = _drawn(readable, visualize, settings)
         if table is not None:
             table.extend(readable)
         else:
             for piece in write(readable):
                 # Flushed, so that whoever reads at the other end of a pipe need not wait for more.
-                sys.stdout.write(piece)
-                sys.stdout.flush()
+                place.write(piece)
+                place.flush()
     if table:
-        shown = [row for result in table for row in rows(result)]
+        shown = [row[:3] for result in table for row in rows(result)]
         render.out.print(render.table("", ("image", "text", "confidence"), shown, left=2))
     render.warn_each("images may be read wrongly" if len(hints) > 1 else "image may be read wrongly", hints)
     failures.finish()
@@ -119,6 +144,42 @@ def _readable(
         else:
             yield result
         report(done)
+
+
+@contextmanager
+def _opened(out: Path | None) -> Iterator[TextIO]:
+    """Open the file that results go to, which appears when all are there; stdout without one."""
+    if out is None:
+        yield sys.stdout
+        return
+    with output(out, _READINGS) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
+        yield file
+
+
+def _drawn(results: Iterable[Result], folder: Path, settings: PredictConfig) -> Iterator[Result]:
+    """Draw each result on its image, which is opened again, and pass it on."""
+    from ocrcc.glyphs.fonts import font_for
+    from ocrcc.pages.documents import Frame, open_frames
+    from ocrcc.pages.drawing import draw
+
+    folder.mkdir(parents=True)
+    frames: Iterator[Frame] = iter(())
+    opened = ""
+    for number, result in enumerate(results, start=1):
+        file = result.path if Path(result.path).exists() else result.path.rpartition("#")[0]
+        if file != opened or file == result.path:
+            frames, opened = open_frames(file, dpi=settings.dpi, max_pixels=settings.max_pixels), file
+        image = next(frame for frame in frames if frame.path == result.path).load()
+        text = result.text if isinstance(result, Recognition) else "".join(line.text for line in result.lines)
+        picture = draw(image, result, font_for(text))
+        picture.save(folder / f"{number:04d}-{_plain_name(result.path)}.png")
+        yield result
+
+
+def _plain_name(path: str) -> str:
+    """Return what a file's picture is called: without its suffix, and with the number of its page."""
+    name, _, page = Path(path).name.partition("#")
+    return Path(name).stem + (f"-{page}" if page else "")
 
 
 def _on_terminal() -> bool:

@@ -10,13 +10,16 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from fontTools.ttLib import TTFont, TTLibError
+from PIL import ImageFont
 
 from ocrcc.errors import DataError
 
@@ -193,3 +196,28 @@ def _empty_glyphs(font: TTFont) -> set[str]:
         sizes = np.diff(np.asarray(index.offsets, dtype=np.int64))
         return {name for name, number in top.CharStrings.charStrings.items() if sizes[number] <= _BLANK_CHARSTRING}
     return set()
+
+
+@cache
+def _known() -> tuple[tuple[Face, np.ndarray], ...]:
+    """Every upright font of the system with what it covers."""
+    found = []
+    for face in find_faces(exclude=("D050000L*", "StandardSymbols*", "OpenSymbol*")):
+        with suppress(DataError):
+            if not face.slanted:
+                found.append((face, coverage(face)))
+    return tuple(found)
+
+
+def font_for(text: str) -> Callable[[int], ImageFont.FreeTypeFont | ImageFont.ImageFont]:
+    """Choose the system's font that draws most of a text; Pillow's own where none does.
+
+    Returns:
+        From a size in pixels to the font.
+    """
+    wanted = np.array(sorted({ord(char) for char in text if not char.isspace()}), dtype=np.uint32)
+    with suppress(DataError):
+        if len(wanted) and (known := _known()):
+            best = max(known, key=lambda one: (int(np.isin(wanted, one[1]).sum()), "Regular" in one[0].name))[0]
+            return lambda size: ImageFont.truetype(best.path, size, index=best.index)
+    return lambda size: ImageFont.load_default(size)

@@ -55,9 +55,15 @@ def text_of(element):
 def test_text_gives_a_line_for_each_line_of_a_page():
     pages = [page("ab", "c d"), page(path="blank.png"), page("x\ty", path="t\tx.png")]
     assert written("text", pages) == "page.png\tab\npage.png\tc d\nblank.png\t\nt\\tx.png\tx\\ty\n"
-    assert written("text", pages[:2], single=True) == "ab\nc d\n\n"
-    assert written("tsv", pages[:1]) == "path\ttext\tconfidence\npage.png\tab\t0.5000\npage.png\tc d\t0.5000\n"
-    assert written("tsv", []) == "path\ttext\tconfidence\n"
+    assert written("text", pages[:2], single=True) == "ab\nc d\n\f\n"
+    assert written("tsv", pages[:1]) == (
+        "path\ttext\tconfidence\tbox\n"
+        + "".join(
+            f"page.png\t{line.text}\t0.5000\t{' '.join(f'{x},{y}' for x, y in line.box)}\n" for line in pages[0].lines
+        )
+    )
+    assert written("tsv", pages[:1]).splitlines()[1].startswith("page.png\tab\t0.5000\t")
+    assert written("tsv", []) == "path\ttext\tconfidence\tbox\n"
 
 
 def test_lines_and_pages_may_be_mixed_in_text_and_json():
@@ -69,7 +75,7 @@ def test_lines_and_pages_may_be_mixed_in_text_and_json():
     turned = json.loads(written("json", [replace(results[0], upside_down=True)]))
     assert list(turned) == ["path", "text", "confidence", "chars", "upside_down"]
     assert [each["text"] for each in second["lines"]] == ["ab"]
-    assert rows(results[0]) == [("line.png", "z", "0.2500")]
+    assert rows(results[0]) == [("line.png", "z", "0.2500", "")]
 
 
 def test_hocr_has_pages_lines_words_and_characters():

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from drawn_lines import draw_line, png
+from PIL import Image, ImageChops
 from typer.testing import CliRunner
 from wild import random_lines, save_wild_model
 
@@ -94,11 +95,40 @@ def test_json_has_one_object_a_line_with_characters_and_pixels(run, folder):
             assert char["confidence"] >= char["alternatives"][0]["confidence"] >= char["alternatives"][1]["confidence"]
 
 
-def test_tsv_has_a_header_and_three_columns(run, folder):
+def test_tsv_has_a_header_and_four_columns(run, folder):
     lines = run("lines", "--format", "tsv").stdout.splitlines()
-    assert lines[0] == "path\ttext\tconfidence"
+    assert lines[0] == "path\ttext\tconfidence\tbox"
     assert len(lines) == 13
-    assert all(line.count("\t") == 2 and 0 <= float(line.split("\t")[2]) <= 1 for line in lines[1:])
+    assert all(line.count("\t") == 3 and 0 <= float(line.split("\t")[2]) <= 1 for line in lines[1:])
+
+
+def test_results_go_to_a_file_that_replaces_nothing(run, folder, tmp_path):
+    shown = run("lines", "--format", "tsv").stdout
+    result = run("lines", "--format", "tsv", "-o", "read.tsv")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == ""
+    assert (tmp_path / "read.tsv").read_text(encoding="utf-8") == shown
+    assert run("lines", "-o", "read.tsv").exit_code == 2
+    assert (tmp_path / "read.tsv").read_text(encoding="utf-8") == shown
+
+
+def test_what_was_read_is_drawn(run, folder, tmp_path):
+    (folder / "04.png").write_bytes(b"broken")
+    assert run("lines", "--visualize", "drawn").exit_code == 1
+    pictures = sorted((tmp_path / "drawn").iterdir())
+    assert [path.name for path in pictures][:5] == [
+        "0001-00.png",
+        "0002-01.png",
+        "0003-02.png",
+        "0004-03.png",
+        "0005-05.png",
+    ]
+    with Image.open(folder / "00.png") as line, Image.open(pictures[0]) as picture:
+        assert picture.size == (line.width, 2 * line.height)
+        assert ImageChops.difference(
+            picture.crop((0, line.height, *picture.size)), Image.new("RGB", line.size, "white")
+        ).getbbox()
+    assert run("lines", "--visualize", "drawn").exit_code == 2
 
 
 def test_unreadable_files_are_named_and_the_rest_is_read(run, folder):
@@ -138,7 +168,7 @@ def test_a_charset_of_control_characters_breaks_no_line(tmp_path, folder):
         result = CliRunner().invoke(app, ["predict", "lines", "--model", str(path), "--format", form])
         assert result.exit_code == 0, result.stderr
         assert len(result.stdout.splitlines()) == 12 + (form == "tsv")
-        assert all(line.count("\t") == 1 + (form == "tsv") for line in result.stdout.splitlines())
+        assert all(line.count("\t") == 1 + 2 * (form == "tsv") for line in result.stdout.splitlines())
         assert not set("\x1b\r\u2028") & set(result.stdout)
         assert "\\x1b" in result.stdout
 
