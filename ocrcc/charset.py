@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import unicodedata
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,12 +12,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ocrcc import packaged
-from ocrcc.errors import CharsetError
+from ocrcc.errors import CharsetError, OcrccWarning
 from ocrcc.files import read_small
 
 Normalisation = Literal["none", "nfc", "nfkc", "halfwidth"]
 BLANK = 0
 """The CTC blank's class; symbol i of a charset is class i + 1."""
+
+MISSING_HINT = (
+    "train with --charset from-data (a fine-tune: --charset-policy extend too), or add them to a charset file; "
+    "--unknown skip leaves such lines out"
+)
+"""What helps where labels have characters that a charset lacks; all commands say the same."""
 
 _HALFWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 _DOCUMENT_MARKS = (
@@ -104,7 +111,7 @@ class Charset:
         except KeyError:
             raise CharsetError(
                 f"charset {self.name!r} lacks {describe(self.missing(text))} of the text {text!r}",
-                "add them to the charset file, or use --charset from-data",
+                MISSING_HINT,
             ) from None
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -171,7 +178,7 @@ def load_charset(spec: str, normalisation: Normalisation = "none") -> Charset:
     """Load a charset by name, or from a UTF-8 file with one character a line.
 
     Raises:
-        CharsetError: There is no such name or file, or the file is malformed (its line is named).
+        CharsetError: There is no such name or file, or no character in it. Single lines that are none are warned of.
     """
     path = packaged.ASSETS / "charsets" / f"{spec}.txt"
     if spec in (known := packaged.names("charsets", ".txt")):
@@ -187,22 +194,30 @@ def load_charset(spec: str, normalisation: Normalisation = "none") -> Charset:
 
 
 def _read_symbols(path: Path) -> str:
+    """Read a file with one character a line; what is no character, or there again, is named and left out.
+
+    Others' files, such as PaddleOCR's, have spaces and tabs behind characters, flags of two code points, empty lines.
+    """
     try:
-        lines = read_small(path).decode("utf-8-sig").split("\n")
+        text = read_small(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CharsetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8") from None
     first_line: dict[str, int] = {}
-    for number, raw in enumerate(lines, start=1):
-        char = raw.removesuffix("\r")
-        if not char:
-            if number == len(lines):
-                break
-            raise CharsetError(f"{path}:{number}: empty line", "one character a line; a space is a line with one space")
-        if len(char) != 1:
-            raise CharsetError(f"{path}:{number}: {char!r} is {len(char)} characters", "one character a line")
-        if char in first_line:
-            raise CharsetError(f"{path}:{number}: {describe([char])} stands already in line {first_line[char]}")
-        first_line[char] = number
+    left_out = []
+    for number, raw in enumerate(text.removesuffix("\n").split("\n"), start=1):
+        line = raw.rstrip("\r")
+        char = line if len(line) <= 1 else unicodedata.normalize("NFC", line.rstrip(" \t"))
+        if len(char) == 1 and char not in first_line:
+            first_line[char] = number
+        elif char in first_line:
+            left_out.append(f"line {number}: {describe([char])} stands already in line {first_line[char]}")
+        else:
+            left_out.append(f"line {number}: " + (f"{line!r} is {len(line)} characters" if line else "empty"))
+    if not first_line:
+        raise CharsetError(f"{path}: no characters in it", "one character a line; a space is a line with one space")
+    if left_out:
+        named = "; ".join(left_out[:5]) + (f"; and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+        warnings.warn(f"{path}: {len(left_out)} lines left out: {named}", OcrccWarning, stacklevel=3)
     return "".join(first_line)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+
 import pytest
 
 from ocrcc import packaged
@@ -70,15 +73,29 @@ def test_lint_finds_both_widths_only_together():
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("content", "symbols", "message"),
     [
-        (b"a\n\nb\n", r"bad\.txt:2: empty line"),
-        (b"a\nbc\n", r"bad\.txt:2: 'bc' is 2 characters"),
-        (b"a\nb\r\na\n", r"bad\.txt:3: 'a' \(U\+0061\) stands already in line 1"),
-        ("a\n中\n".encode("gb18030"), r"bad\.txt: not UTF-8"),
+        ("a\n\nb\n", "ab", "1 lines left out: line 2: empty"),
+        ("a\nbc\n", "a", "line 2: 'bc' is 2 characters"),
+        ("a\nb\r\na\n", "ab", r"line 3: 'a' \(U\+0061\) stands already in line 1"),
+        ("a\n🇨🇳\nb\n", "ab", "line 2: '🇨🇳' is 2 characters"),
+        ("a\nb \nc\t\n \n\u3000\ne\u0301\n", "abc \u3000é", ""),
     ],
 )
-def test_bad_files_are_named_with_line(tmp_path, content, message):
+def test_files_of_others_are_read_and_what_is_no_character_is_named(tmp_path, content, symbols, message):
+    (tmp_path / "odd.txt").write_bytes(content.encode())
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert load_charset(str(tmp_path / "odd.txt")).symbols == symbols
+    assert len(said) == bool(message)
+    assert all(re.search(rf"odd\.txt: .*{message}", str(each.message)) for each in said)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("a\n中\n".encode("gb18030"), r"bad\.txt: not UTF-8"), (b"ab\ncd\n", "no characters"), (b"", "no characters")],
+)
+def test_files_that_are_no_charset(tmp_path, content, message):
     (tmp_path / "bad.txt").write_bytes(content)
     with pytest.raises(CharsetError, match=message):
         load_charset(str(tmp_path / "bad.txt"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ocrcc.charset import describe
+from ocrcc.charset import MISSING_HINT, describe
 from ocrcc.cli import render
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _warn(report: DatasetReport) -> None:
         render.warn_each(one if finding.count == 1 else several, finding.named, finding.count)
     if report.missing:
         render.warn(f"charset {report.charset} lacks {_with_counts(report.missing)}")
-        render.notice("  to have them read, train with --charset from-data, or add them to a charset file")
+        render.notice(f"  to have them read: {MISSING_HINT}")
     for oddity in report.odd_characters:
         render.warn(f"labels have {oddity}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ocrcc.charset import Charset, Normalisation, charset_from_text, describe, normalise
+from ocrcc.charset import MISSING_HINT, Charset, Normalisation, charset_from_text, describe, normalise
 from ocrcc.config import Unknown
 from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
@@ -118,7 +118,7 @@ def open_sources(
         raise CharsetError(
             f"charset {charset.name!r} lacks {describe(char for char, _ in missing.most_common())}, "
             f"in {sum(skipped.values())} lines of {', '.join(skipped)}",
-            "use --charset from-data or a longer charset file, or leave these lines out: --unknown skip",
+            MISSING_HINT,
         )
     sizes = [source.size if kept is None else len(kept) for source, kept in opened]
     if 0 in sizes:
