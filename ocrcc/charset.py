@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from ocrcc import packaged
+from ocrcc.bidi import has_right_to_left, on_the_line
 from ocrcc.errors import CharsetError, OcrccWarning
 from ocrcc.files import read_small
 
@@ -41,6 +42,8 @@ class Charset:
         symbols: The characters in class order, without the blank.
         normalisation: What `normalise` does to a text before it is looked up; it travels with the model.
         name: What people call it.
+        bidi: Whether `normalise` also brings texts from the order in which they are typed to that on the line, which
+            differ where letters are written from right to left; it travels with the model too.
 
     Raises:
         CharsetError: A symbol is empty, longer than one character, or there twice.
@@ -53,6 +56,7 @@ class Charset:
     symbols: str
     normalisation: Normalisation = "none"
     name: str = "custom"
+    bidi: bool = False
 
     def __post_init__(self) -> None:
         if not self.symbols:
@@ -94,7 +98,8 @@ class Charset:
 
     def normalise(self, text: str) -> str:
         """Bring a text to the form that the charset's model was trained on."""
-        return normalise(text, self.normalisation)
+        text = normalise(text, self.normalisation)
+        return on_the_line(text) if self.bidi else text
 
     def missing(self, text: str) -> list[str]:
         """List the characters of a normalised text that the charset lacks, each once, in order."""
@@ -121,7 +126,8 @@ class Charset:
     def merge(self, characters: Iterable[str]) -> Charset:
         """Return a charset with the new ones of ``characters`` appended; known classes keep their ids."""
         added = "".join(dict.fromkeys(char for char in characters if char not in self._ids))
-        return Charset(self.symbols + added, self.normalisation, self.name)
+        first = has_right_to_left(added) and not has_right_to_left(self.symbols)
+        return Charset(self.symbols + added, self.normalisation, self.name, self.bidi or first)
 
 
 def normalise(text: str, policy: Normalisation) -> str:
@@ -185,7 +191,8 @@ def load_charset(spec: str, normalisation: Normalisation = "none") -> Charset:
         return Charset(_read_symbols(path), normalisation, spec)
     path = Path(spec)
     if path.is_file():
-        return Charset(_read_symbols(path), normalisation, path.stem)
+        symbols = _read_symbols(path)
+        return Charset(symbols, normalisation, path.stem, has_right_to_left(symbols))
     close = difflib.get_close_matches(spec, known, n=1)
     raise CharsetError(
         f"no charset named {spec!r}, and no such file",
@@ -224,7 +231,7 @@ def _read_symbols(path: Path) -> str:
 def charset_from_text(characters: Iterable[str], normalisation: Normalisation = "none") -> Charset:
     """Make a charset of all the characters seen, in code point order."""
     symbols = sorted({char for text in characters for char in normalise(text, normalisation)})
-    return Charset("".join(symbols), normalisation, "from-data")
+    return Charset("".join(symbols), normalisation, "from-data", has_right_to_left(symbols))
 
 
 def _codec_characters(codec: str, rows: range, columns: range) -> str:

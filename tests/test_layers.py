@@ -15,7 +15,19 @@ import ocrcc
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ocrcc"
-CORE = {"errors", "types", "charset", "config", "lookalikes", "packaged", "files", "places", "processes", "dice"}
+CORE = {
+    "bidi",
+    "errors",
+    "types",
+    "charset",
+    "config",
+    "lookalikes",
+    "packaged",
+    "files",
+    "places",
+    "processes",
+    "dice",
+}
 """Known to all; among themselves without a cycle."""
 ARROWS: dict[str, set[str]] = {
     "labels": set(),

@@ -41,7 +41,11 @@ def _show_model(model: ModelDescription) -> None:
     rows = [
         ("architecture", model.arch),
         ("size", f"{model.bytes / 1e6:.1f} MB"),
-        ("charset", f"{charset.name}: {len(charset):,} characters, normalisation {charset.normalisation}"),
+        (
+            "charset",
+            f"{charset.name}: {len(charset):,} characters, normalisation {charset.normalisation}"
+            + (", reordered from right to left" if charset.bidi else ""),
+        ),
         ("first characters", charset.symbols[:60] + ("…" if len(charset) > 60 else "")),
         ("input", f"{used.height} px high, {'grey' if used.channels == 1 else 'RGB'}, up to {used.max_width} px wide"),
         ("polarity", used.polarity),

@@ -66,10 +66,10 @@ def command(
     scan.pdf#2.
 
     The text of a single file is printed as it is, with a form feed between the pages of a document; that of several
-    files as path<TAB>text. tsv adds the confidence, the corners of a page's line and a header. json gives one object
+    files as path<TAB>text. tsv adds the confidence, the corners of a page's line, and a header. json gives one object
     a line image, with each character's confidence and its pixel columns in the upright image, as EXIF turns it, and
-    one a page, with such lines and their boxes; upside_down where a line image is. hocr and alto give one XML document. In text and tsv, tabs, newlines and other control characters are
-    escaped.
+    one a page, with such lines and their boxes; upside_down where a line image is. hocr and alto give one XML
+    document. In text and tsv, tabs, newlines and other control characters are escaped.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
     """

@@ -164,6 +164,9 @@ class PretrainConfig(DataConfig):
         arch: A name of ocrcc models, or timm/NAME.
         charset: A name, a file, or from-data; by default that of the model to start from, else from-data.
         normalisation: Of labels; by default that of the model to start from, else none.
+        label_order: Of labels with letters that are written from right to left: typed, which are reordered to how they
+            stand on the line, and back when they are read; or line, from left to right. By default that of the model to
+            start from, else typed.
         init_from: A model whose weights to start from; known characters keep their classifier rows.
         height: Pixels that lines are scaled to.
         channels: 1 for grey, 3 for colour.
@@ -172,6 +175,7 @@ class PretrainConfig(DataConfig):
     arch: str = "hgnetv2_b0"
     charset: str = ""
     normalisation: Literal["", "none", "nfc", "nfkc", "halfwidth"] = ""
+    label_order: Literal["", "typed", "line"] = ""
     init_from: str = ""
     height: int = Preprocessing.height
     channels: int = Preprocessing.channels

@@ -27,7 +27,12 @@ def describe(arch: str, charset: Charset, preprocessing: Preprocessing) -> dict[
     return {
         "format": FORMAT,
         "arch": arch,
-        "charset": {"symbols": charset.symbols, "normalisation": charset.normalisation, "name": charset.name},
+        "charset": {
+            "symbols": charset.symbols,
+            "normalisation": charset.normalisation,
+            "name": charset.name,
+            "bidi": charset.bidi,
+        },
         "preprocessing": dataclasses.asdict(preprocessing),
     }
 
@@ -121,7 +126,7 @@ def parse_contract(metadata: Mapping[str, Any], path: str | Path) -> tuple[str, 
         stored = metadata["charset"]
         if not all(isinstance(stored[name], str) for name in ("symbols", "normalisation", "name")):
             raise TypeError("not texts")
-        charset = Charset(stored["symbols"], stored["normalisation"], stored["name"])
+        charset = Charset(stored["symbols"], stored["normalisation"], stored["name"], bool(stored.get("bidi")))
         field = "preprocessing"
         preprocessing = Preprocessing(**metadata["preprocessing"])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, ConfigError, DataError) as error:

@@ -10,7 +10,7 @@ import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ocrcc import packaged
+from ocrcc.bidi import as_typed
 from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.data.images import open_image
@@ -70,7 +71,7 @@ class _Done:
     """What was read and is still to be given, by the number of its image; parts wait for one another."""
 
     def __init__(self, charset: Charset) -> None:
-        self._spaces = " " in charset
+        self._spaces, self._bidi = " " in charset, charset.bidi
         self._whole: dict[int, Recognition | Unreadable] = {}
         self._parts: defaultdict[int, dict[int, tuple[Part, Recognition]]] = defaultdict(dict)
 
@@ -82,9 +83,9 @@ class _Done:
             parts = self._parts[line.index]
             parts[line.number] = line.part, reading
             if len(parts) == line.count:
-                self._whole[line.index] = join(
-                    [parts[number] for number in range(line.count)], line.height, spaces=self._spaces
-                )
+                ordered = [parts[number] for number in range(line.count)]
+                whole = join(ordered, line.height, spaces=self._spaces)
+                self._whole[line.index] = _as_typed(whole) if self._bidi else whole
                 del self._parts[line.index]
 
     def __contains__(self, index: int) -> bool:
@@ -342,6 +343,12 @@ class _Queue:
         lines = self._by_width.pop(width)
         self._pixels -= sum(line.pixels.size for line in lines)
         return lines
+
+
+def _as_typed(line: Recognition) -> Recognition:
+    """Bring a reading from the order on the line to that in which it is typed."""
+    chars = tuple(replace(line.chars[place], char=char) for place, char in as_typed(line.text))
+    return replace(line, text="".join(char.char for char in chars), chars=chars)
 
 
 def _crop(image: Image.Image, part: Part) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from ocrcc import packaged
-from ocrcc.charset import Charset
+from ocrcc.bidi import needs_shaping, on_the_line
+from ocrcc.charset import Charset, describe
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.files import read_small
 from ocrcc.glyphs.cache import GlyphCache
 from ocrcc.glyphs.faces import FontChoice, FontSet
@@ -91,7 +93,7 @@ class SynthSource:
         return {**self.__dict__, "_machinery": None}
 
     def _build(self) -> _Machinery:
-        config, charset = self.config, self.charset
+        config, charset = self.config, _settable(self.charset)
         fonts = FontSet(config, charset)
         glyphs = GlyphCache(fonts.faces)
         letters = [char for char in charset if "\u4e00" <= char <= "\u9fff"] or [c for c in charset if not c.isspace()]
@@ -148,7 +150,7 @@ class SynthSource:
             if drawn is None:
                 continue
             text, choice = drawn
-            ink = typeset(text, choice, tools.fonts, tools.glyphs, _setting(dice), dice)
+            ink = typeset(on_the_line(text), choice, tools.fonts, tools.glyphs, _setting(dice), dice)
             if ink is not None:
                 image = tools.degrader.appear(ink, frames_needed(text), dice)
                 return Line(image=image, label=text, source=f"{self.name}#{index}")
@@ -198,6 +200,30 @@ class SynthSource:
             return None
         text = before + twins[member] + after
         return (text, choice) if text == " ".join(text.split()) else None
+
+
+def _settable(charset: Charset) -> Charset:
+    """Leave out what cannot be drawn one by one, as glyphs are here: it would look like nothing that is ever printed.
+
+    Raises:
+        ConfigError: That is a good part of the charset.
+    """
+    shaped = [char for char in charset if needs_shaping(char)]
+    if not shaped:
+        return charset
+    if len(shaped) >= 0.1 * len(charset):
+        raise ConfigError(
+            f"charset {charset.name!r} has {describe(shaped, 5)}, whose forms depend on their neighbours, "
+            "and characters are drawn one by one here",
+            "train on photographs, scans, or lines that a browser or Pango has drawn; "
+            "marks that stand on letters may be composed with them (NFC)",
+        )
+    warnings.warn(
+        f"{charset.name}: not drawn, as their forms depend on their neighbours: {describe(shaped, 5)}",
+        OcrccWarning,
+        stacklevel=2,
+    )
+    return replace(charset, symbols="".join(char for char in charset if not needs_shaping(char)))
 
 
 def _tells_apart(face: int, first: str, second: str, fonts: FontSet, glyphs: GlyphCache) -> bool:

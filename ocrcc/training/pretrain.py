@@ -13,6 +13,7 @@ from typing import TypeVar
 from accelerate.utils import set_seed
 from torch import nn
 
+from ocrcc.bidi import has_right_to_left
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import DataConfig, Preprocessing, PretrainConfig, TrainConfig
 from ocrcc.datasets.opened import Say
@@ -188,6 +189,13 @@ def prepare(task: PretrainConfig, config: TrainConfig, out: Path, resume: bool, 
 
 
 def _charset(task: PretrainConfig, start: LoadedModel | None, opener: Opener) -> Charset:
+    charset = _chosen_charset(task, start, opener)
+    if task.label_order:
+        return replace(charset, bidi=task.label_order == "typed" and has_right_to_left(charset.symbols))
+    return replace(charset, bidi=start.charset.bidi) if start and has_right_to_left(start.charset.symbols) else charset
+
+
+def _chosen_charset(task: PretrainConfig, start: LoadedModel | None, opener: Opener) -> Charset:
     normalisation = task.normalisation or (start.charset.normalisation if start else "none")
     if task.charset == "from-data" or (not task.charset and start is None):
         return charset_of(task.train, normalisation, opener)

@@ -15,10 +15,11 @@ from PIL import Image
 from tinyfonts import CHARACTERS, build_font
 
 from ocrcc import packaged
+from ocrcc.bidi import on_the_line
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import KEPT_FOR_TESTS, SynthConfig
 from ocrcc.dice import Dice
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT, Glyph, GlyphCache
 from ocrcc.glyphs.faces import FontSet
 from ocrcc.lookalikes import Group, Lookalikes
@@ -358,3 +359,38 @@ def test_system_fonts_with_the_shipped_charset():
         assert not made.charset.missing(label)
     assert len(tools.pairs) == 0
     assert not any(face.file.startswith(("gbsn00lp", "TW-Sung")) for face in tools.fonts.faces)
+
+
+@pytest.mark.parametrize(
+    ("characters", "named"),
+    [("سلام", "U+0633"), ("हिन्दी", "U+0939"), ("Tie\u0302\u0301ng Vie\u0323\u0302t", "U+0302")],
+)
+def test_characters_that_depend_on_their_neighbours_are_refused(fonts, characters, named):
+    charset = Charset("".join(dict.fromkeys(characters)))
+    with pytest.raises(ConfigError, match=named.replace("+", r"\+")) as raised:
+        SynthSource(SynthConfig(fonts=fonts, lookalikes=""), charset, 1)
+    assert "NFC" in raised.value.hint
+
+
+def test_a_few_of_them_are_left_out(fonts):
+    charset = Charset(CHARACTERS + "\u0301س", name="tiny")
+    with pytest.warns(OcrccWarning, match=r"tiny: not drawn.*U\+0301.*U\+0633"):
+        drawn = SynthSource(SynthConfig(fonts=fonts, lookalikes=""), charset, 1)
+    assert not any(set("\u0301س") & set(drawn.line(index).label) for index in range(20))
+
+
+def test_letters_from_right_to_left_are_drawn_as_they_stand(tmp_path):
+    build_font(tmp_path / "One.ttf", characters="אב1")
+    charset = Charset("אב1", bidi=True)
+    drawn = SynthSource(SynthConfig(fonts=str(tmp_path), lookalikes="", min_length=2), charset, 1)
+    seen = []
+
+    def keep(text, *rest):
+        seen.append(text)
+        return typeset(text, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ocrcc.synth.source.typeset", keep)
+        labels = [drawn.line(index).label for index in range(20)]
+    assert [on_the_line(label) for label in labels] == seen
+    assert any(label != text for label, text in zip(labels, seen, strict=True))
