@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import ocrcc
 from ocrcc.cli import render
-from ocrcc.errors import DataError, OcrccError, OcrccWarning
+from ocrcc.errors import ConfigError, DataError, OcrccError, OcrccWarning, StoppedError
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = {
@@ -40,6 +40,31 @@ _COMMANDS = {
 """The commands in the order of the work, and the module of this package that has each."""
 
 
+class _Command(TyperCommand):
+    """Knows options by their initials, too, as people write them: ``--lr`` for ``--learning-rate``; but says so."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Parse the arguments."""
+        known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+        for argument in args[: args.index("--")] if "--" in args else args:
+            name = argument.partition("=")[0]
+            if name.startswith("--") and name not in known:
+                meant = [one for one in sorted(known) if _initials(one) == name[2:]]
+                if meant:
+                    raise ConfigError(f"no such option: {name}", f"did you mean {' or '.join(meant)}?")
+        return super().parse_args(ctx, args)  # type: ignore[arg-type]
+
+
+def _initials(option: str) -> str:
+    """Return the initials of an option's words.
+
+    >>> _initials("--learning-rate")
+    'lr'
+    """
+    words = option.removeprefix("--").split("-")
+    return "".join(word[:1] for word in words) if len(words) > 1 else ""
+
+
 class _Group(TyperGroup):
     """Imports a command when it is wanted.
 
@@ -59,7 +84,7 @@ class _Group(TyperGroup):
         if cmd_name not in self.commands:
             module = import_module(f"ocrcc.cli.{_COMMANDS[cmd_name]}")
             one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
-            one.command(cmd_name)(module.command)
+            one.command(cmd_name, cls=_Command)(module.command)
             self.commands[cmd_name] = typer.main.get_command(one)
         return self.commands[cmd_name]
 
@@ -82,7 +107,8 @@ class _Group(TyperGroup):
 
 def print_error(error: OcrccError) -> None:
     """Print an error and its hint on stderr."""
-    typer.echo(f"error: {render.harmless(error.message)}", err=True)
+    kind = "" if isinstance(error, StoppedError) else "error: "  # who stops it knows
+    typer.echo(kind + render.harmless(error.message), err=True)
     if error.hint:
         typer.echo(f"hint: {render.harmless(error.hint)}", err=True)
 

@@ -98,11 +98,6 @@ def command(
         render.notice(f"wrote {preview}")
     with render.show_progress("synth") as report:
         result = synthesise(source, output, count, shard=part, workers=workers, overwrite=force, report=report)
-    for held in result.memory:
-        render.notice(
-            f"memory after {held.lines} lines: RSS {held.resident / 1e6:.0f} MB, "
-            f"{held.own / 1e6:.0f} MB without the pages of font files"
-        )
     render.out.print(
         f"{result.path}: {result.lines} lines in {result.fonts} fonts, {result.seconds:.1f} s, "
         f"{result.lines_per_second:.0f} lines/s"

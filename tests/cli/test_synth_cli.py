@@ -38,7 +38,7 @@ def test_synth_writes_a_dataset_and_a_preview(place):
                "--lookalikes", "groups.tsv")  # fmt: skip
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("a.lmdb: 20 lines in 1 fonts")
-    assert "memory after 20 lines: RSS" in done.stderr
+    assert "memory" not in done.stderr
     assert (place / "sheet.png").is_file()
     assert len(LmdbDataset(place / "a.lmdb")) == 20
 

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner
+
+from ocrcc.cli import app, print_error
+from ocrcc.errors import StoppedError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [(["pretrain", "--lr", "1e-3"], "--learning-rate"), (["predict", "x.png", "--bs=4"], "--batch-size")],
+)
+def test_initials_of_an_option_name_it(arguments, meant):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert f"no such option: {arguments[-1].partition('=')[0] if '=' in arguments[-1] else '--lr'}" in result.stderr
+    assert f"did you mean {meant}" in result.stderr
+
+
+def test_what_stands_behind_two_dashes_is_no_option(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["build-lmdb", "--", "--bs", "out.lmdb"])
+    assert "--bs: no such file" in result.stderr
+
+
+def test_stopping_is_no_error(capsys):
+    print_error(StoppedError("stopped at step 3", "go on: --resume run"))
+    assert capsys.readouterr().err == "stopped at step 3\nhint: go on: --resume run\n"
