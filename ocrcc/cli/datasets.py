@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ocrcc.bidi import has_right_to_left
 from ocrcc.charset import MISSING_HINT, describe
 from ocrcc.cli import render
 
@@ -74,6 +75,11 @@ def _warn(report: DatasetReport) -> None:
     if report.missing:
         render.warn(f"charset {report.charset} lacks {_with_counts(report.missing)}")
         render.notice(f"  to have them read: {MISSING_HINT}")
+    if has_right_to_left(report.counts):
+        render.notice(
+            "letters from right to left: labels are reordered for training, and readings back; --label-order line if "
+            "these labels stand in the order of the image"
+        )
     for oddity in report.odd_characters:
         render.warn(f"labels have {oddity}")
 
