@@ -128,6 +128,6 @@ def test_charset_from_data_and_its_mistakes(labels, tmp_path):
     assert run("charset", "from-data", "--data", tmp_path / "a.lmdb", "--out", out).exit_code == 0
     assert out.read_text("utf-8") == "".join(f"{digit}\n" for digit in range(10))
     assert run("charset", "from-data").exit_code == 2
-    (tmp_path / "twice.txt").write_text("a\nb\na\n", encoding="utf-8")
-    bad = run("charset", tmp_path / "twice.txt")
-    assert (bad.exit_code, "twice.txt:3" in bad.stderr) == (3, True)
+    (tmp_path / "words.txt").write_text("ab\ncd\n", encoding="utf-8")
+    bad = run("charset", tmp_path / "words.txt")
+    assert (bad.exit_code, "words.txt: no characters" in bad.stderr) == (3, True)
