@@ -166,7 +166,9 @@ def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) ->
 
 def _documents(parent: Path, files: list[str], format: str) -> list[tuple[Path, Format]]:
     """Find a folder's files of pages and of records."""
-    told = [(parent / name, tell_file(parent / name)) for name in files if not IMAGE_NAME.fullmatch(name)]
+    # Of pairs there may be a million, so .txt is not looked into.
+    names = [name for name in files if not name.endswith(".txt") and not IMAGE_NAME.fullmatch(name)]
+    told = [(parent / name, tell_file(parent / name)) for name in names]
     return [(path, kind) for path, kind in told if kind is not None and format in ("auto", kind)]
 
 
