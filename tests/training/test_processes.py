@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from ocrcc.config import Preprocessing
 from ocrcc.data.batching import TrainingChunks
 from ocrcc.data.lmdb_store import LmdbWriter
-from ocrcc.training.sources import charset_of, open_sources
+from ocrcc.training.sources import Opener, charset_of, open_sources
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 STOPS = """
@@ -33,8 +33,9 @@ pretrain(task, how, Path(sys.argv[2]), on_log=stop)
 
 def batches(lines, seed: int, rank: int) -> int:
     """Count the batches of a process's first chunk."""
-    charset = charset_of([str(lines)], "none")
-    sources = open_sources([str(lines)], charset)
+    opener = Opener(lines.parent, False)
+    charset = charset_of([str(lines)], "none", opener)
+    sources = open_sources([str(lines)], charset, opener)
     how = {"width_stride": 4, "batch_size": 6, "seed": seed, "strength": 0.5}
     return len(TrainingChunks(sources.mixed, charset, Preprocessing(), **how, rank=rank, world=2)[0])
 
