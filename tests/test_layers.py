@@ -27,12 +27,14 @@ CORE = {
     "places",
     "processes",
     "dice",
+    "resizing",
 }
 """Known to all; among themselves without a cycle."""
 ARROWS: dict[str, set[str]] = {
     "labels": set(),
     "data": set(),
-    "models": set(),
+    "graphs": set(),
+    "models": {"graphs"},
     "losses": set(),
     "decoding": set(),
     "glyphs": {"models"},  # a trained model's centers tell look-alikes too

@@ -1,7 +1,7 @@
 """Every setting with its one default; the command line and Python read the same classes."""
 
 from ocrcc.config.datasets import KEPT_FOR_TESTS, BuildConfig, LookalikesConfig, SynthConfig
-from ocrcc.config.image import Preprocessing
+from ocrcc.config.image import ImportConfig, Preprocessing
 from ocrcc.config.reading import DEFAULT_MODEL, EvaluateConfig, ExportConfig, PredictConfig, ProjectConfig
 from ocrcc.config.training import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig, Unknown
 
@@ -15,6 +15,7 @@ __all__ = [
     "KEPT_FOR_TESTS",
     "LookalikesConfig",
     "PredictConfig",
+    "ImportConfig",
     "Preprocessing",
     "PretrainConfig",
     "ProjectConfig",

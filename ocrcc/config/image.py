@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
 
 from ocrcc.errors import ConfigError
 
@@ -17,8 +17,10 @@ class Preprocessing:
     """How a line image becomes a recogniser's input. It belongs to the model and travels with it.
 
     A line is made upright and one-colour or RGB, brought to dark on light if asked, scaled to `height` with
-    its aspect kept, normalised, and padded on the right with zeros to a width that depends on nothing but
-    its own (`padded_width`). So what is read on a line never depends on its neighbours in a batch.
+    its aspect kept, normalised, and padded on the right to a width that depends on nothing but its own
+    (`padded_width`). So what is read on a line never depends on its neighbours in a batch.
+
+    The defaults are those of models trained here; recognisers of other makes bring others along.
 
     Attributes:
         height: Pixels.
@@ -28,6 +30,12 @@ class Preprocessing:
         polarity: ``keep``, or ``dark-on-light`` to invert lines whose background is darker than their text.
         width_step: Pixels; padded widths are multiples of it.
         max_width: Pixels; wider lines are squeezed to it.
+        min_width: Pixels that every line is padded to; what is padded to it counts as the line's own.
+        colour_order: Of the channels, where there are three.
+        resize: ``smooth`` averages over all source pixels; ``paddle`` takes the four nearest ones and rounds as
+            OpenCV does, with PaddleOCR's rule for widths that are no whole pixels.
+        padding: What is padded with, after normalisation.
+        looks: Whether a line that is read unsurely may be looked at again, closer, wider or turned.
     """
 
     height: int = 32
@@ -37,15 +45,20 @@ class Preprocessing:
     polarity: Literal["keep", "dark-on-light"] = "dark-on-light"
     width_step: int = 32
     max_width: int = 3200
+    min_width: int = 0
+    colour_order: Literal["rgb", "bgr"] = "rgb"
+    resize: Literal["smooth", "paddle"] = "smooth"
+    padding: float = 0.0
+    looks: bool = True
 
     def __post_init__(self) -> None:
         problems = [
             f"{name} is {getattr(self, name)!r}, not a whole number"
-            for name in ("height", "channels", "width_step", "max_width")
+            for name in ("height", "channels", "width_step", "max_width", "min_width")
             if type(getattr(self, name)) is not int
         ] + [
             f"{name} is {getattr(self, name)!r}, not a number"
-            for name in ("mean", "std")
+            for name in ("mean", "std", "padding")
             if type(getattr(self, name)) not in (int, float)
         ]
         if problems:
@@ -58,22 +71,76 @@ class Preprocessing:
             problems.append(f"mean {self.mean} and std {self.std} do not normalise")
         if self.polarity not in ("keep", "dark-on-light"):
             problems.append(f"polarity is {self.polarity!r}, not keep or dark-on-light")
-        if not 4 <= self.width_step <= self.max_width <= 16_384:
-            problems.append(f"width_step {self.width_step} and max_width {self.max_width} do not fit into 4..16384")
+        if not (1 <= self.width_step <= self.max_width <= 16_384 and 0 <= self.min_width <= self.max_width):
+            problems.append(
+                f"width_step {self.width_step}, min_width {self.min_width} and max_width {self.max_width} do not fit "
+                "into 1..16384"
+            )
         elif self.channels * self.height * self.max_width > _MOST_VALUES:
             problems.append(f"lines of {self.channels} x {self.height} x {self.max_width} values are too large")
+        if self.colour_order not in ("rgb", "bgr"):
+            problems.append(f"colour_order is {self.colour_order!r}, not rgb or bgr")
+        if self.resize not in ("smooth", "paddle"):
+            problems.append(f"resize is {self.resize!r}, not smooth or paddle")
+        if not math.isfinite(self.padding):
+            problems.append(f"padding is {self.padding}")
         if problems:
             raise ConfigError("preprocessing: " + "; ".join(problems))
 
     def scaled_width(self, width: int, height: int) -> int:
-        """Return the pixels that an image of this size is wide once it is `height` high."""
-        return max(4, min(self.max_width, round(width * self.height / height)))
+        """Return the pixels that an image of this size is wide once it is `height` high, without padding."""
+        exact = width * self.height / height
+        if self.resize == "paddle":
+            return max(1, min(math.ceil(exact), max(self.min_width, int(exact)), self.max_width))
+        return max(4, min(self.max_width, round(exact)))
 
     def padded_width(self, scaled_width: int) -> int:
         """Return the input width of a scaled line: coarser steps for longer lines, so that batches fill.
 
+        A step of one pixel stays one: such a model's padding is its maker's.
+
         >>> [Preprocessing().padded_width(width) for width in (4, 32, 33, 700)]
         [32, 32, 64, 704]
         """
-        step = self.width_step * (1 if scaled_width <= 16 * self.width_step else 2)
-        return math.ceil(scaled_width / step) * step
+        step = self.width_step * (1 if scaled_width <= 16 * self.width_step or self.width_step == 1 else 2)
+        return math.ceil(max(scaled_width, self.min_width) / step) * step
+
+    def described(self) -> dict[str, Any]:
+        """Return what a model file says of it: what it shares with models trained here is left out if younger."""
+        found = asdict(self)
+        return {name: value for name, value in found.items() if name not in _YOUNGER or value != _YOUNGER[name]}
+
+
+_YOUNGER = {
+    field.name: field.default
+    for field in fields(Preprocessing)
+    if field.name in ("min_width", "colour_order", "resize", "padding", "looks")
+}
+"""Settings that older versions do not know, which read models that do without them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportConfig:
+    """What an ONNX file does not say of itself. By default as PP-OCR does it.
+
+    Attributes:
+        charset: Characters in class order, one a line, where the file does not carry them.
+        blank: Which class is the blank: first, last, or what an empty line is read as.
+        height: Pixels, where the file leaves it open.
+        colour_order: Of three channels.
+        mean: Subtracted from pixels scaled to 0..1.
+        std: What the difference is divided by.
+        resize: paddle, as OpenCV does between four pixels; smooth, over all pixels.
+        min_width: Pixels that every line is padded to.
+        padding: What is padded with, after normalisation.
+    """
+
+    charset: str = ""
+    blank: Literal["auto", "first", "last"] = "auto"
+    height: int = 48
+    colour_order: Literal["rgb", "bgr"] = "bgr"
+    mean: float = 0.5
+    std: float = 0.5
+    resize: Literal["smooth", "paddle"] = "paddle"
+    min_width: int = 320
+    padding: float = 0.0

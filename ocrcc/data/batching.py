@@ -48,8 +48,9 @@ def _collate(lines: Sequence[_Encoded], preprocessing: Preprocessing, width_stri
     """Pad lines to the widest one's padded width."""
     widths = [line.pixels.shape[2] for line in lines]
     targets = [torch.tensor(line.target, dtype=torch.int64) for line in lines]
+    padded = preprocessing.padded_width(max(widths))
     return Batch(
-        images=torch.from_numpy(pad([line.pixels for line in lines], preprocessing.padded_width(max(widths)))),
+        images=torch.from_numpy(pad([line.pixels for line in lines], padded, preprocessing.padding)),
         widths=torch.tensor(widths),
         frames=torch.tensor([math.ceil(width / width_stride) for width in widths]),
         targets=torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=BLANK),

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ocrcc.config import Preprocessing
+from ocrcc.resizing import between_four
 
 
 def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
@@ -22,16 +23,24 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
         preprocessing: Of the model.
 
     Returns:
-        (K, H, W) float32 with W = ``preprocessing.scaled_width(...)``.
+        (K, H, W) float32 with W = ``preprocessing.scaled_width(...)``, padded to its ``min_width``.
     """
     image = image.convert("L" if preprocessing.channels == 1 else "RGB")
     size = (preprocessing.scaled_width(*image.size), preprocessing.height)
-    # BICUBIC averages over all source pixels when it shrinks, so thin strokes do not vanish.
-    pixels: np.ndarray = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+    if preprocessing.resize == "paddle":
+        pixels: np.ndarray = between_four(np.asarray(image), size).astype(np.float32)
+    else:
+        # BICUBIC averages over all source pixels when it shrinks, so thin strokes do not vanish.
+        pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
     if preprocessing.polarity == "dark-on-light":
         pixels = _dark_on_light(pixels)
     pixels = (pixels / 255 - preprocessing.mean) / preprocessing.std
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if preprocessing.colour_order == "bgr" and pixels.ndim == 3:
+        pixels = pixels[..., ::-1]
+    line = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if (missing := preprocessing.min_width - line.shape[2]) > 0:
+        line = np.pad(line, ((0, 0), (0, 0), (0, missing)), constant_values=preprocessing.padding)
+    return line
 
 
 _LEAST_CONTRAST = 1 / 16
@@ -155,12 +164,13 @@ def _resize(line: np.ndarray, size: tuple[int, int], kernel: Image.Resampling) -
     return np.stack([np.asarray(Image.fromarray(channel).resize(size, kernel)) for channel in line])
 
 
-def pad(lines: Sequence[np.ndarray], width: int) -> np.ndarray:
-    """Stack prepared lines, with zeros on the right up to ``width``.
+def pad(lines: Sequence[np.ndarray], width: int, value: float = 0.0) -> np.ndarray:
+    """Stack prepared lines, padded on the right up to ``width``.
 
     Args:
         lines: (K, H, W) each, W at most ``width``.
         width: Pixels.
+        value: What is padded with.
 
     Returns:
         (N, K, H, width) float32.
@@ -170,7 +180,7 @@ def pad(lines: Sequence[np.ndarray], width: int) -> np.ndarray:
     """
     if (widest := max(line.shape[2] for line in lines)) > width:
         raise ValueError(f"a line of {widest} pixels does not go into {width}")
-    batch = np.zeros((len(lines), *lines[0].shape[:2], width), dtype=np.float32)
+    batch = np.full((len(lines), *lines[0].shape[:2], width), value, dtype=np.float32)
     for row, line in zip(batch, lines, strict=True):
         row[:, :, : line.shape[2]] = line
     return batch

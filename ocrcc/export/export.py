@@ -167,7 +167,20 @@ def _write_onnx(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine
     import onnx
 
     from ocrcc.export import graph, int8
+    from ocrcc.models.imported import GraphBackbone, give_back
 
+    if isinstance(loaded.recognizer.backbone, GraphBackbone):
+        if config.half or config.int8:
+            raise ConfigError("a recogniser of another make is given back in float32", "without --half and --int8")
+        onnx.save(give_back(loaded.recognizer, loaded.arch, loaded.charset, loaded.preprocessing), str(path))
+        found = load_onnx(path)
+        order = [0, *(found.charset.id(char) for char in loaded.charset)]  # a space that is last stays so in the file
+
+        def read(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            features, logits = found.engine(images)
+            return features, logits[..., order]
+
+        return read
     model = graph.trace(loaded.recognizer, loaded.arch, loaded.preprocessing)
     graph.fold_affines(model)
     if config.int8:
@@ -261,7 +274,10 @@ def _batches(
         while group:
             count = lines_at_once(next(sizes), width // stride, num_classes)
             batch, group = group[:count], group[count:]
-            yield pad(batch, width), np.array([math.ceil(line.shape[2] / stride) for line in batch])
+            yield (
+                pad(batch, width, preprocessing.padding),
+                np.array([math.ceil(line.shape[2] / stride) for line in batch]),
+            )
 
 
 def _check(parity: Parity, config: ExportConfig, out: Path) -> None:

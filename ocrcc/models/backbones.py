@@ -35,6 +35,7 @@ class TimmBackbone(nn.Module):
 
     def __init__(self, name: str, channels: int, height: int) -> None:
         super().__init__()
+        self.width_stride = WIDTH_STRIDE
         self.body = _build(name, channels)
         probe = torch.zeros(1, channels, height, _PROBE_WIDTH)
         try:
@@ -117,6 +118,7 @@ class VggBackbone(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.width_stride = WIDTH_STRIDE
 
         def block(inputs: int, outputs: int, norm: bool) -> list[nn.Module]:
             layers = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=not norm)]

@@ -1,7 +1,8 @@
 """Model files: one ``.safetensors`` with weights, centers and everything needed to read with them.
 
 Nothing is ever unpickled. The metadata is one JSON text under the key ``ocrcc``; centers are the tensors
-``centers`` (C, D) and ``center_counts`` (C,), weights have the prefix ``model.``.
+``centers`` (C, D) and ``center_counts`` (C,), weights have the prefix ``model.``. A recogniser of another make brings
+its architecture as the bytes ``graph``, which is walked through and never run as code.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ocrcc.charset import Charset
-from ocrcc.config import Preprocessing
+from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import ModelError
 from ocrcc.files import whole
 from ocrcc.models.contract import describe, parse_contract, read_metadata, resolve
+from ocrcc.models.imported import import_onnx, register_graph
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import MODELS, create_model
 
 _PREFIX = "model."
+_GRAPH = "graph"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +65,18 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
         ModelError: It is missing, damaged, of a newer format, or its tensors do not fit its metadata.
     """
     path = resolve(spec)
+    if path.suffix.lower() == ".onnx":
+        return import_model(path, device=device)
     metadata = read_metadata(path)
     arch, charset, preprocessing = parse_contract(metadata, path)
-    if arch not in MODELS:  # any backbone of timm: some are larger than memory, and this file may not hold it at all
+    graph = _read_graph(path)
+    if graph:
+        try:
+            register_graph(graph, arch)
+        except ModelError as error:
+            raise ModelError(f"{path}: damaged: {error.message}") from None
+    # Any backbone of timm, any graph: some are larger than memory, and this file may not hold them at all.
+    if arch not in MODELS or graph:
         with torch.device("meta"):
             shapes = create_model(arch, charset.num_classes, preprocessing).state_dict()
         _check_shapes(_read_shapes(path), shapes, path)
@@ -105,6 +117,36 @@ def _read_shapes(path: Path) -> dict[str, Tensor]:
         for name, shape in shapes.items()
         if name.startswith(_PREFIX)
     }
+
+
+def _read_graph(path: Path) -> bytes:
+    """Read the architecture that a model from an ONNX file brings along; empty for our own."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return file.get_tensor(_GRAPH).numpy().tobytes() if _GRAPH in file.keys() else b""  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: damaged: {error}") from None
+
+
+def import_model(path: Path, config: ImportConfig | None = None, *, device: str = "auto") -> LoadedModel:
+    """Load a recogniser of another make from its ONNX file.
+
+    Raises:
+        ConfigError: onnx is not installed.
+        DataError: Its charset is missing or does not fit.
+        ModelError: It is damaged, or no CTC recogniser that torch can run.
+    """
+    recognizer, arch, charset, preprocessing = import_onnx(path, config)
+    device = pick_device(device)
+    return LoadedModel(
+        recognizer=recognizer.to(device),
+        arch=arch,
+        charset=charset,
+        preprocessing=preprocessing,
+        info={"step": 0, "metrics": {}, "config": {}},
+        path=path,
+        device=device,
+    )
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
@@ -176,6 +218,8 @@ def save_model(
     tensors = {_PREFIX + name: value for name, value in recognizer_state.items()}
     if centers is not None and center_counts is not None:
         tensors |= {"centers": centers, "center_counts": center_counts.float()}
+    if arch in MODELS and MODELS[arch].graph:
+        tensors[_GRAPH] = torch.frombuffer(bytearray(MODELS[arch].graph), dtype=torch.uint8)
     metadata = {**describe(arch, charset, preprocessing), **info}
     # A copy of each: packed LSTM weights share their storage, which safetensors refuses.
     plain = {name: _plain(value, half and name != "center_counts") for name, value in tensors.items()}

@@ -5,9 +5,10 @@ Safetensors and ONNX files carry the same JSON text, under the key ``ocrcc`` of 
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import re
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def describe(arch: str, charset: Charset, preprocessing: Preprocessing) -> dict[
             "name": charset.name,
             "bidi": charset.bidi,
         },
-        "preprocessing": dataclasses.asdict(preprocessing),
+        "preprocessing": preprocessing.described(),
     }
 
 
@@ -42,7 +43,9 @@ def resolve(spec: str | Path) -> Path:
 
     Args:
         spec: A file, a run folder (its ``best.safetensors``, or ``last`` if there is no best), the name of a
-            shipped model, or ``hf://owner/name`` for ``model.safetensors`` of a hub repository.
+            shipped model, ``hf://owner/name`` for ``model.safetensors`` of a hub repository, or
+            ``rapidocr/NAME`` for a recogniser that an installed RapidOCR carries, such as
+            ``rapidocr/ppocr-v6-small``.
 
     Raises:
         ModelError: There is no such thing.
@@ -50,6 +53,8 @@ def resolve(spec: str | Path) -> Path:
     text = str(spec)
     if text.startswith("hf://"):
         return _from_hub(text.removeprefix("hf://"))
+    if text.startswith("rapidocr/"):
+        return _from_rapidocr(text.removeprefix("rapidocr/"))
     path = Path(spec)
     if path.is_dir():
         for name in ("best.safetensors", "last.safetensors"):
@@ -75,6 +80,27 @@ def _from_hub(name: str) -> Path:
         return Path(hf_hub_download(name, "model.safetensors"))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(f"hf://{name}: {error}", "the repository must hold a model.safetensors") from None
+
+
+def _from_rapidocr(name: str) -> Path:
+    """Find a recogniser in the installed packages of RapidOCR, which are not imported, as that takes seconds."""
+    found: dict[str, Path] = {}
+    for package in ("rapidocr_onnxruntime", "rapidocr"):
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for file in sorted(Path(folder, "models").glob("*.onnx")):
+                if match := re.fullmatch(r"(?:(\w+)_)?PP-OCRv(\d)_(?:(\w+)_)?rec_(\w+)", file.stem):
+                    language = next((one for one in (match[1], match[3]) if one and one != "ch"), "")
+                    size = {"infer": "mobile"}.get(match[4], match[4]).replace("_", "-")
+                    found["-".join(filter(None, ("ppocr", f"v{match[2]}", language, size)))] = file
+    if name in found:
+        return found[name]
+    raise ModelError(
+        f"rapidocr/{name}: no installed RapidOCR carries it",
+        f"there are {', '.join(f'rapidocr/{one}' for one in sorted(found))}"
+        if found
+        else "pip install rapidocr for rapidocr/ppocr-v6-small, rapidocr-onnxruntime for rapidocr/ppocr-v4-mobile",
+    )
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ocrcc.models.backbones import WIDTH_STRIDE
 from ocrcc.types import RecognizerOutput
 
 
@@ -12,7 +11,7 @@ class Recognizer(nn.Module):
     """Reads line images of one height into per-frame class scores.
 
     Args:
-        backbone: From images (N, K, H, W) to frames (N, T, its feature_width).
+        backbone: From images (N, K, H, W) to frames (N, T, its feature_width), one for its width_stride pixels.
         encoder: From those frames to features (N, T, D).
         num_classes: C, the blank among them.
 
@@ -26,7 +25,7 @@ class Recognizer(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.encoder = encoder
-        self.width_stride = WIDTH_STRIDE
+        self.width_stride: int = backbone.width_stride  # type: ignore[assignment]
         self.feature_width: int = encoder.feature_width  # type: ignore[assignment]
         self.num_classes = num_classes
         self.head = nn.Linear(self.feature_width, num_classes)

@@ -28,11 +28,13 @@ class ModelSpec:
         name: The id.
         description: One line.
         build: Makes the backbone and the encoder.
+        graph: What it is made of, if a file of another make brought it; saved with its weights.
     """
 
     name: str
     description: str
     build: Builder
+    graph: bytes = b""
 
 
 MODELS: dict[str, ModelSpec] = {}

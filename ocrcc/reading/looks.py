@@ -72,6 +72,7 @@ def read_lines(
     Returns:
         The look at each line that counts.
     """
+    unsure = unsure if preprocessing.looks else 0.0
     looks: list[list[Look]] = [[] for _ in lines]
 
     def look_at(views: Mapping[int, np.ndarray]) -> Iterator[tuple[int, Look]]:
@@ -82,7 +83,7 @@ def read_lines(
             for first in range(0, len(group), at_once(padded)):
                 indices = group[first : first + at_once(padded)]
                 widths = np.array([views[index].shape[2] for index in indices])
-                readings, logits = read(pad([views[index] for index in indices], padded), widths)
+                readings, logits = read(pad([views[index] for index in indices], padded, preprocessing.padding), widths)
                 for index, reading, scores, width in zip(indices, readings, logits, widths.tolist(), strict=True):
                     compared = looks[index] or reading.confidence < unsure
                     posteriors = log_softmax(scores[: -(-width // width_stride)]) if compared else None

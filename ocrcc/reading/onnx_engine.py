@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ import numpy as np
 
 from ocrcc import packaged
 from ocrcc.charset import Charset
-from ocrcc.config import Preprocessing
+from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import ConfigError, ModelError
+from ocrcc.models import onnx_file
 from ocrcc.models.contract import KEY, parse_contract, parse_metadata
 from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine
@@ -75,7 +76,7 @@ def pick_onnx(path: Path, engine: str, device: str) -> Path | None:
     """
     if path.suffix.lower() == ".onnx":
         if engine == "torch":
-            raise ConfigError(f"{path}: torch does not read ONNX files", "--engine onnx, or give the .safetensors")
+            return None  # recognisers of other makes; one of ocrcc export is refused when it is loaded
         exported = path
     else:
         exported = path.with_suffix(".onnx")
@@ -97,12 +98,12 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
     """Load an exported model.
 
     Args:
-        path: A file of ``ocrcc export``.
+        path: A file of ``ocrcc export``, or a CTC recogniser of another make.
         threads: That share the work of a call; 0 for one a core. It may be called from several threads.
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
-        ModelError: The file is damaged, of a newer format, or was not made by ``ocrcc export``.
+        ModelError: The file is damaged, of a newer format, or no CTC recogniser.
     """
     path = Path(path)
     session = _open(path, threads)
@@ -111,8 +112,10 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
     except UnicodeDecodeError:
         raise ModelError(f"{path}: its metadata are not UTF-8") from None
     if raw is None:
-        raise ModelError(f"{path}: an ONNX model, but not one of ocrcc export", "ocrcc export MODEL OUT.onnx makes one")
+        return _load_foreign(path, threads)
     metadata = parse_metadata(raw, path)
+    if str(metadata.get("arch")).startswith("onnx/"):  # a recogniser of another make, given back
+        return _load_foreign(path, threads)
     arch, charset, preprocessing = parse_contract(metadata, path)
     stride = metadata.get("width_stride")
     if not isinstance(stride, int) or stride <= 0:
@@ -149,7 +152,47 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
     )
 
 
-def _open(path: Path, threads: int) -> InferenceSession:
+def _load_foreign(path: Path, threads: int) -> OnnxModel:
+    """Load a recogniser of another make, or one that was given back to it."""
+    model = onnx_file.open_file(path)
+    layout = onnx_file.find_layout(model, path)
+    config = ImportConfig()
+    charset, preprocessing, space_last = onnx_file.read_contract(model, layout, config, path)
+    session = _open(path, threads, onnx_file.runtime_graph(model, layout))
+    name = onnx_file.input_name(model)
+
+    def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(session.run([layout.features, layout.logits], {name: images}))
+
+    layout = replace(layout, space_last=space_last)
+    found = onnx_file.probe(run, layout, preprocessing, onnx_file.stated(model, config), path)
+
+    def read(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        wanted = math.ceil(images.shape[3] / found.stride)
+        features, logits = (_fitted(values, wanted, found.frames_first) for values in run(images))
+        return features, np.roll(logits, 1, -1) if found.blank_last else logits
+
+    return OnnxModel(
+        engine=read,
+        arch=f"onnx/{path.stem}",
+        charset=charset,
+        preprocessing=preprocessing,
+        width_stride=found.stride,
+        centers=None,
+        center_counts=None,
+        info={"step": 0, "metrics": {}, "source": None},
+        path=path,
+    )
+
+
+def _fitted(values: np.ndarray, frames: int, frames_first: bool) -> np.ndarray:
+    """Give (N, T, ...) with so many frames; some graphs drop what is no whole frame, and the last one stands for it."""
+    values = values.swapaxes(0, 1) if frames_first else values
+    missing = frames - values.shape[1]
+    return np.concatenate([values, *[values[:, -1:]] * missing], axis=1) if missing > 0 else values[:, :frames]
+
+
+def _open(path: Path, threads: int, graph: bytes | None = None) -> InferenceSession:
     try:
         import onnxruntime
     except ImportError:
@@ -167,7 +210,7 @@ def _open(path: Path, threads: int) -> InferenceSession:
     options.enable_mem_pattern = False
     options.log_severity_level = _FATAL
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's kinds of errors have no common base
         raise ModelError(f"{path}: not an ONNX file that can be read: {_first_line(error)}") from None
 

@@ -61,6 +61,7 @@ class _Waiting:
     path: str
     pixels: np.ndarray  # (K, H, W)
     width: int  # of the part of the upright input image
+    extent: float  # the pixels of that image which all of `pixels` would span, padding to a least width included
     height: int
     part: Part
     number: int  # of the part
@@ -259,21 +260,24 @@ class LineReader:
             opened = open_image(as_source(image), name=path)
             self.on_open(path, opened)
             parts = cut_at_gaps(opened, self.preprocessing)
-            return [
-                _Waiting(
-                    index=index,
-                    path=path,
-                    pixels=prepare(_crop(opened, part), self.preprocessing),
-                    width=part.right - part.left,
-                    height=opened.height,
-                    part=part,
-                    number=number,
-                    count=len(parts),
-                )
-                for number, part in enumerate(parts)
-            ]
+            return [self._prepared(index, path, opened, part, number, len(parts)) for number, part in enumerate(parts)]
         except DataError as error:
             return Unreadable(path=path, message=error.message)
+
+    def _prepared(self, index: int, path: str, opened: Image.Image, part: Part, number: int, count: int) -> _Waiting:
+        cropped = _crop(opened, part)
+        pixels = prepare(cropped, self.preprocessing)
+        return _Waiting(
+            index=index,
+            path=path,
+            pixels=pixels,
+            width=part.right - part.left,
+            extent=cropped.width * pixels.shape[2] / self.preprocessing.scaled_width(*cropped.size),
+            height=opened.height,
+            part=part,
+            number=number,
+            count=count,
+        )
 
     def _read(self, batch: list[_Waiting], alternatives: int) -> list[tuple[_Waiting, Recognition]]:
         looked = read_lines(
@@ -286,7 +290,7 @@ class LineReader:
             at_once=self.batch_limit,
         )
         return [
-            (line, _place(line, look, self._width_stride * line.width / look.width))
+            (line, _place(line, look, self._width_stride * line.extent / look.width))
             for line, look in zip(batch, looked, strict=True)
         ]
 
@@ -395,7 +399,7 @@ def _place(line: _Waiting, look: Look, scale: float) -> Recognition:
     for span, others, margin in zip(reading.spans, reading.alternatives, reading.margins, strict=True):
         start, end = span.start * scale, span.end * scale
         if look.upside_down:
-            start, end = line.width - end, line.width - start
+            start, end = line.extent - end, line.extent - start
         left = max(0, min(math.floor(start), line.width - 1))
         right = max(left + 1, min(math.ceil(end), line.width))
         chars.append(

@@ -382,4 +382,6 @@ def cut(batch: CharacterBatch, number: int, preprocessing: Preprocessing) -> np.
     left, right = batch.boxes[number]
     pixels = batch.images[batch.rows[number], :, :, left:right] * preprocessing.std + preprocessing.mean
     shades = np.clip(pixels * 255, 0, 255).round().astype(np.uint8)
+    if preprocessing.colour_order == "bgr":
+        shades = shades[::-1]
     return shades[0] if len(shades) == 1 else np.ascontiguousarray(shades.transpose(1, 2, 0))

@@ -92,7 +92,7 @@ def test_the_engine_must_fit_the_file(model, exported):
     with pytest.raises(ConfigError, match="not an ONNX file") as caught:
         LineReader.load(model, config=PredictConfig(engine="onnx"))
     assert "ocrcc export" in caught.value.hint
-    with pytest.raises(ConfigError, match="torch does not read"):
+    with pytest.raises(ModelError, match="torch does not read"):
         LineReader.load(exported, config=PredictConfig(engine="torch"))
     with pytest.raises(ConfigError, match="CPU"):
         LineReader.load(exported, device="cuda")
@@ -170,7 +170,7 @@ def damaged(content, kind):
         ("empty", "not an ONNX file"),
         ("text", "not an ONNX file"),
         ("cut", "not an ONNX file"),
-        ("foreign", "not one of ocrcc export"),
+        ("foreign", "has . outputs"),
         ("outputs", "outputs are"),
         ("newer", "newer ocrcc"),
         ("not JSON", "metadata is damaged"),

@@ -1,0 +1,146 @@
+"""Recognisers of other makes: in, through training, and back."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from drawn_lines import draw_line
+from onnx import TensorProto, helper, numpy_helper
+
+from ocrcc.data.transforms import pad, prepare
+from ocrcc.errors import CharsetError, ModelError
+from ocrcc.export.export import export
+from ocrcc.models.checkpoint import load_model, save_model
+from ocrcc.models.registry import create_model
+from ocrcc.models.transfer import transfer
+from ocrcc.reading.onnx_engine import load_onnx
+
+CHARS = "0123456789"
+
+
+def foreign(path: Path, chars: str = CHARS, classes: int = 12, extra=(), ends: str = "Softmax") -> Path:
+    """Write a small recogniser as PaddlePaddle's converter does: weights as constants, SAME padding, space last."""
+    rng = np.random.default_rng(5)
+    weights = {
+        "conv.w": rng.normal(size=(6, 3, 2, 2)) * 0.3, "conv.b": rng.normal(size=6) * 0.1,
+        "down.w": rng.normal(size=(8, 6, 3, 3)) * 0.2, "fc.w": rng.normal(size=(8, classes)),
+        "fc.b": rng.normal(size=classes),
+    }  # fmt: skip
+    make = helper.make_node
+    nodes = [make("Constant", [], [k], value=numpy_helper.from_array(v.astype(np.float32))) for k, v in weights.items()]
+    nodes += [
+        make("Conv", ["x", "conv.w", "conv.b"], ["a"], auto_pad="SAME_UPPER", strides=[2, 2], kernel_shape=[2, 2]),
+        make("Relu", ["a"], ["r"]),
+        make("Conv", ["r", "down.w"], ["b"], strides=[2, 2], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        *extra,
+        make("AveragePool", ["b"], ["p"], kernel_shape=[12, 2], strides=[12, 2]),
+        make("Squeeze", ["p"], ["s"], axes=[2]),
+        make("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
+        make("MatMul", ["t", "fc.w"], ["m"]),
+        make("Add", ["m", "fc.b"], ["l"]),
+        make(ends, ["l"], ["y"], axis=2),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 48, "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "t", classes])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+    model.metadata_props.add(key="character", value="\n".join(chars))
+    onnx.save(model, str(path))
+    return path
+
+
+@pytest.fixture
+def file(tmp_path):
+    return foreign(tmp_path / "foreign.onnx")
+
+
+def batch(model):
+    lines = [prepare(draw_line(text), model.preprocessing) for text in ("1234", "0987654321" * 3)]
+    return pad(lines, 705)  # no whole number of frames
+
+
+def save(path, loaded, recognizer=None, charset=None):
+    save_model(
+        path, recognizer_state=(recognizer or loaded.recognizer).state_dict(), arch=loaded.arch,
+        charset=charset or loaded.charset, preprocessing=loaded.preprocessing, info={},
+    )  # fmt: skip
+    return path
+
+
+def test_torch_and_onnx_runtime_agree(file):
+    loaded, runtime = load_model(file, device="cpu"), load_onnx(file)
+    assert loaded.charset.symbols == runtime.charset.symbols == CHARS + " "
+    assert (loaded.recognizer.width_stride, loaded.recognizer.feature_width) == (runtime.width_stride, 8) == (8, 8)
+    for width in (512, 513, 516, 517, 519):
+        images = np.random.default_rng(width).normal(size=(2, 3, 48, width)).astype(np.float32)
+        with torch.no_grad():
+            found = loaded.recognizer(torch.from_numpy(images))
+        features, logits = runtime.engine(images)
+        assert found.logits.shape == logits.shape == (2, -(-width // 8), 12)
+        np.testing.assert_allclose(found.features.numpy(), features, atol=1e-4)
+        np.testing.assert_allclose(found.logits.numpy(), logits, atol=1e-4)
+
+
+def test_every_weight_learns_and_a_saved_one_is_the_same(file, tmp_path):
+    loaded = load_model(file, device="cpu")
+    images = torch.from_numpy(batch(loaded))
+    loaded.recognizer.train()(images).logits.square().mean().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in loaded.recognizer.parameters())
+    again = load_model(save(tmp_path / "m.safetensors", loaded), device="cpu")
+    assert torch.equal(again.recognizer(images).logits, loaded.recognizer.eval()(images).logits)
+    assert again.preprocessing == loaded.preprocessing
+
+
+def test_given_back_it_differs_in_its_weights_alone(file, tmp_path):
+    loaded = load_model(file, device="cpu")
+    with torch.no_grad():
+        loaded.recognizer.head.bias += 1
+    back = tmp_path / "back.onnx"
+    export(save(tmp_path / "m.safetensors", loaded), back)
+    old, new = onnx.load(str(file)), onnx.load(str(back))
+    assert old.opset_import == new.opset_import
+    assert old.graph.input == new.graph.input
+    assert old.graph.output == new.graph.output
+    assert [node.op_type for node in old.graph.node] == [node.op_type for node in new.graph.node]
+    assert old.metadata_props[0] == new.metadata_props[0]
+    with torch.no_grad():
+        wanted = loaded.recognizer(torch.from_numpy(batch(loaded))[..., :512]).logits.softmax(-1)
+    found = onnxruntime.InferenceSession(str(back)).run(None, {"x": batch(loaded)[..., :512]})[0]
+    np.testing.assert_allclose(wanted.numpy(), found, atol=1e-5)
+
+
+def test_new_characters_come_before_the_space_again(file, tmp_path):
+    loaded = load_model(file, device="cpu")
+    charset = loaded.charset.merge("AB")
+    grown = create_model(loaded.arch, charset.num_classes, loaded.preprocessing)
+    transfer(loaded, grown, charset)
+    back = tmp_path / "back.onnx"
+    export(save(tmp_path / "m.safetensors", loaded, grown, charset), back)
+    stored = {entry.key: entry.value for entry in onnx.load(str(back)).metadata_props}
+    assert stored["character"] == "\n".join(CHARS + "AB")
+    read = load_onnx(back)
+    assert read.charset.symbols == CHARS + "AB "
+    images = batch(loaded)
+    old, new = load_onnx(file).engine(images)[1], read.engine(images)[1]
+    np.testing.assert_allclose(new[..., [*range(11), 13]], old, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        ({"classes": 20}, CharsetError, "20 classes"),
+        ({"chars": "0123456780", "classes": 12}, CharsetError, "more than one class"),
+        ({"extra": [helper.make_node("Loop", ["b"], ["q"])]}, ModelError, "Loop"),
+        ({"extra": [helper.make_node("DynamicQuantizeLinear", ["b"], ["q", "z", "u"])]}, ModelError, "quantised"),
+        ({"ends": "Relu"}, ModelError, "ends with Relu"),
+    ],
+)
+def test_what_is_no_ctc_recogniser_is_named(tmp_path, make, kind, message):
+    path = foreign(tmp_path / "bad.onnx", **make)
+    for load in (load_model, load_onnx):
+        with pytest.raises((kind, ModelError), match=message if load is load_model else None):
+            load(path)
