@@ -154,7 +154,7 @@ class ScorecardCounter:
 
     def update(self, truth: str, read: str) -> None:
         """Count one line."""
-        edits = Levenshtein.editops(truth, read) if truth != read else []
+        edits = list(Levenshtein.editops(truth, read)) if truth != read else []
         kinds, lost = [], set()
         for edit in edits:
             was = "" if edit.tag == "insert" else truth[edit.src_pos]
@@ -185,8 +185,10 @@ class ScorecardCounter:
 
     def summary(self) -> Scorecard:
         """Return what was found so far."""
-        edits, chars = np.array(self._edits), np.array(self._chars)
-        alike, lost = np.array(self._alike), np.array(self._alike_lost)
+        edits: np.ndarray = np.array(self._edits)
+        chars: np.ndarray = np.array(self._chars)
+        alike: np.ndarray = np.array(self._alike)
+        lost: np.ndarray = np.array(self._alike_lost)
         groups = []
         for number, (totals, rights) in self._seen.items():
             total, right = np.array(totals), np.array(rights)
