@@ -11,6 +11,10 @@ _WIDE, _NARROW = 1.1, 0.7
 """No character is wider than this share of its line's height: hanzi, and letters and digits."""
 _INK = 0.25
 """Columns whose darkest pixel is paler than this share of the line's darkest have no ink."""
+_PAPER = 0.15
+"""Of the contrast, by which most pixels may differ from the lightest (or darkest) and still be paper."""
+_OUTSIDE = 0.5
+"""Of its width, by which the first or last peak may lie outside the ink; farther, and the ink is not its own."""
 _MOST_SHIFT = 0.5
 """Line heights by which peaks are moved at most: beyond, what starts or ends the line is no glyph that was read."""
 
@@ -22,7 +26,10 @@ def ink_columns(pixels: np.ndarray) -> np.ndarray:
         pixels: (H, W), or (K, H, W), dark on light or light on dark.
     """
     pixels = pixels if pixels.ndim == 3 else pixels[None]
-    paper = np.median(pixels)
+    low, paper, high = np.quantile(pixels[:, ::2, ::2] if pixels.shape[1] > 8 else pixels, (0.02, 0.5, 0.98))
+    nearest = low if paper - low < high - paper else high
+    if abs(paper - nearest) > _PAPER * (high - low):  # more than half of the line is no paper
+        paper = nearest
     ink = np.abs(pixels.astype(np.float32, copy=False) - paper).max(axis=(0, 1))
     return ink / max(float(ink.max(initial=0.0)), 1e-9)
 
@@ -66,7 +73,10 @@ def _centred(peaks: np.ndarray, widths: np.ndarray, ink: np.ndarray, height: flo
         return peaks
     first, end = inked[0], inked[-1] + 1
     unit = (end - first) / widths.sum()
-    before, after = peaks[0] - first - widths[0] * unit / 2, end - peaks[-1] - widths[-1] * unit / 2
+    leads, wide = np.array([peaks[0] - first, end - peaks[-1]]), widths[[0, -1]] * unit
+    if (leads < -_OUTSIDE * wide).any():
+        return peaks
+    before, after = leads - wide / 2
     shift = np.clip((after - before) / 2, -_MOST_SHIFT * height, _MOST_SHIFT * height)
     return np.clip(peaks + shift, 0, len(ink) - 1)
 
