@@ -12,15 +12,18 @@ from ocrcc.charset import describe
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, DataOption, Device, JsonFile, ModelArgument, with_config_options
 from ocrcc.config import EvaluateConfig
-from ocrcc.errors import SomeInputsFailedError
+from ocrcc.errors import ConfigError, OcrccError, SomeInputsFailedError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ocrcc.evaluation.intervals import Interval
     from ocrcc.evaluation.report import EvaluationResult, Metrics
+    from ocrcc.evaluation.scorecard import Scorecard
 
-_COLUMNS = ("dataset", "lines", "line acc", "CER", "1-NED", "folded acc", "folded CER", "folded 1-NED", "lines/s")
-_LOOKALIKE_COLUMNS = ("look-alikes", "look-alike acc")
+_COLUMNS = ("lines", "lines right", "CER", "look-alikes right", "lines/s")
+_NARROW = 16
+"""Columns that a name gets in a table of six that fits 80."""
 
 
 @with_config_options()
@@ -29,15 +32,27 @@ def command(
     data: DataOption,
     settings: EvaluateConfig,
     confusions: Annotated[int, typer.Option(min=0, help="How many of the most frequent confusions to show.")] = 10,
+    folded: Annotated[
+        bool, typer.Option("--folded", help="Show folded figures in place of strict ones in the table.")
+    ] = False,
+    fail_if_worse: Annotated[
+        bool,
+        typer.Option(
+            "--fail-if-worse",
+            help="Exit with 1 if lines right, CER or look-alikes right are worse than those of --compare.",
+        ),
+    ] = False,
     json: JsonFile = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
-    """Measure what a model reads right: line accuracy, CER and 1-NED, and what it confuses.
+    """Measure what a model reads right, say what is wrong by kind, and what to do about it first.
 
-    Strict figures count every character as the model's charset normalises labels; folded ones ignore white
-    space and compatibility forms (NFKC), such as full-width letters.
+    Strict figures count every character as the model's charset normalises labels; folded ones (--folded, and in
+    --json) ignore white space and compatibility forms (NFKC), such as full-width letters.
     """
+    if fail_if_worse and not settings.compare:
+        raise ConfigError("--fail-if-worse: worse than what?", "name the other model: --compare MODEL")
     from ocrcc.evaluation.evaluate import evaluate
     from ocrcc.evaluation.report import REPORT
     from ocrcc.places import check_file
@@ -49,7 +64,9 @@ def command(
         result = evaluate(model, data, settings, device=device, report=report, say=render.warn)
     if json is not None:
         result.write_json(json)
-    _show(result, confusions)
+    _show(result, confusions, folded)
+    if fail_if_worse and (worse := result.worse()):
+        raise OcrccError(f"worse than {settings.compare}: {'; '.join(worse)}")
     unreadable = result.total.unreadable
     if unreadable:
         render.warn_each("lines could not be read", result.total.unreadable_named, unreadable)
@@ -59,14 +76,18 @@ def command(
         )
 
 
-def _show(result: EvaluationResult, confusions: int) -> None:
-    total = result.total
-    columns = [*_COLUMNS, *(_LOOKALIKE_COLUMNS if total.lookalike_chars is not None else ())]
-    if result.baseline is None:
-        _print(render.table("", columns, ((name, *_figures(one)) for name, one in _named(result))))
-    else:
-        _print(render.table("", ("model", *columns), _side_by_side(result.baseline, result), left=2))
-        _show_comparison(result)
+def _show(result: EvaluationResult, confusions: int, folded: bool) -> None:
+    total, card = result.total, result.scorecard
+    if card is not None and card.shift:
+        render.warn(
+            f"what is read stands {card.shift:+d} places off in the charset all along: the dictionary is shifted, or "
+            "not this model's"
+        )
+    for title, rows in _tables(result, folded):
+        _print(render.table(title, ("model", *_COLUMNS), rows))
+    _show_comparison(result)
+    if card is not None:
+        _show_card(card, confusions)
     if total.lookalike_pairs and confusions:
         twins = [
             (f"{pair.first} {pair.second}", pair.first_as_second, pair.second_as_first)
@@ -97,20 +118,48 @@ def _show(result: EvaluationResult, confusions: int) -> None:
         render.notice("  a model with a longer charset: ocrcc pretrain --init-from MODEL --charset FILE")
 
 
-def _named(result: EvaluationResult) -> list[tuple[str, Metrics]]:
-    """Give each dataset's metrics its short name; the total comes last where there are several."""
-    metrics = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
-    return list(zip(_short([one.name for one in metrics]), metrics, strict=True))
+def _tables(result: EvaluationResult, folded: bool) -> list[tuple[str, list[tuple[object, ...]]]]:
+    """Make a table of each dataset, and of all where there are several: a row for each model."""
+    models = [each for each in (result.baseline, result) if each is not None]
+    names = _short([each.model for each in models])
+    datasets = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
+    titles = _short([one.name for one in datasets])
+    tables = []
+    for number, title in enumerate(titles):
+        measured = [[*each.datasets, each.total][number] for each in models]
+        rows = [(name, *_figures(one, folded)) for name, one in zip(names, measured, strict=True)]
+        tables.append((f"{title} (folded)" if folded else title, rows))
+    return tables
 
 
-def _side_by_side(before: EvaluationResult, after: EvaluationResult) -> list[tuple[object, ...]]:
-    """Give two rows a dataset: the baseline's and the model's."""
-    models = _short([before.model, after.model])
-    return [
-        (model, name, *_figures(one))
-        for rows in zip(_named(before), _named(after), strict=True)
-        for model, (name, one) in zip(models, rows, strict=True)
+def _show_card(card: Scorecard, groups: int) -> None:
+    """Show what is wrong by kind, where the ceiling is, and what to do."""
+    kinds = [f"{kind} {count}" for kind, count in card.kinds.items() if count]
+    if kinds:
+        render.out.print(f"errors: {', '.join(kinds)}")
+    if card.lines:
+        share = f"{card.right / card.lines:.2%} of lines right{_interval(card.line_interval)}"
+        ceiling = f"; {card.ceiling:.2%} if only look-alikes were mended" if card.lookalikes_only else ""
+        render.out.print(share + ceiling)
+    render.out.print(f"advice: {card.advice}")
+    rows = [
+        (group.characters, group.total, group.total - group.right, _percent(group.accuracy), _interval(group.interval))
+        for group in card.groups
+        if group.right < group.total
     ]
+    if rows and groups:
+        _print(
+            render.table(
+                f"look-alike groups with errors, {min(groups, len(rows))} of {len(rows)}",
+                ("group", "characters", "lost", "right", "95 %"),
+                rows[:groups],
+            )
+        )
+
+
+def _interval(interval: Interval) -> str:
+    """Write an interval for a reader."""
+    return f" ({interval.low:.1%} to {interval.high:.1%})" if math.isfinite(interval.low) else ""
 
 
 def _show_comparison(result: EvaluationResult) -> None:
@@ -131,25 +180,26 @@ def _print(table: Table) -> None:
 
 
 def _short(names: list[str]) -> list[str]:
-    """Cut paths to their last part, if that still tells them apart."""
-    short = [Path(name).name for name in names]
-    return short if len(set(short)) == len(names) else names
+    """Name models and datasets shortly, if that still tells them apart: a run by its folder, a file by its stem."""
+    short = []
+    for name in names:
+        path = Path(name)
+        stem = path.stem if path.suffix in (".safetensors", ".onnx", ".lmdb") else path.name
+        run = {"best": path.parent.name, "last": f"{path.parent.name} (last)"}
+        short.append(run.get(stem) or stem if path.suffix == ".safetensors" else stem)
+    short = short if len(set(short)) == len(names) else names
+    return [name if len(name) <= _NARROW else f"…{name[1 - _NARROW :]}" for name in short]
 
 
-def _figures(metrics: Metrics) -> tuple[object, ...]:
+def _figures(metrics: Metrics, folded: bool) -> tuple[object, ...]:
+    scores = metrics.folded if folded else metrics.strict
+    alike = metrics.lookalike_accuracy
     return (
         metrics.lines,
-        *(
-            _percent(value)
-            for scores in (metrics.strict, metrics.folded)
-            for value in (scores.line_accuracy, scores.cer, scores.one_minus_ned)
-        ),
+        _percent(scores.line_accuracy),
+        _percent(scores.cer),
+        "-" if alike is None else f"{_percent(alike)} of {metrics.lookalike_chars}",
         f"{metrics.lines_per_second:.0f}" if math.isfinite(metrics.lines_per_second) else "-",
-        *(
-            ()
-            if metrics.lookalike_accuracy is None
-            else (metrics.lookalike_chars, _percent(metrics.lookalike_accuracy))
-        ),
     )
 
 

@@ -22,6 +22,7 @@ from ocrcc.decoding import greedy
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
+from ocrcc.evaluation.scorecard import ScorecardCounter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.contract import resolve
@@ -74,6 +75,7 @@ def _evaluate(
     models = [_open(each, device, config.threads) for each in (config.compare, model) if each]
     result: EvaluationResult | None = None
     for number, loaded in enumerate(models):
+        card = ScorecardCounter(loaded.charset, lookalikes)
         metrics, total = evaluate_datasets(
             loaded.recognizer,
             loaded.charset,
@@ -88,6 +90,7 @@ def _evaluate(
             center_share=config.center_share,
             second_look=config.second_look,
             report=partial(_report_share, report, number, len(models)),
+            on_reading=card.update,
         )
         result = EvaluationResult(
             model=str(loaded.path),
@@ -96,6 +99,7 @@ def _evaluate(
             datasets=metrics,
             total=total,
             baseline=result,
+            scorecard=card.summary(),
         )
     assert result is not None
     return result
@@ -163,6 +167,7 @@ def evaluate_datasets(
     center_share: float = 0.0,
     second_look: float = 0.0,
     report: Report = lambda _done, _total: None,
+    on_reading: Callable[[str, str], None] = lambda _truth, _read: None,
 ) -> tuple[tuple[Metrics, ...], Metrics]:
     """Measure a live recogniser on several datasets.
 
@@ -184,6 +189,7 @@ def evaluate_datasets(
         center_share: That share (`ocrcc.decoding.greedy.reread`).
         second_look: How sure a line must be not to be read again (`ocrcc.reading.looks.read_lines`).
         report: Told how many lines are done, of how many.
+        on_reading: Given every label and what was read.
 
     Returns:
         The metrics of each dataset, and of all lines as one set.
@@ -220,6 +226,7 @@ def evaluate_datasets(
                     read = _read(recognizer, batch, charset, device, rivals, center_share)
                 for index, *line in zip(indices, batch.labels, read, batch.sources, strict=True):
                     right[index] = tally.update(*line)
+                    on_reading(*line[:2])
                 done += len(indices)
                 report(done, sum(sizes))
             found.append(tally.summary(dataset.name, time.perf_counter() - started, right))

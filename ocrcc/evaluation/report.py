@@ -15,6 +15,7 @@ from ocrcc import __version__
 from ocrcc.charset import Charset
 from ocrcc.evaluation.confusions import Confusion, ConfusionCounter, PairConfusion
 from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
+from ocrcc.evaluation.scorecard import Scorecard
 from ocrcc.evaluation.significance import mcnemar
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.places import marked, output
@@ -167,6 +168,7 @@ class EvaluationResult:
         datasets: One for each dataset, in the order given.
         total: All of them as one set.
         baseline: The same of the model it is compared with, if there is one.
+        scorecard: What is wrong by kind, in all of them.
     """
 
     model: str
@@ -175,12 +177,27 @@ class EvaluationResult:
     datasets: tuple[Metrics, ...]
     total: Metrics
     baseline: EvaluationResult | None = None
+    scorecard: Scorecard | None = None
 
     def comparison(self) -> Comparison | None:
         """Compare with the baseline line by line; None without one."""
         if self.baseline is None:
             return None
         return compare(self.total, self.baseline.total)
+
+    def worse(self) -> list[str]:
+        """Say in which figures it is worse than the baseline: lines right, CER, look-alikes; nothing without one."""
+        if self.baseline is None:
+            return []
+        now, before = self.total, self.baseline.total
+        said = []
+        if now.line_accuracy < before.line_accuracy:
+            said.append(f"lines right {before.line_accuracy:.2%} -> {now.line_accuracy:.2%}")
+        if now.cer > before.cer:
+            said.append(f"CER {before.cer:.2%} -> {now.cer:.2%}")
+        if (now.lookalike_accuracy or 0.0) < (before.lookalike_accuracy or 0.0):
+            said.append(f"look-alikes right {before.lookalike_accuracy:.2%} -> {now.lookalike_accuracy:.2%}")
+        return said
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation format: the total's figures, each dataset's, and the baseline's under its name."""
@@ -190,6 +207,7 @@ class EvaluationResult:
             "charset": self.charset,
             "normalisation": self.normalisation,
             **self.total.to_json(),
+            **({"scorecard": self.scorecard.to_json()} if self.scorecard else {}),
             "datasets": [{"name": metrics.name, **metrics.to_json()} for metrics in self.datasets],
             **({"baseline": self.baseline.to_json()} if self.baseline else {}),
             **({"comparison": asdict(comparison)} if comparison else {}),

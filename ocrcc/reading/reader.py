@@ -5,7 +5,6 @@ Nothing here needs torch before a model of ours is loaded, so that other engines
 
 from __future__ import annotations
 
-import math
 import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.data.images import open_image
 from ocrcc.data.transforms import prepare
+from ocrcc.decoding.boxes import glyph_boxes, ink_columns
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
@@ -63,6 +63,7 @@ class _Waiting:
     width: int  # of the part of the upright input image
     extent: float  # the pixels of that image which all of `pixels` would span, padding to a least width included
     height: int
+    ink: np.ndarray  # (width,) as `ink_columns` gives it
     part: Part
     number: int  # of the part
     count: int  # of parts
@@ -274,6 +275,7 @@ class LineReader:
             width=part.right - part.left,
             extent=cropped.width * pixels.shape[2] / self.preprocessing.scaled_width(*cropped.size),
             height=opened.height,
+            ink=ink_columns(np.asarray(cropped.convert("L"))),
             part=part,
             number=number,
             count=count,
@@ -393,15 +395,19 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
 
 
 def _place(line: _Waiting, look: Look, scale: float) -> Recognition:
-    """Bring a reading's frames to the pixels of the input image, of which a frame is ``scale`` wide."""
+    """Bring a reading's frames, each ``scale`` pixels of the input image wide, to its glyphs' boxes there."""
     reading = look.reading
+    spans = np.array([(span.start, span.end) for span in reading.spans], np.float64).reshape(-1, 2) * scale
+    ink = line.ink
+    if look.upside_down:  # then what it was padded with comes first
+        spans, ink = spans - (line.extent - line.width), ink[::-1]
+    boxes = glyph_boxes(spans, [span.char for span in reading.spans], ink, line.height)
+    if look.upside_down:
+        boxes = line.width - boxes[:, ::-1]
     chars = []
-    for span, others, margin in zip(reading.spans, reading.alternatives, reading.margins, strict=True):
-        start, end = span.start * scale, span.end * scale
-        if look.upside_down:
-            start, end = line.extent - end, line.extent - start
-        left = max(0, min(math.floor(start), line.width - 1))
-        right = max(left + 1, min(math.ceil(end), line.width))
+    for span, others, margin, (left, right) in zip(
+        reading.spans, reading.alternatives, reading.margins, boxes.tolist(), strict=True
+    ):
         chars.append(
             RecognizedChar(
                 char=span.char,

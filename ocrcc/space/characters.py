@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -16,6 +15,7 @@ from ocrcc.config import Preprocessing
 from ocrcc.data.batching import evaluation_batches
 from ocrcc.data.some_lines import SomeLines
 from ocrcc.decoding.alignment import Alignment, align, gather_features
+from ocrcc.decoding.boxes import glyph_boxes, ink_columns
 from ocrcc.errors import ModelError
 from ocrcc.lookalikes import Lookalikes, sibling_table
 from ocrcc.losses.center import Centers
@@ -29,10 +29,6 @@ Report = Callable[[int, int | None], None]
 Wanted = Mapping[int, Collection[int]]
 """Positions in the labels of a dataset's lines, by the line's number."""
 _NAMED = 20
-_WIDE, _NARROW = 1.1, 0.7
-"""No character is wider than this share of its line's height: hanzi, and letters and digits."""
-_INK = 0.25
-"""Columns whose darkest pixel is paler than this share of the line's darkest have no ink."""
 
 
 @dataclass
@@ -325,56 +321,9 @@ def _all_boxes(alignment: Alignment, batch: Batch, viewer: Viewer) -> np.ndarray
     ):
         if fits:
             pixels = batch.images[row, :, :, : frames * stride].numpy()
-            middles = (peaks[row, :length] + 0.5) * stride
-            boxes[row, :length] = char_boxes(middles, batch.labels[row], pixels)
+            spans = np.stack((peaks[row, :length], peaks[row, :length] + 1), axis=1) * stride
+            boxes[row, :length] = glyph_boxes(spans, batch.labels[row], ink_columns(pixels), pixels.shape[1])
     return boxes
-
-
-def char_boxes(middles: np.ndarray, label: str, pixels: np.ndarray) -> np.ndarray:
-    """Guess which pixel columns the characters of a line take up.
-
-    CTC reads a character on a frame or two. So it is taken to reach to where there is least ink between its
-    best frame and its neighbour's, but no further than a character of its kind is wide; empty columns at its
-    sides are left out.
-
-    Args:
-        middles: (L,) columns of the best frames, rising.
-        label: L characters.
-        pixels: (K, H, W) of the line.
-
-    Returns:
-        (L, 2) first column, and one past the last; never empty, never outside the line.
-    """
-    height, width = pixels.shape[1:]
-    ink = np.abs(pixels - np.median(pixels)).max(axis=(0, 1))
-    ink = ink / max(float(ink.max()), 1e-9)
-    reach = np.array([_WIDE if unicodedata.east_asian_width(char) in "WFA" else _NARROW for char in label])
-    reach = reach * height / 2
-    cuts = [_least_ink(ink, left, right) for left, right in zip(middles[:-1], middles[1:], strict=True)]
-    left = np.maximum([0, *cuts], np.floor(middles - reach)).astype(np.int64)
-    right = np.minimum([*cuts, width], np.ceil(middles + reach)).astype(np.int64)
-    left = np.clip(left, 0, width - 1)
-    boxes = np.stack((left, np.clip(right, left + 1, width)), axis=1)
-    return np.array([_trim(ink, int(first), int(end)) for first, end in boxes], dtype=np.int64).reshape(-1, 2)
-
-
-def _least_ink(ink: np.ndarray, left: float, right: float) -> int:
-    """Find where to cut between two best frames: where there is least ink, and if in doubt in the middle."""
-    apart = right - left
-    columns = np.arange(int(left + 0.2 * apart), max(int(left + 0.2 * apart), int(np.ceil(right - 0.2 * apart))) + 1)
-    columns = columns[columns < len(ink)]
-    if not len(columns):
-        return len(ink)
-    doubt = np.abs(columns - (left + right) / 2) / max(apart, 1.0)
-    return int(columns[np.argmin(ink[columns] + 0.3 * doubt)])
-
-
-def _trim(ink: np.ndarray, first: int, end: int) -> tuple[int, int]:
-    """Leave out columns without ink, but for one at each side."""
-    inked = np.flatnonzero(ink[first:end] > _INK)
-    if not len(inked):
-        return first, end
-    return max(first, first + int(inked[0]) - 1), min(end, first + int(inked[-1]) + 2)
 
 
 def cut(batch: CharacterBatch, number: int, preprocessing: Preprocessing) -> np.ndarray:

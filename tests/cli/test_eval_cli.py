@@ -57,10 +57,11 @@ def test_figures_by_dataset_and_in_total(model, halves, tmp_path):
     right, wrong, characters = halves
     result = run(model, "--data", right, "--data", wrong, "--json", tmp_path / "r.json")
     assert result.exit_code == 0, result.stderr
-    rows = [line for line in result.stdout.splitlines() if "right" in line or "wrong" in line or "total" in line]
-    assert len(rows) == 3
-    assert "100.00%" in rows[0]
-    assert "50.00%" in rows[2]
+    titles = [line.strip() for line in result.stdout.splitlines() if line.strip() in ("right", "wrong", "total")]
+    assert titles == ["right", "wrong", "total"]
+    rows = [line for line in result.stdout.splitlines() if line.startswith("│ wild ")]
+    assert ["100.00%" in rows[0], " 0.00%" in rows[1], "50.00%" in rows[2]] == [True] * 3
+    assert max(map(len, rows)) <= 80
     written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert [dataset["line_accuracy"] for dataset in written["datasets"]] == [1.0, 0.0]
     assert (written["lines"], written["line_accuracy"]) == (40, 0.5)
@@ -112,7 +113,9 @@ def test_folded_figures_forgive_width_and_spaces(model, tmp_path, reader):
     text = reader.recognize([image])[0].text
     wide = "".join(chr(ord(char) + 0xFEE0) if char.isascii() else char for char in text)
     data = write_lmdb(tmp_path / "wide.lmdb", (image, " " + wide + "\u3000"))
-    run(model, "--data", data, "--json", tmp_path / "r.json")
+    assert "0.00%" in run(model, "--data", data, "--json", tmp_path / "r.json").stdout
+    assert "(folded)" in (shown := run(model, "--data", data, "--folded").stdout)
+    assert "100.00%" in shown
     written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert (written["line_accuracy"], written["folded"]["line_accuracy"]) == (0.0, 1.0)
 
@@ -138,8 +141,12 @@ def test_lookalike_columns_come_with_groups(model, halves, tmp_path):
     assert result.exit_code == 0, result.stderr
     written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
     assert (written["lookalike_chars"], written["lookalike_accuracy"]) == (20, 0.0)
-    assert "look-alike acc" in result.stdout
-    assert "look-alike acc" not in run(model, "--data", halves[1], "--lookalikes", "").stdout
+    assert "0.00% of 20" in result.stdout
+    without = run(model, "--data", halves[1], "--lookalikes", "").stdout
+    assert "0.00% of 20" not in without
+    assert "advice: 20 lines are wrong: first, look at how lines are cut" in without
+    assert written["scorecard"]["kinds"]["left out"] == 20
+    assert "advice: 0 of 20 wrong lines are wrong by look-alikes alone" in result.stdout
 
 
 def test_two_models_are_shown_side_by_side(model, halves, tmp_path):
@@ -162,11 +169,26 @@ def test_two_models_are_shown_side_by_side(model, halves, tmp_path):
     assert f"against {other}: {comparison['fixed']} lines fixed, {comparison['broken']} broken" in "".join(
         result.stdout.splitlines()
     )
-    rows = [line for line in result.stdout.splitlines() if "safetensors" in line and "│" in line]
-    assert [("wild" in row, "right" in row, "wrong" in row, "total" in row) for row in rows] == [
-        (False, True, False, False), (True, True, False, False), (False, False, True, False),
-        (True, False, True, False), (False, False, False, True), (True, False, False, True),
-    ]  # fmt: skip
+    rows = [line.split()[1] for line in result.stdout.splitlines() if line.startswith(("│ wild ", "│ other "))]
+    assert rows == ["other", "wild"] * 3
+
+
+def test_a_worse_model_can_fail_a_build(model, halves, tmp_path):
+    other = tmp_path / "other.safetensors"
+    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
+    worse = run(other, "--data", halves[0], "--compare", model, "--fail-if-worse")
+    assert worse.exit_code == 1
+    assert "lines right 100.00% ->" in worse.stderr
+    assert run(model, "--data", halves[0], "--compare", other, "--fail-if-worse").exit_code == 0
+    assert run(model, "--data", halves[0], "--compare", model, "--fail-if-worse").exit_code == 0
+    alone = run(model, "--data", halves[0], "--fail-if-worse")
+    assert (alone.exit_code, "--compare" in alone.stderr) == (2, True)
+
+
+def test_a_run_is_named_by_its_folder(model, halves, tmp_path):
+    (tmp_path / "my-run").mkdir()
+    (tmp_path / "my-run" / "best.safetensors").write_bytes(model.read_bytes())
+    assert "│ my-run " in run(tmp_path / "my-run", "--data", halves[0]).stdout
 
 
 def test_lookalikes_taken_for_one_another_are_shown_both_ways(model, tmp_path, reader):

@@ -8,7 +8,7 @@ from greys import CHARSET, PLAIN, GreyLines, GreyReader, grey_viewer
 from ocrcc.charset import Charset
 from ocrcc.errors import ModelError
 from ocrcc.lookalikes import Lookalikes
-from ocrcc.space.characters import Skipped, align_tolerantly, char_boxes, cut, siblings_of, walk
+from ocrcc.space.characters import Skipped, align_tolerantly, cut, siblings_of, walk
 
 
 def gather(*datasets, viewer=None, **options):
@@ -50,10 +50,15 @@ def test_each_character_is_found_with_what_the_model_makes_of_it():
         assert one["confidence"] > 0.95
         assert one["margin"] == pytest.approx(1.0, abs=0.05)
         assert one["feature"] == pytest.approx([CHARSET.id(one["char"]), 1.0], abs=0.02)
-        assert one["crop"].max() == pytest.approx(CHARSET.id(one["char"]) * 28, abs=2)
     assert [one["sibling"] for one in found] == ["b", "a", "c", "b"]
     assert found[3]["source"] == "more#1"
     assert found[3]["label"] == "gda"
+
+
+def test_a_character_is_cut_out_where_it_stands():
+    for one in gather(GreyLines(("cdc", "cdc"))):
+        assert one["crop"].max() == pytest.approx(CHARSET.id(one["char"]) * 28, abs=2)
+        assert 4 <= one["crop"].shape[1] < 12  # its own stripe of 4, and blank ones beside it
 
 
 def test_a_wrong_label_is_found_where_its_lookalike_stands():
@@ -147,26 +152,3 @@ def test_normalisation_comes_before_positions():
     charset = Charset("abcdefgh", normalisation="nfkc")
     (first, second) = gather(GreyLines(("ab", "ａｂ")), viewer=grey_viewer(charset=charset))
     assert (first["char"], second["char"], second["label"]) == ("a", "b", "ab")
-
-
-def test_boxes_are_cut_where_there_is_no_ink():
-    pixels = np.ones((1, 32, 100), dtype=np.float32)
-    for left, right in ((10, 20), (24, 44), (50, 53)):
-        pixels[:, 8:24, left:right] = -1
-    # best frames off the middle of their characters, as CTC's are
-    boxes = char_boxes(np.array([18.0, 26.0, 52.0]), "1己l", pixels)
-    assert boxes[0].tolist() == [9, 21]
-    assert boxes[2].tolist() == [49, 54]
-    assert 20 <= boxes[1, 0] <= 23
-    assert boxes[1, 1] == 44  # as wide as hanzi may be
-
-
-def test_boxes_are_no_wider_than_characters_and_never_empty():
-    blank = np.ones((1, 32, 200), dtype=np.float32)
-    (wide,), (narrow,) = (char_boxes(np.array([100.0]), char, blank) for char in "己1")
-    assert wide.tolist() == [82, 118]
-    assert narrow.tolist() == [88, 112]
-    crowded = char_boxes(np.array([2.0, 2.0, 198.0, 199.0]), "abcd", blank)
-    assert (crowded[:, 1] > crowded[:, 0]).all()
-    assert crowded.min() >= 0
-    assert crowded.max() <= 200

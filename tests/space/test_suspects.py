@@ -89,7 +89,7 @@ def test_data_without_lookalikes_is_an_error():
 
 def test_a_list_with_crops(tmp_path):
     path = tmp_path / "suspects.tsv"
-    write_suspects(path, check(("abe", "bbe"), ("d", "c")), crops=True)
+    write_suspects(path, check(("abe", "bbe"), ("d ", "c")), crops=True)
     header, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
     assert tuple(header) == HEADER
     found = {(row[0], row[1], row[2], row[3], row[6]) for row in rows}
