@@ -32,23 +32,24 @@ CORE = {
 """Known to all; among themselves without a cycle."""
 ARROWS: dict[str, set[str]] = {
     "labels": set(),
-    "data": set(),
+    "images": set(),
+    "data": {"images"},
     "graphs": set(),
     "models": {"graphs"},
     "losses": set(),
     "decoding": set(),
     "glyphs": {"models"},  # a trained model's centers tell look-alikes too
     "texts": set(),
-    "synth": {"texts", "glyphs"},
-    "datasets": {"labels", "data", "synth", "models"},
-    "reading": {"data", "models", "decoding"},
-    "pages": {"data", "reading"},
-    "evaluation": {"data", "datasets", "models", "decoding", "reading"},
-    "export": {"data", "models", "decoding", "reading", "evaluation", "synth"},
+    "synth": {"glyphs", "texts"},
+    "datasets": {"labels", "images", "data", "models", "synth"},
+    "reading": {"images", "models", "decoding"},
+    "pages": {"images", "reading"},
+    "evaluation": {"data", "models", "decoding", "datasets", "reading"},
+    "export": {"images", "models", "decoding", "synth", "reading", "evaluation"},
     "projection": set(),
-    "space": {"data", "datasets", "models", "losses", "decoding", "reading", "projection"},
-    "training": {"data", "datasets", "models", "losses", "decoding", "synth", "evaluation"},
-    "tuning": {"data", "datasets", "models", "losses", "synth", "evaluation", "space", "training"},
+    "space": {"data", "models", "losses", "decoding", "datasets", "reading", "projection"},
+    "training": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation"},
+    "tuning": {"data", "models", "losses", "synth", "datasets", "evaluation", "space", "training"},
 }
 """What each subject may import beside the core."""
 MOST_LINES = 1800

@@ -11,7 +11,7 @@ from torch import nn
 
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import Preprocessing
-from ocrcc.data.transforms import pad, prepare
+from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import save_model
 from ocrcc.models.registry import create_model
 

@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, Dataset
 from ocrcc.charset import BLANK, Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.augment import augment
-from ocrcc.data.transforms import pad, prepare
 from ocrcc.errors import DataError, OcrccError
+from ocrcc.images.transforms import pad, prepare
 from ocrcc.processes import leave_stopping_to_parent
 from ocrcc.types import Batch, LineSource, SizedLineSource
 

@@ -26,9 +26,9 @@ import lmdb
 import numpy as np
 
 from ocrcc.data.holes import number_lines
-from ocrcc.data.images import open_image, upright_size
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.files import check_regular, new_aside, read_small, whole
+from ocrcc.images.opening import open_image, upright_size
 from ocrcc.places import Kind, check_replaceable, claimed, folder_of, remove, replace, settle
 from ocrcc.types import Line
 

@@ -16,11 +16,11 @@ from pathlib import Path
 from PIL import Image
 
 from ocrcc.config import BuildConfig
-from ocrcc.data.cutting import cut_line
-from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter, check_output, close_all
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.images.cutting import cut_line
+from ocrcc.images.opening import open_image
 from ocrcc.labels.entries import Problem, check_text
 from ocrcc.labels.find import Labels, find_labels
 from ocrcc.processes import cores, in_order

@@ -13,9 +13,9 @@ import numpy as np
 from ocrcc import packaged
 from ocrcc.charset import Charset, lint, load_charset
 from ocrcc.config import Preprocessing
-from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import DataError
+from ocrcc.images.opening import open_image
 
 Report = Callable[[int, int | None], None]
 

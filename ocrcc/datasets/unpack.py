@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ocrcc.data.images import identify
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import new_aside
+from ocrcc.images.opening import identify
 from ocrcc.labels.entries import check_text
 from ocrcc.places import claimed, remove
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from ocrcc import packaged
 from ocrcc.config import EvaluateConfig, ExportConfig, Preprocessing
-from ocrcc.data.images import open_image
-from ocrcc.data.transforms import pad, prepare
 from ocrcc.decoding import greedy
 from ocrcc.errors import ConfigError, ModelError, OcrccError
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import EvaluationResult
+from ocrcc.images.opening import open_image
+from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
 from ocrcc.models.contract import KEY, describe
 from ocrcc.places import check_file, marked, output

@@ -13,8 +13,8 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from ocrcc.config import Preprocessing
-from ocrcc.data.transforms import pad
 from ocrcc.errors import ModelError
+from ocrcc.images.transforms import pad
 from ocrcc.reading.onnx_engine import INPUT
 
 _KINDS = ["Conv", "MatMul", "Gemm"]

@@ -15,8 +15,8 @@ from PIL import Image
 
 from ocrcc.charset import Charset
 from ocrcc.config import PredictConfig
-from ocrcc.data.images import open_image
 from ocrcc.errors import OcrccWarning
+from ocrcc.images.opening import open_image
 from ocrcc.pages.layout import find_layout
 from ocrcc.pages.reader import PageReader
 from ocrcc.reading.reader import ImageInput, LineReader, Unreadable, as_source, name_of

@@ -13,8 +13,8 @@ from typing import Any
 from PIL import Image
 
 from ocrcc.config import PredictConfig
-from ocrcc.data.images import identify, open_image
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.images.opening import identify, open_image
 from ocrcc.pages.detect import INSTALL_PAGE
 
 _PDFIUM = Lock()

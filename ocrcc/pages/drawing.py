@@ -7,7 +7,7 @@ from collections.abc import Callable
 from PIL import Image, ImageDraw
 from PIL.ImageFont import FreeTypeFont, ImageFont
 
-from ocrcc.data.cutting import lengths
+from ocrcc.images.cutting import lengths
 from ocrcc.types import Box, Page, Recognition
 
 Font = Callable[[int], FreeTypeFont | ImageFont]

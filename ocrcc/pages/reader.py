@@ -17,8 +17,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from ocrcc.data.cutting import PADDING, cut_out, stands
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.images.cutting import PADDING, cut_out, stands
 from ocrcc.pages.columns import Laid, lay_out
 from ocrcc.pages.detect import Detector, load_detector
 from ocrcc.pages.documents import Frame, open_frames

@@ -10,10 +10,10 @@ import numpy as np
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
-from ocrcc.data.transforms import closer, pad, widen
 from ocrcc.decoding.greedy import Reading
 from ocrcc.decoding.likelihood import log_likelihoods, log_softmax
 from ocrcc.decoding.rivals import Rivals
+from ocrcc.images.transforms import closer, pad, widen
 from ocrcc.lookalikes import load_lookalikes, sibling_table
 
 _WIDTHS: tuple[float, ...] = (1.3, 1.5)

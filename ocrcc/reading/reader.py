@@ -21,12 +21,12 @@ from ocrcc import packaged
 from ocrcc.bidi import as_typed
 from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
-from ocrcc.data.images import open_image
-from ocrcc.data.transforms import prepare
 from ocrcc.decoding.boxes import glyph_boxes, ink_columns
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.images.opening import open_image
+from ocrcc.images.transforms import prepare
 from ocrcc.models.contract import resolve
 from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ocrcc.config import PredictConfig
-from ocrcc.data.images import open_image
 from ocrcc.files import IMAGE_SUFFIXES
+from ocrcc.images.opening import open_image
 from ocrcc.reading.reader import LineReader
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,7 +15,7 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from ocrcc.config import PredictConfig
-from ocrcc.data.images import open_image
+from ocrcc.images.opening import open_image
 from ocrcc.pages.detect import load_detector
 from ocrcc.pages.reader import PADDING, PageReader
 from ocrcc.reading.reader import LineReader

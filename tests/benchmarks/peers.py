@@ -29,9 +29,9 @@ from rich.console import Console
 
 from ocrcc.cli import render
 from ocrcc.config import ExportConfig, PredictConfig
-from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.evaluation.metrics import ScoreCounter, fold
+from ocrcc.images.opening import open_image
 from ocrcc.reading.reader import LineReader
 
 ROOT = Path(__file__).resolve().parents[2]

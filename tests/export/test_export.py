@@ -13,8 +13,8 @@ from exports import LINES, QUICK, save_again, texts
 from wild import save_wild_model
 
 from ocrcc.config import ExportConfig
-from ocrcc.data.transforms import prepare
 from ocrcc.errors import ConfigError, ModelError
+from ocrcc.images.transforms import prepare
 from ocrcc.models.checkpoint import load_model
 from ocrcc.reading.onnx_engine import load_onnx
 

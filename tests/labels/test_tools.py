@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from ocrcc.config import BuildConfig
-from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.errors import DataError
+from ocrcc.images.opening import open_image
 from ocrcc.labels.entries import Entry, Problem
 from ocrcc.labels.find import find_labels
 

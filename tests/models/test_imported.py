@@ -10,9 +10,9 @@ import torch
 from drawn_lines import draw_line
 from onnx import TensorProto, helper, numpy_helper
 
-from ocrcc.data.transforms import pad, prepare
 from ocrcc.errors import CharsetError, ModelError
 from ocrcc.export.export import export
+from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import transfer

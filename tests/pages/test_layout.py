@@ -6,7 +6,7 @@ from drawn_lines import draw_line
 from drawn_pages import draw_page
 from PIL import Image, ImageDraw, ImageFont
 
-from ocrcc.data.images import open_image
+from ocrcc.images.opening import open_image
 from ocrcc.pages.layout import find_layout
 
 

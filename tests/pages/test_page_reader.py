@@ -22,9 +22,9 @@ from drawn_pages import (
 from PIL import Image, ImageDraw
 
 from ocrcc.config import PredictConfig
-from ocrcc.data.cutting import cut_out
-from ocrcc.data.images import open_image
 from ocrcc.errors import ConfigError
+from ocrcc.images.cutting import cut_out
+from ocrcc.images.opening import open_image
 from ocrcc.pages.detect import load_detector
 from ocrcc.pages.reader import PageReader
 from ocrcc.reading.reader import LineReader, Unreadable

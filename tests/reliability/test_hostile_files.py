@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from ocrcc.config import Preprocessing
-from ocrcc.data.images import open_image
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError, ModelError
+from ocrcc.images.opening import open_image
 from ocrcc.models.contract import parse_contract, parse_metadata
 
 KINDS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "SGI", "ICO")

@@ -8,8 +8,8 @@ import pytest
 from drawn_lines import draw_line
 from PIL import Image, ImageDraw, ImageFilter
 
-from ocrcc.data.cutting import cut_line
 from ocrcc.errors import DataError
+from ocrcc.images.cutting import cut_line
 from ocrcc.types import Outline
 
 TEXT = "Handwritten by nobody"

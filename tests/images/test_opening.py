@@ -12,8 +12,8 @@ import pytest
 from drawn_lines import draw_line
 from PIL import Image, ImageDraw, ImageFont
 
-from ocrcc.data.images import open_image
 from ocrcc.errors import DataError
+from ocrcc.images.opening import open_image
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:

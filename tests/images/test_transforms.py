@@ -10,8 +10,8 @@ from drawn_lines import draw_line
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ocrcc.config import Preprocessing
-from ocrcc.data.images import open_image
-from ocrcc.data.transforms import closer, is_light_on_dark, pad, prepare
+from ocrcc.images.opening import open_image
+from ocrcc.images.transforms import closer, is_light_on_dark, pad, prepare
 
 DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
 
