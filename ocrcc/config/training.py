@@ -119,7 +119,7 @@ class TuneConfig(TrainConfig):
     ends: ClassVar[tuple[int, ...]] = (0, 1)
 
     batch_size: int = 32
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     warmup: float = 0.1
     ema_decay: float = 0.98
     freeze_norm: bool = True

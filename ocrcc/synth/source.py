@@ -84,6 +84,15 @@ class SynthSource:
         """How many faces of fonts lines are drawn with."""
         return len(self._tools().fonts.faces)
 
+    @property
+    def main_families(self) -> dict[str, tuple[str, ...]]:
+        """The designs that draw most of the charset, and the font files of each."""
+        fonts = self._tools().fonts
+        found: dict[str, set[str]] = {}
+        for number in fonts.main:
+            found.setdefault(fonts.faces[number].family, set()).add(fonts.faces[number].file)
+        return {family: tuple(sorted(files)) for family, files in sorted(found.items())}
+
     def _tools(self) -> _Machinery:
         if self._machinery is None:
             self._machinery = self._build()
