@@ -78,6 +78,10 @@ def in_order(
         idle = [stack.enter_context(_worker(function, set_up, arguments)) for _ in range(workers)]
         busy: dict[Connection, int] = {}
         while True:
+            # Before more is sent: where what all waited for came last, nobody is busy, and there is room again.
+            while given in ready:
+                yield ready.pop(given)
+                given += 1
             while more and idle and len(busy) + len(ready) < _AHEAD * workers:
                 number, item = next(numbered, (-1, None))
                 if number < 0:
@@ -87,10 +91,7 @@ def in_order(
                 with _death_told():
                     pipe.send(item)
                 busy[pipe] = number
-            while given in ready:
-                yield ready.pop(given)
-                given += 1
-            if not busy and not more:
+            if not busy:
                 return
             for done in wait(list(busy)):
                 assert isinstance(done, Connection)

@@ -91,3 +91,12 @@ def test_leaving_early_leaves_nobody():
         worker = next(results)
     if sys.platform == "linux":
         assert _gone(worker)
+
+
+def slow_at_first(number: int) -> int:
+    time.sleep(2 if not number else 0)
+    return number
+
+
+def test_results_that_wait_for_the_first_do_not_end_the_work():
+    assert list(in_order(slow_at_first, range(40), 3)) == [*range(40)]
