@@ -1,1 +1,1 @@
-"""Fine-tuning that cannot hurt: own lines, general lines, the guard, and how they come together."""
+"""Guarded fine-tuning: own lines, general lines, the guard, and how they come together."""

@@ -22,7 +22,7 @@ from ocrcc.data.some_lines import FirstLines
 from ocrcc.datasets.opened import Say
 from ocrcc.errors import CharsetError, DataError
 from ocrcc.evaluation.report import Metrics
-from ocrcc.lookalikes import load_lookalikes, sibling_table
+from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
 from ocrcc.models.recognizer import Recognizer
@@ -129,7 +129,8 @@ def prepare(
     )
     own = open_some(task.train, mix=task.mix)
     pretrained, moved = _moved(given, charset)
-    recognizer = _moved(start, charset)[0] if resume else copy.deepcopy(pretrained)
+    recognizer, now = _moved(start, charset) if resume else (copy.deepcopy(pretrained), moved)
+    lookalikes = load_lookalikes(task.lookalikes).for_training()
     untrained = ""
     if task.guard:
         own, untrained = _trusted(own, pretrained, charset, start, config, device, notes)
@@ -140,12 +141,11 @@ def prepare(
         arch=start.arch,
         charset=charset,
         preprocessing=start.preprocessing,
-        objective=_objective(task, start if resume else given, recognizer, charset, pretrained),
+        objective=_objective(task, now, lookalikes, recognizer, charset, pretrained),
         pretrained=pretrained.eval().requires_grad_(False) if task.guard else None,
         settings={**asdict(task), **asdict(config)},
     )
     retained, replay = _general(task, config, trainee, opener, pretrained.to(device), notes)
-    lookalikes = load_lookalikes(task.lookalikes)
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
         return lambda model: measure(model, trainee, datasets, config, lookalikes)
@@ -176,14 +176,18 @@ def _moved(loaded: LoadedModel, charset: Charset) -> tuple[Recognizer, Transfer]
 
 
 def _objective(
-    task: FinetuneConfig, start: LoadedModel, recognizer: Recognizer, charset: Charset, teacher: nn.Module
+    task: FinetuneConfig,
+    moved: Transfer,
+    lookalikes: Lookalikes,
+    recognizer: Recognizer,
+    charset: Charset,
+    teacher: nn.Module,
 ) -> CenterObjective:
-    moved = transfer(start, create_model(start.arch, charset.num_classes, start.preprocessing), charset)
     centers = Centers(charset.num_classes, recognizer.feature_width, task.center_alpha)
     if moved.centers is not None and moved.center_counts is not None:
         centers.centers.copy_(moved.centers)
         centers.center_counts.copy_(moved.center_counts)
-    siblings = torch.tensor(sibling_table(load_lookalikes(task.lookalikes).for_training(), charset), dtype=torch.int64)
+    siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
     return CenterObjective(task, recognizer.head, siblings, centers, teacher=teacher if task.distill_weight else None)
 
 

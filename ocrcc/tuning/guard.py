@@ -1,4 +1,4 @@
-"""A fine-tune never hurts: the best mixture of old and tuned weights is kept, and the old ones if none is better.
+"""The guard of a fine-tune: the best mixture of old and tuned weights is kept, and the old ones if none is better.
 
 Between the weights of a model before and after fine-tuning lies a line along which much of what is learned comes
 long before much is forgotten (WiSE-FT, Wortsman et al. 2022). So every validation measures several mixtures, on lines
