@@ -234,23 +234,6 @@ def evaluate_datasets(
     return tuple(found), total.summary("total", sum(one.seconds for one in found), np.concatenate(outcomes))
 
 
-def evaluate_dataset(
-    recognizer: nn.Module,
-    charset: Charset,
-    preprocessing: Preprocessing,
-    dataset: SizedLineSource,
-    *,
-    batch_size: int,
-    device: str,
-    workers: int = 0,
-) -> Metrics:
-    """Measure a live recogniser on one dataset, as `evaluate_datasets` does on several."""
-    (metrics,), _ = evaluate_datasets(
-        recognizer, charset, preprocessing, [dataset], batch_size=batch_size, device=device, workers=workers
-    )
-    return metrics
-
-
 def read_dataset(
     recognizer: nn.Module,
     charset: Charset,

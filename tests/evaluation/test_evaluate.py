@@ -16,7 +16,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
 from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation import evaluate as workflow
-from ocrcc.evaluation.evaluate import evaluate_dataset, evaluate_datasets
+from ocrcc.evaluation.evaluate import evaluate_datasets
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.reading.reader import LineReader
@@ -155,7 +155,7 @@ def test_lookalikes_are_counted_if_asked_for():
 def test_every_module_gets_its_mode_back_and_no_gradients_are_made():
     recognizer = StripeReader().train()
     recognizer.frozen.eval()
-    metrics = evaluate_dataset(recognizer, CHARSET, PLAIN, random_lines(9), batch_size=4, device="cpu")
+    (metrics,), _ = evaluate_datasets(recognizer, CHARSET, PLAIN, [random_lines(9)], batch_size=4, device="cpu")
     assert metrics.lines == 9
     assert set(recognizer.modes) == {(False, False, False)}
     assert recognizer.training
