@@ -165,8 +165,9 @@ def _interval(interval: Interval) -> str:
 def _show_comparison(result: EvaluationResult) -> None:
     comparison = result.comparison()
     if comparison is not None and result.baseline is not None:
+        other, _ = _short([result.baseline.model, result.model])
         render.out.print(
-            f"against {render.harmless(result.baseline.model)}: {comparison.fixed} lines fixed, "
+            f"against {render.harmless(other)}: {comparison.fixed} lines fixed, "
             f"{comparison.broken} broken (McNemar's p = {comparison.p_value:.3g})"
         )
 

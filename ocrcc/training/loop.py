@@ -133,8 +133,7 @@ def train(
                 before = run.validate(validate or keep)
                 tracker.entry(0, {f"val/{name}": value for name, value in before.items()}, {})
                 on_log(_entry(run, 0.0, {}, 0.0, before))
-        if untrained:
-            run.save()
+                run.save()  # beside the best there is always a state to go on from
         while (progress < 1 or not run.state.step) and not (stopped_early or stopping or untrained):
             received = next(batches)
             window.add(received, run.step(received, progress))

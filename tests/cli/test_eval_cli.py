@@ -166,7 +166,7 @@ def test_two_models_are_shown_side_by_side(model, halves, tmp_path):
     assert comparison["fixed"] - comparison["broken"] == right[0] - right[1]
     assert comparison["fixed"] >= 1
     assert 0 <= comparison["p_value"] <= 1
-    assert f"against {other}: {comparison['fixed']} lines fixed, {comparison['broken']} broken" in "".join(
+    assert f"against {other.stem}: {comparison['fixed']} lines fixed, {comparison['broken']} broken" in "".join(
         result.stdout.splitlines()
     )
     rows = [line.split()[1] for line in result.stdout.splitlines() if line.startswith(("│ wild ", "│ other "))]

@@ -263,3 +263,22 @@ def test_without_a_training_line_of_its_own_there_is_nothing_to_learn(trained, t
     task = FinetuneConfig(pretrained=str(base), train=(data,), val=(data,))
     with pytest.raises(DataError, match="every training line is a validation line too"):
         finetune(task, QUICK, tmp_path / "run", device="cpu")
+
+
+def test_a_run_that_is_killed_before_its_first_save_can_be_gone_on_with(trained, tmp_path):
+    base, lines = trained
+    task = FinetuneConfig(pretrained=str(base), train=(str(write(tmp_path / "own.lmdb", lines)),))
+
+    class Killed(BaseException):
+        pass
+
+    def kill(entry):
+        if entry.step == 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        finetune(task, QUICK, tmp_path / "cut", device="cpu", on_log=kill)
+    finetune(task, QUICK, tmp_path / "cut", resume=True, device="cpu")
+    finetune(task, QUICK, tmp_path / "whole", device="cpu")
+    assert same(tmp_path / "cut" / "last.safetensors", tmp_path / "whole" / "last.safetensors")
+    assert same(tmp_path / "cut" / "best.safetensors", tmp_path / "whole" / "best.safetensors")
