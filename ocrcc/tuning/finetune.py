@@ -17,8 +17,6 @@ from torch import nn
 from ocrcc.charset import Charset, describe, load_charset
 from ocrcc.config import FinetuneConfig, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
-from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.data.some_lines import FirstLines
 from ocrcc.datasets.opened import Say
 from ocrcc.errors import CharsetError, DataError
 from ocrcc.evaluation.report import Metrics
@@ -30,7 +28,6 @@ from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import Transfer, transfer
 from ocrcc.space.characters import Viewer, siblings_of
 from ocrcc.space.snapshots import Snapshots
-from ocrcc.synth.source import SynthSource
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult
 from ocrcc.training.objective import CenterObjective
 from ocrcc.training.pretrain import Prepared, launch, measure, validator
@@ -38,20 +35,14 @@ from ocrcc.training.run import Trainee
 from ocrcc.training.sources import Opener, Sources, charset_of, check_validation, open_sources, with_replay
 from ocrcc.tuning.general_lines import general_lines
 from ocrcc.tuning.guard import Guard, Verdict, verdict
-from ocrcc.tuning.own_lines import FEWEST, find_misplaced, hold_out, leave_out, without
+from ocrcc.tuning.own_lines import parted, trusted
 from ocrcc.types import LabelledLines
 
 _STEPS_PER_ROOT_LINE = 20
 _FEWEST_STEPS, _MOST_STEPS = 100, 20_000
 _VALIDATIONS = 8
-_ENDLESS = 200
-"""Lines of a source without end that are held back."""
-_SEED_APART = 7919
-"""Added to the seed of a source without end, so that no line is both held back and learned on."""
 _UNREADABLE = 0.6
 """A model that misreads so many of the characters of general lines has never learned them, and cannot forget them."""
-_SLIPPED = 0.3
-"""With so many labels beside the wrong images, the others are not to be trusted either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +124,8 @@ def prepare(
     lookalikes = load_lookalikes(task.lookalikes).for_training()
     untrained = ""
     if task.guard:
-        own, untrained = _trusted(own, pretrained, charset, start, config, device, notes)
-    own, validation, too_few = _parted(own, [opener(path) for path in task.val], task, config, notes)
+        own, untrained = trusted(own, pretrained, charset, start.preprocessing, config, device, notes)
+    own, validation, too_few = parted(own, [opener(path) for path in task.val], task, config, notes)
     config = _with_length(config, own.lines)
     trainee = Trainee(
         recognizer=recognizer,
@@ -189,70 +180,6 @@ def _objective(
         centers.center_counts.copy_(moved.center_counts)
     siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
     return CenterObjective(task, recognizer.head, siblings, centers, teacher=teacher if task.distill_weight else None)
-
-
-def _trusted(
-    own: Sources,
-    pretrained: Recognizer,
-    charset: Charset,
-    start: LoadedModel,
-    config: TrainConfig,
-    device: str,
-    notes: list[str],
-) -> tuple[Sources, str]:
-    """Leave lines out whose labels stand beside the wrong images; if there are too many, say why none is trusted."""
-    slipped = find_misplaced(
-        pretrained.to(device),
-        charset,
-        start.preprocessing,
-        own.mixed,
-        batch_size=config.batch_size,
-        device=device,
-        seed=config.seed,
-    )
-    count = sum(map(len, slipped.numbers))
-    if slipped.share > _SLIPPED:
-        return own, (
-            f"labels stand beside the wrong images: {count} of {slipped.looked_at} lines are read as another line's "
-            f"label, such as {slipped.examples[0]}"
-        )
-    if not count:
-        return own, ""
-    notes.append(f"{count} lines left out, which are read as another line's label, such as {slipped.examples[0]}")
-    mixed = leave_out(own.mixed, slipped.numbers)
-    return replace(own, mixed=mixed, lines=own.lines - count), ""
-
-
-def _parted(
-    own: Sources, validation: Sequence[LmdbDataset], task: FinetuneConfig, config: TrainConfig, notes: list[str]
-) -> tuple[Sources, list[LabelledLines], str]:
-    """Part lines to learn from and lines to be judged by; if there are too few for that, say so."""
-    if validation:
-        mixed, names = without(own.mixed, validation)
-        if names:
-            notes.append(f"{len(names)} training lines are validation lines too, and not learned on: {names[0]}")
-        if not mixed:
-            raise DataError("every training line is a validation line too", "give other lines to --val, or none")
-        return replace(own, mixed=mixed, lines=_lines(mixed)), list(validation), ""
-    if not task.guard:
-        return own, [], ""
-    parted = hold_out(own.mixed, config.seed)
-    endless = [mixed.source for mixed in own.mixed if isinstance(mixed.source, SynthSource)]
-    held: list[LabelledLines] = [
-        *parted.validation,
-        *(
-            FirstLines(SynthSource(each.config, each.charset, each.seed + _SEED_APART, each.name), _ENDLESS)
-            for each in endless
-        ),
-    ]
-    if parted.different < FEWEST and not endless:
-        lines = "1 line is" if parted.different == 1 else f"{parted.different} different lines are"
-        return own, [], f"{lines} too few to learn from and to be judged by; some hundred would do"
-    return replace(own, mixed=parted.mixed, lines=_lines(parted.mixed)), held, ""
-
-
-def _lines(mixed: Sequence[MixedSource]) -> int:
-    return sum(source.size or 0 for source in mixed)
 
 
 def _with_length(config: TrainConfig, lines: int) -> TrainConfig:

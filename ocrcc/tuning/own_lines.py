@@ -13,15 +13,18 @@ from rapidfuzz.distance import Levenshtein
 from torch import nn
 
 from ocrcc.charset import Charset
-from ocrcc.config import Preprocessing
+from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.data.some_lines import SomeLines
+from ocrcc.data.some_lines import FirstLines, SomeLines
 from ocrcc.datasets.report import image_hash
+from ocrcc.errors import DataError
 from ocrcc.evaluation.evaluate import read_dataset
+from ocrcc.synth.source import SynthSource
+from ocrcc.training.sources import Sources
 from ocrcc.types import LabelledLines
 
-FEWEST = 20
+_FEWEST = 20
 """With fewer different images, there are none to be judged by."""
 _SHARE, _MOST = 0.2, 300
 """Of the different images, and at most so many of them, are held back for validation."""
@@ -32,6 +35,12 @@ _SHORTEST = 3
 _UNLIKE, _ALIKE = 0.5, 0.75
 """A label that is less like what is read than the one, while another line's is more like it than the other, stands
 beside the wrong image."""
+_ENDLESS = 200
+"""Lines of a source without end that are held back."""
+_SEED_APART = 7919
+"""Added to the seed of a source without end, so that no line is both held back and learned on."""
+_SLIPPED = 0.3
+"""With so many labels beside the wrong images, the others are not to be trusted either."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,3 +210,67 @@ def leave_out(mixed: Sequence[MixedSource], numbers: Sequence[np.ndarray]) -> tu
         for source, gone in zip(mixed, numbers, strict=True)
     ]
     return tuple(source for source in left if source.size != 0)
+
+
+def trusted(
+    own: Sources,
+    pretrained: nn.Module,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    config: TrainConfig,
+    device: str,
+    notes: list[str],
+) -> tuple[Sources, str]:
+    """Leave lines out whose labels stand beside the wrong images; if there are too many, say why none is trusted."""
+    slipped = find_misplaced(
+        pretrained.to(device),
+        charset,
+        preprocessing,
+        own.mixed,
+        batch_size=config.batch_size,
+        device=device,
+        seed=config.seed,
+    )
+    count = sum(map(len, slipped.numbers))
+    if slipped.share > _SLIPPED:
+        return own, (
+            f"labels stand beside the wrong images: {count} of {slipped.looked_at} lines are read as another line's "
+            f"label, such as {slipped.examples[0]}"
+        )
+    if not count:
+        return own, ""
+    notes.append(f"{count} lines left out, which are read as another line's label, such as {slipped.examples[0]}")
+    mixed = leave_out(own.mixed, slipped.numbers)
+    return replace(own, mixed=mixed, lines=own.lines - count), ""
+
+
+def parted(
+    own: Sources, validation: Sequence[LmdbDataset], task: FinetuneConfig, config: TrainConfig, notes: list[str]
+) -> tuple[Sources, list[LabelledLines], str]:
+    """Part lines to learn from and lines to be judged by; if there are too few for that, say so."""
+    if validation:
+        mixed, names = without(own.mixed, validation)
+        if names:
+            notes.append(f"{len(names)} training lines are validation lines too, and not learned on: {names[0]}")
+        if not mixed:
+            raise DataError("every training line is a validation line too", "give other lines to --val, or none")
+        return replace(own, mixed=mixed, lines=_lines(mixed)), list(validation), ""
+    if not task.guard:
+        return own, [], ""
+    held_out = hold_out(own.mixed, config.seed)
+    endless = [mixed.source for mixed in own.mixed if isinstance(mixed.source, SynthSource)]
+    held: list[LabelledLines] = [
+        *held_out.validation,
+        *(
+            FirstLines(SynthSource(each.config, each.charset, each.seed + _SEED_APART, each.name), _ENDLESS)
+            for each in endless
+        ),
+    ]
+    if held_out.different < _FEWEST and not endless:
+        lines = "1 line is" if held_out.different == 1 else f"{held_out.different} different lines are"
+        return own, [], f"{lines} too few to learn from and to be judged by; some hundred would do"
+    return replace(own, mixed=held_out.mixed, lines=_lines(held_out.mixed)), held, ""
+
+
+def _lines(mixed: Sequence[MixedSource]) -> int:
+    return sum(source.size or 0 for source in mixed)
