@@ -6,11 +6,11 @@ of a label · H, W pixels · K colour channels (1 or 3).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy import ndarray
     from PIL.Image import Image
@@ -85,6 +85,7 @@ class Batch:
         target_lengths: (N,) int64.
         labels: The N texts behind the targets, normalised by the charset.
         sources: Where the N lines came from, for messages.
+        replayed: (N,) bool, the lines that are there to keep what a model knew; None for none of them.
     """
 
     images: Tensor
@@ -94,14 +95,32 @@ class Batch:
     target_lengths: Tensor
     labels: tuple[str, ...]
     sources: tuple[str, ...]
+    replayed: Tensor | None = None
 
     def to(self, device: str) -> Batch:
         """Return the batch with its tensors on ``device``."""
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("images", "widths", "frames", "targets", "target_lengths")
-        }
-        return Batch(**moved, labels=self.labels, sources=self.sources)
+        return self._with(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def where(self, chosen: Tensor) -> Batch:
+        """Return some of the lines, padded as they are.
+
+        Args:
+            chosen: (N,) bool.
+        """
+        numbers = chosen.nonzero()[:, 0].tolist()
+        labels, sources = ([texts[number] for number in numbers] for texts in (self.labels, self.sources))
+        return replace(self._with(lambda tensor: tensor[chosen]), labels=tuple(labels), sources=tuple(sources))
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        return replace(
+            self,
+            images=change(self.images),
+            widths=change(self.widths),
+            frames=change(self.frames),
+            targets=change(self.targets),
+            target_lengths=change(self.target_lengths),
+            replayed=None if self.replayed is None else change(self.replayed),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +134,14 @@ class RecognizerOutput:
 
     features: Tensor
     logits: Tensor
+
+    def where(self, chosen: Tensor) -> RecognizerOutput:
+        """Return what was computed for some of the lines.
+
+        Args:
+            chosen: (N,) bool.
+        """
+        return RecognizerOutput(features=self.features[chosen], logits=self.logits[chosen])
 
 
 @dataclass(frozen=True, kw_only=True)

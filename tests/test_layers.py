@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
     "datasets": {"labels", "images", "data", "models", "synth"},
     "reading": {"images", "models", "decoding"},
     "pages": {"images", "reading"},
-    "evaluation": {"data", "models", "decoding", "datasets", "reading"},
+    "evaluation": {"data", "models", "losses", "decoding", "datasets", "reading"},
     "export": {"images", "models", "decoding", "synth", "reading", "evaluation"},
     "projection": set(),
     "space": {"data", "models", "losses", "decoding", "datasets", "reading", "projection"},

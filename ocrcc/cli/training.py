@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SILENT = os.environ.get("RANK", "0") != "0"
 """Under torchrun or accelerate launch, the first process speaks for all."""
-_LOSSES = ("loss", "ctc", "center", "twin", "distill")
+_LOSSES = ("loss", "ctc", "center", "twin", "kept")
 _LINE_EVERY = 30.0  # seconds between lines where there is no terminal to draw a bar on
 
 

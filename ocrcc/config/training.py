@@ -113,13 +113,13 @@ class TuneConfig(TrainConfig):
 
     Attributes:
         steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`, and without these to the number of lines.
-        eval_every: Steps between validations; 0 for eight in a run.
+        eval_every: Steps between validations; 0 for five in a run.
     """
 
     ends: ClassVar[tuple[int, ...]] = (0, 1)
 
     batch_size: int = 32
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     warmup: float = 0.1
     ema_decay: float = 0.98
     freeze_norm: bool = True
@@ -191,14 +191,12 @@ class FinetuneConfig(DataConfig):
         charset_policy: What becomes of characters that the model lacks: extend adds them, fail names them, replace
             leaves the model with the given charset alone. Characters of both keep their classifier rows and centers.
         lookalikes: The groups whose members are told apart: a shipped name or a TSV file.
-        replay: General lines mixed in, so that what the model knew is not forgotten: datasets, or synth:PRESET; by
-            default lines that are rendered with the fonts at hand.
+        replay: General lines mixed in, on which the model is to go on saying what it said before: datasets, or
+            synth:PRESET; by default lines that are rendered with the fonts at hand.
         replay_share: Of all lines, 0..1; 0 for none.
         retain: Datasets that the model read well before and shall read as well after; by default rendered lines.
         guard: Keep the best mixture of the old weights and the tuned ones, and the old ones where none reads own lines
             better and general lines as well. Without it the tuned weights are kept as they are.
-        distill_weight: Of the divergence from the pretrained model's posteriors, on all frames but those of
-            characters with look-alikes.
         center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
         center_alpha: Update rate of the centers, 0..1.
         twin_weight: Of the cross-entropy among a character and its look-alikes alone.
@@ -215,7 +213,6 @@ class FinetuneConfig(DataConfig):
     replay_share: float = 0.5
     retain: tuple[str, ...] = ()
     guard: bool = True
-    distill_weight: float = 0.0
     center_weight: float = 0.01
     center_alpha: float = 0.5
     twin_weight: float = 0.1
@@ -229,7 +226,6 @@ class FinetuneConfig(DataConfig):
         for name in (
             "center_weight",
             "twin_weight",
-            "distill_weight",
             "term_warmup",
             "init_lines",
             "project_every",

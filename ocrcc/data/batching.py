@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class _Encoded:
     target: list[int]
     label: str
     source: str
+    replayed: bool = False
 
 
 def _encode(
@@ -57,6 +58,7 @@ def _collate(lines: Sequence[_Encoded], preprocessing: Preprocessing, width_stri
         target_lengths=torch.tensor([len(target) for target in targets]),
         labels=tuple(line.label for line in lines),
         sources=tuple(line.source for line in lines),
+        replayed=torch.tensor([line.replayed for line in lines]) if any(line.replayed for line in lines) else None,
     )
 
 
@@ -84,11 +86,14 @@ class MixedSource:
         source: The lines.
         weight: Relative to the other sources' weights.
         kept: Line indices that take part; None for all of them.
+        replayed: They are there to keep what a model knew (`ocrcc.training.objective.CenterObjective`), and are
+            augmented as strongly as can be: the more ways a line can look, the more is kept.
     """
 
     source: LineSource
     weight: float
     kept: np.ndarray | None = None
+    replayed: bool = False
 
     @property
     def size(self) -> int | None:
@@ -107,7 +112,8 @@ class TrainingChunks(Dataset):
         width_stride: Pixels a frame.
         batch_size: Lines a batch, at most.
         seed: Of order and augmentation.
-        strength: Of the augmentation, 0..1; never applied to sources without end, which are rendered.
+        strength: Of the augmentation, 0..1; never applied to sources without end, which are rendered, unless they
+            are replayed.
         rank: Of this process.
         world: Number of processes; each takes other chunks.
     """
@@ -170,12 +176,12 @@ class TrainingChunks(Dataset):
         ]
 
     def _line(self, which: int, position: int) -> _Encoded:
-        source = self.sources[which].source
-        line = source.line(self._index(which, position))
-        image = line.image
-        if source.size is not None:
-            image = augment(image, np.random.default_rng((self.seed, which, position)), self.strength)
-        return _encode(line.label, line.source, image, self.charset, self.preprocessing)
+        mixed = self.sources[which]
+        line = mixed.source.line(self._index(which, position))
+        strength = 1.0 if mixed.replayed else 0.0 if mixed.source.size is None else self.strength
+        image = augment(line.image, np.random.default_rng((self.seed, which, position)), strength)
+        encoded = _encode(line.label, line.source, image, self.charset, self.preprocessing)
+        return replace(encoded, replayed=mixed.replayed)
 
     def _groups(self, lines: Sequence[_Encoded]) -> Iterator[list[_Encoded]]:
         """Cut lines into batches of similar width."""

@@ -24,6 +24,7 @@ from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
 from ocrcc.evaluation.scorecard import ScorecardCounter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
+from ocrcc.losses.ctc import line_losses
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.contract import resolve
 from ocrcc.reading.engines import lines_at_once, torch_engine
@@ -166,6 +167,7 @@ def evaluate_datasets(
     rivals: Rivals | None = None,
     center_share: float = 0.0,
     second_look: float = 0.0,
+    losses: bool = False,
     report: Report = lambda _done, _total: None,
     on_reading: Callable[[str, str], None] = lambda _truth, _read: None,
 ) -> tuple[tuple[Metrics, ...], Metrics]:
@@ -188,6 +190,7 @@ def evaluate_datasets(
         rivals: Whom centers decide between, if they have a share.
         center_share: That share (`ocrcc.decoding.greedy.reread`).
         second_look: How sure a line must be not to be read again (`ocrcc.reading.looks.read_lines`).
+        losses: Whether `Metrics.losses` are wanted; there are none where lines are looked at twice.
         report: Told how many lines are done, of how many.
         on_reading: Given every label and what was read.
 
@@ -200,7 +203,7 @@ def evaluate_datasets(
     sizes = [dataset.size or 0 for dataset in datasets]
     total = Tally(charset, worst=worst, lookalikes=lookalikes)
     found: list[Metrics] = []
-    outcomes: list[np.ndarray] = [np.zeros(0, np.int8)]
+    outcomes: list[dict[str, np.ndarray]] = []
     with _evaluation_mode(recognizer):
         for number, dataset in enumerate(datasets):
             tally = Tally(charset, worst=worst, lookalikes=lookalikes)
@@ -216,22 +219,26 @@ def evaluate_datasets(
             )
             done = sum(sizes[:number])
             right = np.full(sizes[number], -1, np.int8)
-            outcomes.append(right)
+            loss = np.full(sizes[number] if losses else 0, np.nan, np.float32)
+            outcomes.append({"right": right, "losses": loss})
             for indices, batch in batches:
                 if second_look:
                     read = _look_twice(
                         recognizer, batch, charset, preprocessing, device, rivals, center_share, second_look
                     )
                 else:
-                    read = _read(recognizer, batch, charset, device, rivals, center_share)
+                    read, found_losses = _read(recognizer, batch, charset, device, rivals, center_share, losses)
+                    if losses:
+                        loss[indices] = found_losses
                 for index, *line in zip(indices, batch.labels, read, batch.sources, strict=True):
                     right[index] = tally.update(*line)
                     on_reading(*line[:2])
                 done += len(indices)
                 report(done, sum(sizes))
-            found.append(tally.summary(dataset.name, time.perf_counter() - started, right))
+            found.append(tally.summary(dataset.name, time.perf_counter() - started, **outcomes[-1]))
             total.merge(tally)
-    return tuple(found), total.summary("total", sum(one.seconds for one in found), np.concatenate(outcomes))
+    together = {name: np.concatenate([one[name] for one in outcomes]) for name in outcomes[0]} if outcomes else {}
+    return tuple(found), total.summary("total", sum(one.seconds for one in found), **together)
 
 
 def read_dataset(
@@ -250,7 +257,8 @@ def read_dataset(
         for indices, batch in evaluation_batches(
             dataset, charset, preprocessing, batch_size=batch_size, width_stride=stride
         ):
-            for index, text in zip(indices, _read(recognizer, batch, charset, device, None, 0.0), strict=True):
+            texts, _ = _read(recognizer, batch, charset, device, None, 0.0)
+            for index, text in zip(indices, texts, strict=True):
                 found[index] = text
     return found
 
@@ -290,11 +298,13 @@ def _read(
     device: str,
     rivals: Rivals | None,
     center_share: float,
-) -> list[str]:
-    """Read the lines of a batch, as many at once as memory holds."""
+    losses: bool = False,
+) -> tuple[list[str], np.ndarray]:
+    """Read the lines of a batch, as many at once as memory holds, and compute their losses if they are wanted."""
     num_frames = batch.images.shape[3] // int(recognizer.width_stride)  # type: ignore[arg-type]
     step = lines_at_once(len(batch.images), num_frames, int(recognizer.num_classes))  # type: ignore[arg-type]
     found: list[str] = []
+    found_losses = [np.zeros(0, np.float32)]
     for first in range(0, len(batch.images), step):
         part = slice(first, first + step)
         output = recognizer(batch.images[part].to(device))
@@ -311,7 +321,12 @@ def _read(
             features = output.features.float().cpu().numpy()
             runs = greedy.reread(runs, logits.cpu().numpy(), features, rivals, center_share)
         found += runs.texts(charset)
-    return found
+        if losses:
+            lengths = batch.target_lengths[part]
+            some = line_losses(logits.cpu(), batch.frames[part], batch.targets[part], lengths)
+            unwritable = torch.tensor([bool(label) for label in batch.labels[part]]) & (lengths == 0)
+            found_losses.append(some.masked_fill(unwritable, torch.inf).numpy())
+    return found, np.concatenate(found_losses)
 
 
 def _look_twice(

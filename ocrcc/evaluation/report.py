@@ -69,6 +69,8 @@ class Metrics:
         unreadable_named: A message for each of the first of them.
         worst: The worst lines, the worst first, as many as were asked for.
         right: (N,) int8 for each line of the data: 1 read exactly, 0 not, -1 not opened.
+        losses: (N,) float32, the negative log likelihood of each line's label per character, in nats; nan for a line
+            that was not opened, inf for a label that could not be read from it. Empty if nobody asked for them.
         seconds: From opening the dataset to the last reading.
     """
 
@@ -86,6 +88,7 @@ class Metrics:
     unreadable_named: tuple[str, ...] = ()
     worst: tuple[WrongLine, ...] = ()
     right: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int8), compare=False, repr=False)
+    losses: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32), compare=False, repr=False)
     seconds: float = 0.0
 
     @property
@@ -283,8 +286,8 @@ class Tally:
         # The sort is stable: of equally bad lines the first ones stay.
         self._worst = sorted(self._worst, key=lambda line: line.badness, reverse=True)[: self._keep]
 
-    def summary(self, name: str, seconds: float, right: np.ndarray | None = None) -> Metrics:
-        """Return what was found so far, under a name, in so many seconds; ``right`` as `Metrics` has it."""
+    def summary(self, name: str, seconds: float, **by_line: np.ndarray) -> Metrics:
+        """Return what was found so far, under a name, in so many seconds; arrays by line as `Metrics` has them."""
         self._trim()
         chars, recall = None, None
         if self._lookalikes is not None:
@@ -304,8 +307,8 @@ class Tally:
             unreadable=self._unreadable,
             unreadable_named=tuple(self._unreadable_named),
             worst=tuple(self._worst),
-            right=np.zeros(0, np.int8) if right is None else right,
             seconds=seconds,
+            **by_line,
         )
 
 

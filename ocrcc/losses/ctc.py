@@ -56,6 +56,23 @@ def ctc_terms(logits: Tensor, frames: Tensor, targets: Tensor, target_lengths: T
     return CtcTerms(loss=(per_character * fits).sum() / fits.sum().clamp(min=1), fits=fits)
 
 
+@torch.no_grad()
+def line_losses(logits: Tensor, frames: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:
+    """Compute the negative log likelihood of each line's label per character, in nats.
+
+    Args:
+        logits: (N, T, C).
+        frames: (N,), how many of the T count.
+        targets: (N, L) class ids, padded.
+        target_lengths: (N,).
+
+    Returns:
+        (N,) float32; infinite where the frames do not suffice.
+    """
+    losses = _LabelColumnsCtc.apply(logits, frames, targets, target_lengths) / target_lengths.clamp(min=1)
+    return losses.masked_fill(frames_needed(targets, target_lengths) > frames, torch.inf)
+
+
 class _LabelColumnsCtc(torch.autograd.Function):
     """CTC over the columns that a line's label names, instead of all C of them.
 

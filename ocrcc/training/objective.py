@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ocrcc.charset import BLANK
 from ocrcc.config import FinetuneConfig
 from ocrcc.decoding.alignment import AlignedFeatures, Alignment, align, gather_features
 from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, squared_distance
 from ocrcc.losses.ctc import ctc_terms
+from ocrcc.losses.distillation import divergence
 from ocrcc.losses.separation import ClassMargin, Separation, correlation, rank_classes, separation, watch
 from ocrcc.types import Batch, RecognizerOutput
 
@@ -74,15 +73,16 @@ class CtcObjective(Objective):
 class CenterObjective(Objective):
     """CTC, and terms that hold each aligned character near its own center and away from its look-alikes'.
 
-    With every weight at 0 the gradient is that of `CtcObjective`, and the distances are tracked all the same:
-    that is the control.
+    Lines that are replayed have no part in these: there, the posteriors of the pretrained recogniser are kept, whatever
+    the labels say. With every weight at 0 the gradient is that of CTC, and the distances are tracked all the same: that
+    is the control.
 
     Args:
         config: Weights and their kind.
         head: The recogniser's classifier.
         siblings: (C, K) class ids of each class's look-alikes (`ocrcc.lookalikes.sibling_table`).
         centers: Where to start from; empty ones are placed by `place`.
-        teacher: The pretrained recogniser, whose posteriors are kept where no look-alikes are read.
+        pretrained: The recogniser that training started from; None if no lines are replayed.
     """
 
     siblings: Tensor
@@ -94,13 +94,13 @@ class CenterObjective(Objective):
         head: nn.Linear,
         siblings: Tensor,
         centers: Centers,
-        teacher: nn.Module | None = None,
+        pretrained: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.moving = centers
         self._head = (head,)  # in a tuple: its weights are the recogniser's to save
-        self._teacher = (teacher,)
+        self._pretrained = (pretrained,)
         self.register_buffer("siblings", siblings, persistent=False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._recent: deque[tuple[Tensor, Separation, Tensor]] = deque(maxlen=_RECENT)
@@ -118,6 +118,22 @@ class CenterObjective(Objective):
 
     def forward(self, batch: Batch, output: RecognizerOutput) -> Terms:
         """Compute the loss of a batch, and let the centers follow it."""
+        if batch.replayed is None:
+            return self._learned(batch, output)
+        replayed, own = batch.replayed, ~batch.replayed
+        kept = self._kept(batch.where(replayed), output.where(replayed))
+        if not bool(own.any()):
+            fits = torch.ones_like(own)
+            return Terms(total=kept, scalars={"kept": kept.detach()}, fits=fits)
+        learned = self._learned(batch.where(own), output.where(own))
+        share = own.float().mean()
+        return Terms(
+            total=share * learned.total + (1 - share) * kept,
+            scalars={**learned.scalars, "kept": kept.detach()},
+            fits=torch.ones_like(own).masked_scatter(own, learned.fits),
+        )
+
+    def _learned(self, batch: Batch, output: RecognizerOutput) -> Terms:
         config, head = self.config, self._head[0]
         ctc = ctc_terms(output.logits, batch.frames, batch.targets, batch.target_lengths)
         alignment, aligned = self._characters(batch, output)
@@ -129,8 +145,6 @@ class CenterObjective(Objective):
         if config.twin_weight:
             values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings)
             terms["twin"] = config.twin_weight * mean(values)
-        if config.distill_weight:
-            terms["distill"] = config.distill_weight * self._divergence(batch, output, alignment)
         rise = (self.steps / max(1, config.term_warmup)).clamp(max=1)
         total = ctc.loss + sum(rise * term for term in terms.values())
         self.steps += 1
@@ -149,19 +163,13 @@ class CenterObjective(Objective):
             fits=ctc.fits,
         )
 
-    def _divergence(self, batch: Batch, output: RecognizerOutput, alignment: Alignment) -> Tensor:
-        """Return the divergence from the teacher's posteriors per label character, look-alikes' frames left out."""
-        (teacher,) = self._teacher
-        assert teacher is not None
+    def _kept(self, batch: Batch, output: RecognizerOutput) -> Tensor:
+        """Return how far the posteriors have moved from those of the pretrained recogniser."""
+        (pretrained,) = self._pretrained
+        assert pretrained is not None
         with torch.no_grad():
-            posteriors = teacher.to(batch.images.device)(batch.images).logits.float().softmax(-1)
-        frames = torch.arange(output.logits.shape[1], device=batch.frames.device)
-        own = frames < batch.frames[:, None]  # (N, T)
-        contested = alignment.mask & (self.siblings[batch.targets] != BLANK).any(-1)
-        spans = (frames >= alignment.start[..., None]) & (frames < alignment.end[..., None])  # (N, L, T)
-        kept = own & ~(spans & contested[..., None]).any(1)
-        divergences = F.kl_div(output.logits.float().log_softmax(-1), posteriors, reduction="none").sum(-1)
-        return (divergences * kept).sum() / batch.target_lengths.sum().clamp(min=1)
+            before = pretrained.to(batch.images.device)(batch.images).logits
+        return divergence(output.logits, before, batch.frames, batch.target_lengths)
 
     @torch.no_grad()
     def place(self, batch: Batch, output: RecognizerOutput) -> int:

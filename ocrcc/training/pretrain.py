@@ -223,6 +223,7 @@ def measure(
     datasets: Sequence[LabelledLines],
     config: TrainConfig,
     lookalikes: Lookalikes | None = None,
+    losses: bool = False,
 ) -> Metrics:
     """Read some datasets with a recogniser of a run, once each, and return the figures of all of them together."""
     _, total = evaluate_datasets(
@@ -234,5 +235,6 @@ def measure(
         device=str(next(recognizer.parameters()).device),
         workers=config.workers if sum(map(len, datasets)) > _MANY else 0,
         lookalikes=lookalikes,
+        losses=losses,
     )
     return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -107,24 +108,24 @@ class Window:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
+        self._counts: Counter[str] = Counter()  # not every step has every term
         self._fits: list[tuple[Tensor, tuple[str, ...]]] = []
-        self._steps = 0
         self._started = time.monotonic()
         self.lines = 0
         self.problems: list[str] = []
 
     def add(self, received: TrainingBatch, terms: Terms) -> None:
         """Take in one step."""
-        self._steps += 1
         self.lines += len(received.batch.sources)
         for name, value in {"loss": terms.total, **terms.scalars}.items():
             self._sums[name] = self._sums.get(name, 0) + value.detach()
+            self._counts[name] += 1
         self._fits.append((terms.fits, received.batch.sources))
         self.problems += received.problems
 
     def means(self) -> dict[str, float]:
         """Return the mean of each scalar."""
-        return {name: float(value) / self._steps for name, value in self._sums.items()}
+        return {name: float(value) / self._counts[name] for name, value in self._sums.items()}
 
     def unfit(self) -> Iterator[str]:
         """Name the lines that had too few frames."""

@@ -144,9 +144,9 @@ def with_replay(sources: Sources, replay: Sources, share: float) -> Sources:
     if not replay.mixed or not share:
         return sources
     mixed = []
-    for part, weight in ((sources, 1 - share), (replay, share)):
+    for part, weight, replayed in ((sources, 1 - share, False), (replay, share, True)):
         whole = sum(source.weight for source in part.mixed)
-        mixed += [replace(source, weight=weight * source.weight / whole) for source in part.mixed]
+        mixed += [replace(one, weight=weight * one.weight / whole, replayed=replayed) for one in part.mixed]
     return Sources(
         mixed=tuple(mixed),
         lines=sources.lines + replay.lines,

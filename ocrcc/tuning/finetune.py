@@ -40,7 +40,7 @@ from ocrcc.types import LabelledLines
 
 _STEPS_PER_ROOT_LINE = 20
 _FEWEST_STEPS, _MOST_STEPS = 100, 20_000
-_VALIDATIONS = 8
+_VALIDATIONS = 5
 _UNREADABLE = 0.6
 """A model that misreads so many of the characters of general lines has never learned them, and cannot forget them."""
 
@@ -121,6 +121,7 @@ def prepare(
     own = open_some(task.train, mix=task.mix)
     pretrained, moved = _moved(given, charset)
     recognizer, now = _moved(start, charset) if resume else (copy.deepcopy(pretrained), moved)
+    pretrained.eval().requires_grad_(False)
     lookalikes = load_lookalikes(task.lookalikes).for_training()
     untrained = ""
     if task.guard:
@@ -133,13 +134,13 @@ def prepare(
         charset=charset,
         preprocessing=start.preprocessing,
         objective=_objective(task, now, lookalikes, recognizer, charset, pretrained),
-        pretrained=pretrained.eval().requires_grad_(False) if task.guard else None,
+        pretrained=pretrained if task.guard else None,
         settings={**asdict(task), **asdict(config)},
     )
     retained, replay = _general(task, config, trainee, opener, pretrained.to(device), notes)
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
-        return lambda model: measure(model, trainee, datasets, config, lookalikes)
+        return lambda model: measure(model, trainee, datasets, config, lookalikes, losses=True)
 
     guard = Guard(pretrained, reading(validation), reading(retained) if retained else None)
     validate = None
@@ -172,14 +173,14 @@ def _objective(
     lookalikes: Lookalikes,
     recognizer: Recognizer,
     charset: Charset,
-    teacher: nn.Module,
+    pretrained: nn.Module,
 ) -> CenterObjective:
     centers = Centers(charset.num_classes, recognizer.feature_width, task.center_alpha)
     if moved.centers is not None and moved.center_counts is not None:
         centers.centers.copy_(moved.centers)
         centers.center_counts.copy_(moved.center_counts)
     siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
-    return CenterObjective(task, recognizer.head, siblings, centers, teacher=teacher if task.distill_weight else None)
+    return CenterObjective(task, recognizer.head, siblings, centers, pretrained)
 
 
 def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
@@ -211,19 +212,19 @@ def _general(
     general = general_lines(trainee.charset, task.corpus, config.seed, notes.append)
     if general is None:
         return given, None
-    misread = measure(pretrained, trainee, [general.retained], config).cer
+    misread = measure(pretrained, trainee, general.retained, config).cer
     if misread > _UNREADABLE:
         notes.append(
             f"the model misreads {misread:.0%} of the characters of rendered lines, so they are none that it could "
             "forget: --retain and --replay name others"
         )
         return given, None
-    notes.append(f"general lines, {general.where_from}: {general.retained.size} to be measured on")
+    notes.append(f"general lines, {general.where_from}: {sum(map(len, general.retained))} to be measured on")
     replay = None
     if wanted:
         mixed = MixedSource(source=general.replay, weight=1.0)
         replay = Sources(mixed=(mixed,), lines=0, skipped={}, missing=Counter())
-    return given or [general.retained], replay
+    return given or list(general.retained), replay
 
 
 def _conclude(result: TrainResult, guard: Guard | None, untrained: str) -> TuneResult:

@@ -1,7 +1,8 @@
 """General lines, which keep a model from forgetting: some to go on learning from, others to measure what it retains.
 
-They are rendered with the fonts at hand and the texts of the package; where there are no fonts, lines that ship with
-the package take their place.
+They are rendered with the fonts at hand and the texts of the package, and some ship with it: in fonts that none of
+its models was trained on, for in fonts that it knows by heart, a model hides long what it forgets elsewhere. Where
+there are no fonts, half of these are learned from.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from ocrcc.types import LabelledLines, LineSource
 
 PACKAGED = packaged.ASSETS / "general.lines"
 """A dataset; an LMDB's usual suffix is one that version control passes over."""
-_RETAINED = 400
+_RETAINED = 200
+"""Rendered lines that are measured, beside those that ship."""
 _APART = 3
-"""One design of so many is measured and not replayed: in those that are, a model hides what it forgets elsewhere."""
+"""One design of so many is measured and not replayed."""
 _FEWEST = 50
 _REPLAYED, _MEASURED = "synth:second", "synth:documents"
 _SEED = 20_260
@@ -39,12 +41,12 @@ class GeneralLines:
 
     Attributes:
         replay: Lines that are learned on beside the user's own.
-        retained: Lines that are measured; no line is among both.
+        retained: Datasets of lines that are measured; no line is among both.
         where_from: In words.
     """
 
     replay: LineSource
-    retained: LabelledLines
+    retained: tuple[LabelledLines, ...]
     where_from: str
 
 
@@ -74,14 +76,17 @@ def general_lines(
             )
         return GeneralLines(
             replay=replay,
-            retained=FirstLines(measured, _RETAINED, name="general lines"),
+            retained=(*_shipped(charset, 1), FirstLines(measured, _RETAINED, name="general lines")),
             where_from=f"rendered in {replay.faces} faces",
         )
     except OcrccError as error:
-        shipped = _shipped(charset)
+        shipped = _shipped(charset, 2)
         rest = "lines of the package take their place" if shipped else "nothing tells what is forgotten: --retain"
         say(f"general lines cannot be rendered ({error.message}); {rest}")
-        return shipped
+        if not shipped:
+            return None
+        measured_part, replayed_part = shipped
+        return GeneralLines(replay=replayed_part, retained=(measured_part,), where_from="which ship with the package")
 
 
 def _without(config: SynthConfig, designs: Sequence[Sequence[str]]) -> tuple[str, ...]:
@@ -89,17 +94,16 @@ def _without(config: SynthConfig, designs: Sequence[Sequence[str]]) -> tuple[str
     return (*config.exclude, *(escape(file) for files in designs for file in files))
 
 
-def _shipped(charset: Charset) -> GeneralLines | None:
+def _shipped(charset: Charset, parts: int) -> list[SomeLines]:
+    """Deal the lines of the package that a charset can write into so many parts; none if they are too few."""
     if not (PACKAGED / "data.mdb").exists():
-        return None
+        return []
     dataset = LmdbDataset(PACKAGED)
     labels = [charset.normalise(dataset.label(index)) for index in range(len(dataset))]
     writable = np.array([index for index, label in enumerate(labels) if not charset.missing(label)], np.int64)
-    measured, replayed = writable[::2], writable[1::2]
-    if len(measured) < _FEWEST:
-        return None
-    retained = SomeLines(dataset, measured)
-    retained.name = "general lines"
-    return GeneralLines(
-        replay=SomeLines(dataset, replayed), retained=retained, where_from="which ship with the package"
-    )
+    if len(writable) < _FEWEST * parts:
+        return []
+    dealt = [SomeLines(dataset, writable[part::parts]) for part in range(parts)]
+    for some in dealt:
+        some.name = "general lines"
+    return dealt

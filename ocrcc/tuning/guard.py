@@ -12,20 +12,19 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import nn
 
 from ocrcc.evaluation.report import Comparison, Metrics, compare
 from ocrcc.training.run import Judgement
 
-SHARES = (1.0, 0.75, 0.5)
+SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of the tuned weights in the mixtures that are measured."""
-_FEWER_EDITS = 0.9
-"""Where no line more is read right, so many of the edits must be left for a mixture to count as better."""
-_MORE_EDITS = 1.03
-"""So many of the edits on general lines may there be, at most: three in a hundred more are noise."""
-_FLAT = 0.5
-"""Edits added to both sides of a ratio, so that none in a small set is no infinity."""
+_MOST_LOSS = 3.0
+"""Nats per character: a line that is lost is lost, and no single one is to decide."""
+_GAINED, _LOST = 1.0, 1.5
+"""Standard errors: what counts as better on own lines, and as worse on general ones."""
 
 Measure = Callable[[nn.Module], Metrics]
 
@@ -83,6 +82,8 @@ class Verdict:
         own, *others = self.rows
         wrong = round((1 - own.before.line_accuracy) * own.before.lines)
         said = f"{own.change.fixed} of {wrong} misread lines mended, {own.change.broken} of the others broken"
+        if not own.change.fixed:
+            said = f"none of {wrong} misread lines mended yet, none broken, but what is right is likelier to be read"
         general = "".join(f"; {row.name} {_in_words(row)}" for row in others)
         kept = "" if self.share == 1 else f" ({self.share:.0%} of the way from the old weights to the tuned ones)"
         return f"{said}{general}{kept}."
@@ -123,22 +124,25 @@ class Guard:
         return Found(own=self.read_own(recognizer), retained=general)
 
     def __call__(self, tuned: nn.Module) -> Judgement:
-        """Measure mixtures and return the best one; its score is infinite if none is better than the old weights."""
+        """Return the mixture that reads own lines best of those that lose nothing in general.
+
+        Its score is its loss on own lines as a share of that before; infinite where no mixture will do.
+        """
         self.pretrained.to(next(tuned.parameters()).device)
         if same_weights(tuned, self.pretrained):
             return Judgement(figures=_figures(self.before, 0.0), score=1.0, weights=self.pretrained)
-        judged = [self._judge(tuned, share) for share in SHARES]
-        return min(judged, key=lambda one: one.score)
-
-    def _judge(self, tuned: nn.Module, share: float) -> Judgement:
-        mixed = mixture(self.pretrained, tuned, share)
-        own = self.read_own(mixed)
-        if not is_better(self.before.own, own):  # then what it costs elsewhere need not be measured
-            return Judgement(figures=_figures(Found(own=own, retained=None), share), score=math.inf, weights=mixed)
-        general = None if self.read_general is None else self.read_general(mixed)
-        found = Found(own=own, retained=general)
-        score = relative_errors(self.before, found) if is_kept(self.before.retained, general) else math.inf
-        return Judgement(figures=_figures(found, share), score=score, weights=mixed)
+        before = max(mean_loss(self.before.own), 1e-6)
+        read = [(share, self.read_own(mixture(self.pretrained, tuned, share))) for share in SHARES]
+        read.sort(key=lambda one: mean_loss(one[1]))
+        for share, own in read:  # the best first: what the others cost in general need not be measured
+            if not is_better(self.before.own, own):
+                continue
+            mixed = mixture(self.pretrained, tuned, share)
+            found = Found(own=own, retained=None if self.read_general is None else self.read_general(mixed))
+            if is_kept(self.before.retained, found.retained):
+                return Judgement(figures=_figures(found, share), score=mean_loss(own) / before, weights=mixed)
+        share, own = read[0]
+        return Judgement(figures=_figures(Found(own=own, retained=None), share), score=math.inf, weights=tuned)
 
 
 def mixture(pretrained: nn.Module, tuned: nn.Module, share: float) -> nn.Module:
@@ -164,35 +168,39 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
     return all(torch.equal(value, theirs[name]) for name, value in one.state_dict().items())
 
 
+def mean_loss(metrics: Metrics) -> float:
+    """Return the mean loss of the lines that could be opened, in nats per character."""
+    return float(np.nanmean(np.minimum(metrics.losses, _MOST_LOSS)))
+
+
+def standard_errors(before: Metrics, now: Metrics) -> float:
+    """Return how many standard errors the loss of the same lines has risen by.
+
+    What a model says of each label tells far sooner than right and wrong whether it reads better or worse.
+    """
+    risen = np.minimum(now.losses, _MOST_LOSS) - np.minimum(before.losses, _MOST_LOSS)
+    risen = risen[~np.isnan(risen)]
+    mean = float(risen.mean()) if len(risen) else 0.0
+    if not mean:
+        return 0.0
+    return mean / max(float(risen.std()) / math.sqrt(len(risen)), 1e-12)
+
+
 def is_better(before: Metrics, now: Metrics) -> bool:
-    """Tell whether own lines are read better: more of them right, or clearly fewer edits."""
-    change = compare(now, before)
-    if now.strict.edits > before.strict.edits:
+    """Tell whether own lines are read better: their labels are likelier, and not more lines are broken than mended."""
+    if not before.strict.edits:  # there is nothing to gain
         return False
-    return change.fixed > change.broken or (
-        change.fixed == change.broken and now.strict.edits < _FEWER_EDITS * before.strict.edits
-    )
+    change = compare(now, before)
+    return change.fixed >= change.broken and standard_errors(before, now) < -_GAINED
 
 
 def is_kept(before: Metrics | None, now: Metrics | None) -> bool:
-    """Tell whether general lines are read as well as before: within chance line by line, and in their edits."""
+    """Tell whether general lines are read as well as before, within chance: by loss, and by line."""
     if before is None or now is None:
         return True
     change = compare(now, before)
     lost = change.broken - change.fixed
-    return lost <= math.sqrt(change.broken + change.fixed) and _ratio(before, now) <= _MORE_EDITS
-
-
-def relative_errors(before: Found, now: Found) -> float:
-    """Return the edits on own lines as a share of those before, and what general lines lost on top: 1 for no change."""
-    retained = 1.0
-    if before.retained is not None and now.retained is not None:
-        retained = max(1.0, _ratio(before.retained, now.retained))
-    return _ratio(before.own, now.own) * retained
-
-
-def _ratio(before: Metrics, now: Metrics) -> float:
-    return (now.strict.edits + _FLAT) / (before.strict.edits + _FLAT)
+    return standard_errors(before, now) <= _LOST and lost <= math.sqrt(change.broken + change.fixed)
 
 
 def _figures(found: Found, share: float) -> dict[str, float]:

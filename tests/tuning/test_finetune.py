@@ -13,7 +13,6 @@ from torch import nn
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbWriter
-from ocrcc.decoding.alignment import align
 from ocrcc.errors import CharsetError, DataError, ModelError
 from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses import separation
@@ -208,43 +207,47 @@ def test_a_frozen_backbone_stays_as_it_was_and_then_learns(task, tmp_path):
         assert not torch.equal(before["model.head.weight"], after["model.head.weight"])
 
 
-def test_distillation_holds_the_posteriors_but_not_those_of_lookalikes():
+def test_on_replayed_lines_the_posteriors_are_kept_whatever_the_labels_say():
     torch.manual_seed(0)
     table = torch.tensor([[0], [2], [1], [0], [0]])
 
-    class Teacher(nn.Module):
+    class Pretrained(nn.Module):
         def forward(self, images):
             return RecognizerOutput(features=images, logits=self.logits)
 
-    teacher = Teacher()
-    teacher.logits = 4 * torch.randn(2, 12, 5)
-    config = FinetuneConfig(
-        pretrained="x", train=("y",), center_weight=0, twin_weight=0, distill_weight=1.0, term_warmup=0
-    )
-    objective = CenterObjective(config, nn.Linear(6, 5), table, Centers(5, 6), teacher=teacher)
+    pretrained = Pretrained()
+    pretrained.logits = 4 * torch.randn(1, 12, 5)
+    config = FinetuneConfig(pretrained="x", train=("y",), center_weight=0, twin_weight=0)
+    objective = CenterObjective(config, nn.Linear(6, 5), table, Centers(5, 6), pretrained)
     batch = Batch(
-        images=torch.zeros(2, 1, 32, 48),
-        widths=4 * torch.tensor([12, 9]),
-        frames=torch.tensor([12, 9]),
-        targets=torch.tensor([[3, 4], [1, 3]]),
-        target_lengths=torch.tensor([2, 2]),
-        labels=("ab", "cd"),
-        sources=("a", "b"),
+        images=torch.zeros(3, 1, 32, 48),
+        widths=4 * torch.tensor([12, 9, 1]),
+        frames=torch.tensor([12, 9, 1]),
+        targets=torch.tensor([[3, 4], [1, 3], [2, 3]]),
+        target_lengths=torch.tensor([2, 2, 2]),
+        labels=("ab", "cd", "ef"),
+        sources=("a", "b", "c"),
+        replayed=torch.tensor([False, True, False]),
     )
-    logits = (teacher.logits + torch.randn(2, 12, 5)).requires_grad_()
-    terms = objective(batch, RecognizerOutput(features=torch.randn(2, 12, 6), logits=logits))
-    (gradient,) = torch.autograd.grad(
-        terms.total - CtcObjective()(batch, RecognizerOutput(features=None, logits=logits)).total, logits
-    )
-    alignment = align(logits, batch.frames, batch.targets, batch.target_lengths)
+    logits = torch.cat([torch.zeros(1, 12, 5), pretrained.logits, torch.zeros(1, 12, 5)]) + torch.randn(3, 12, 5)
+    logits.requires_grad_()
+    output = RecognizerOutput(features=torch.randn(3, 12, 6), logits=logits)
+    terms = objective(batch, output)
     expected = 0.0
-    for line in range(2):
-        for frame in range(int(batch.frames[line])):
-            within = [p for p in range(2) if alignment.start[line, p] <= frame < alignment.end[line, p]]
-            if any(batch.targets[line, p] in (1, 2) for p in within):
-                assert gradient[line, frame].abs().max() < 1e-6
-                continue
-            p, q = teacher.logits[line, frame].softmax(0), logits[line, frame].softmax(0)
-            expected += float((p * (p.log() - q.log())).sum()) / 4
-    assert float(terms.scalars["distill"]) == pytest.approx(expected, rel=1e-4)
+    for frame in range(9):
+        p, q = pretrained.logits[0, frame].softmax(0), logits[1, frame].detach().softmax(0)
+        expected += float((p * (p.log() - q.log())).sum()) / 2
+    assert float(terms.scalars["kept"]) == pytest.approx(expected, rel=1e-4)
+    own = torch.tensor([True, False, True])
+    ctc = float(CtcObjective()(batch.where(own), output.where(own)).total)
+    assert float(terms.total) == pytest.approx(2 / 3 * ctc + expected / 3, rel=1e-4)
+    assert terms.fits.tolist() == [True, True, False]  # one frame is too few for two characters
+    (gradient,) = torch.autograd.grad(terms.total, logits)
     assert gradient[1, 9:].abs().max() < 1e-6
+    with torch.no_grad():
+        logits[1] = pretrained.logits[0]
+    alone = torch.tensor([False, True, False])
+    untouched = objective(batch.where(alone), output.where(alone))
+    assert float(untouched.total) == pytest.approx(0, abs=1e-6)
+    assert "ctc" not in untouched.scalars  # there was no own line to learn from
+    assert untouched.fits.tolist() == [True]

@@ -8,6 +8,7 @@ import pytest
 from tinyfonts import CHARACTERS, build_font
 
 from ocrcc.charset import Charset, load_charset
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.glyphs import fonts
 from ocrcc.tuning import general_lines as module
 from ocrcc.tuning.general_lines import general_lines
@@ -29,9 +30,11 @@ def test_designs_that_are_measured_are_not_replayed(system_fonts):
     system_fonts("Alpha", "Beta", "Gamma", "Delta")
     found = general_lines(Charset("".join(sorted(CHARACTERS))), (), 0, pytest.fail)
     assert set(found.replay.main_families) == {"Alpha", "Delta", "Gamma"}
-    assert found.retained.size == 400
+    *_, rendered = found.retained
+    assert rendered.size == 200
     again = general_lines(Charset("".join(sorted(CHARACTERS))), (), 5, pytest.fail)
-    assert [again.retained.label(index) for index in range(9)] == [found.retained.label(index) for index in range(9)]
+    *_, again_rendered = again.retained
+    assert [again_rendered.label(index) for index in range(9)] == [rendered.label(index) for index in range(9)]
     assert again.replay.line(0).label != found.replay.line(0).label
 
 
@@ -41,12 +44,27 @@ def test_one_design_alone_is_replayed_and_measured(system_fonts):
     assert set(found.replay.main_families) == {"Alpha"}
 
 
+def test_lines_of_the_package_are_measured_beside_rendered_ones(system_fonts, monkeypatch):
+    system_fonts("Alpha", "Beta", "Gamma", "Delta")
+    letters = "".join(sorted(CHARACTERS))
+    dataset = LmdbDataset(module.PACKAGED)
+    charset = Charset("".join(sorted(set(letters) | set("".join(dataset.label(index) for index in range(100))))))
+    shipped, rendered = general_lines(charset, (), 0, pytest.fail).retained
+    assert shipped.size >= 100
+    assert not charset.missing("".join(shipped.label(index) for index in range(shipped.size)))
+    assert rendered.size == 200
+
+
 def test_without_fonts_the_lines_of_the_package_take_their_place(tmp_path, monkeypatch):
     monkeypatch.setattr(fonts, "_system_faces", list)
     said = []
     found = general_lines(load_charset("gb2312"), (), 0, said.append)
-    assert len(found.replay) == len(found.retained) == 250
-    assert found.replay.line(0).label != found.retained.line(0).label
+    (retained,) = found.retained
+    writable = len(found.replay) + len(retained)
+    assert 450 < writable <= 500
+    assert abs(len(found.replay) - len(retained)) <= 1
+    replayed = {found.replay.source(index) for index in range(len(found.replay))}
+    assert not replayed & {retained.source(index) for index in range(len(retained))}
     assert "lines of the package take their place" in said[0]
     assert general_lines(Charset("ab"), (), 0, said.append) is None
     monkeypatch.setattr(module, "PACKAGED", tmp_path / "nowhere")

@@ -22,13 +22,14 @@ from ocrcc.evaluation.metrics import Scores
 from ocrcc.evaluation.report import Metrics
 from ocrcc.training.pretrain import pretrain
 from ocrcc.tuning.finetune import finetune
-from ocrcc.tuning.guard import Found, Guard, Verdict, is_better, is_kept, mixture, relative_errors, verdict
+from ocrcc.tuning.guard import Found, Guard, Verdict, is_better, is_kept, mean_loss, mixture, standard_errors, verdict
 from ocrcc.tuning.own_lines import _misplaced, hold_out, without
 
 
-def metrics(right: str, edits: int) -> Metrics:
-    """Figures of lines that are right (1) or not (0), with so many edits in all, ten characters each."""
+def metrics(right: str, edits: int, losses: list[float] | None = None) -> Metrics:
+    """Figures of lines that are right (1) or not (0), with so many edits in all, ten characters and a loss each."""
     lines, correct = len(right), right.count("1")
+    losses = [0.1 if one == "1" else 1.0 for one in right] if losses is None else losses
     scores = Scores(
         lines=lines,
         characters=10 * lines,
@@ -38,7 +39,9 @@ def metrics(right: str, edits: int) -> Metrics:
         cer=edits / (10 * lines),
         one_minus_ned=1.0,
     )
-    return Metrics(name="x", strict=scores, folded=scores, right=np.array([*map(int, right)], np.int8))
+    return Metrics(
+        name="x", strict=scores, folded=scores, right=np.array([*map(int, right)], np.int8), losses=np.array(losses)
+    )
 
 
 def test_a_mixture_lies_between():
@@ -55,39 +58,52 @@ def test_a_mixture_lies_between():
     assert torch.equal(mixture(old, new, 1.0).weight, new.weight)
 
 
+def test_losses_are_compared_line_by_line():
+    before = metrics("0000", 4, [1.0, 2.0, 0.5, 1.5])
+    assert standard_errors(before, before) == 0
+    now = metrics("0000", 4, [0.8, 2.4, 0.1, 1.3])  # risen by -0.2, 0.4, -0.4, -0.2: -0.1 in the mean
+    deviation = (sum((one + 0.1) ** 2 for one in (-0.2, 0.4, -0.4, -0.2)) / 4) ** 0.5
+    assert standard_errors(before, now) == pytest.approx(-0.1 / (deviation / 2))
+    assert mean_loss(before) == pytest.approx(1.25)
+
+
+def test_no_single_line_decides():
+    lost = metrics("00", 2, [float("inf"), 1.0])
+    assert mean_loss(lost) == pytest.approx(2.0)  # a line that cannot be read counts 3
+    assert standard_errors(lost, metrics("00", 2, [9.0, 1.0])) == 0
+    assert standard_errors(metrics("00", 2, [float("nan"), 1.0]), metrics("00", 2, [float("nan"), 1.0])) == 0
+    assert mean_loss(metrics("00", 2, [float("nan"), 1.0])) == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "better"),
     [
-        (("0011", 8), ("0111", 6), True),
-        (("0011", 8), ("0111", 9), False),  # a line more is right, but the others are worse
-        (("0011", 8), ("1101", 6), True),  # two mended, one broken
-        (("0011", 20), ("0101", 19), False),  # one mended, one broken, hardly fewer edits
-        (("0011", 20), ("0011", 17), True),  # no line more, but clearly fewer edits
-        (("0011", 20), ("0011", 19), False),
-        (("1111", 0), ("1111", 0), False),
+        (("0011", 8), ("1111", 0), True),
+        (("0011", 8), ("1100", 8), False),  # as many broken as mended, and no likelier
+        (("0000", 8, [1.0, 1.0, 1.0, 1.0]), ("0000", 8, [0.8, 0.9, 0.7, 0.9]), True),  # no line more, but all likelier
+        (
+            ("0000", 8, [1.0, 1.0, 1.0, 1.0]),
+            ("0000", 8, [0.2, 1.2, 1.2, 1.2]),
+            False,
+        ),  # one line far, three back
+        (("0111", 8, [2.0, 0.1, 0.1, 0.1]), ("0011", 8, [1.0, 0.1, 0.1, 0.1]), False),  # a line is broken, none mended
+        (("1111", 0, [0.5] * 4), ("1111", 0, [0.1] * 4), False),  # there was nothing to gain
     ],
 )
-def test_better_means_more_lines_or_clearly_fewer_edits(before, now, better):
+def test_better_means_likelier_and_not_more_broken_than_mended(before, now, better):
     assert is_better(metrics(*before), metrics(*now)) is better
 
 
 def test_general_lines_may_change_within_chance_only():
-    before = metrics("1" * 90 + "0" * 10, 100)
-    assert is_kept(before, metrics("1" * 90 + "0" * 10, 103))
-    assert not is_kept(before, metrics("1" * 90 + "0" * 10, 104))
-    assert is_kept(before, metrics("0" * 4 + "1" * 88 + "0" * 8, 100))  # 4 broken, 2 mended: within chance
-    assert not is_kept(before, metrics("0" * 4 + "1" * 86 + "0" * 10, 100))  # 4 broken, none mended
+    before = metrics("1" * 90 + "0" * 10, 100, [0.1] * 100)
+    assert is_kept(before, before)
+    noise = [0.1 + 0.02 * (-1) ** number for number in range(100)]
+    assert is_kept(before, metrics("1" * 90 + "0" * 10, 100, noise))
+    drift = [loss + 0.004 for loss in noise]  # a fifth of the spread: two standard errors of a hundred lines
+    assert not is_kept(before, metrics("1" * 90 + "0" * 10, 100, drift))
+    assert is_kept(before, metrics("0" * 4 + "1" * 88 + "0" * 8, 100, [0.1] * 100))  # 4 broken, 2 mended: within chance
+    assert not is_kept(before, metrics("0" * 4 + "1" * 86 + "0" * 10, 100, [0.1] * 100))  # 4 broken, none mended
     assert is_kept(None, None)
-
-
-def test_what_is_lost_elsewhere_counts_against_what_is_gained():
-    general, worse = metrics("1" * 100, 99), metrics("1" * 100, 109)
-    gained = Found(own=metrics("1", 4), retained=general)
-    before = Found(own=metrics("0", 9), retained=general)
-    assert relative_errors(before, before) == 1
-    assert relative_errors(before, gained) == pytest.approx(4.5 / 9.5)
-    assert relative_errors(before, replace(gained, retained=worse)) == pytest.approx(4.5 / 9.5 * 109.5 / 99.5)
-    assert relative_errors(before, replace(gained, retained=metrics("1", 0))) == pytest.approx(4.5 / 9.5)
 
 
 class Weight(nn.Module):
@@ -102,18 +118,27 @@ def weigh(best: float, tolerance: float):
     """Read ten lines, the more of them right the nearer the number is to the best one."""
 
     def read(model: Weight) -> Metrics:
-        wrong = min(10, round(abs(model.value.item() - best) * tolerance))
-        return metrics("1" * (10 - wrong) + "0" * wrong, 10 * wrong)
+        away = abs(model.value.item() - best) * tolerance
+        wrong = min(10, round(away))
+        return metrics("1" * (10 - wrong) + "0" * wrong, 10 * wrong, [away / 10 + 0.01 * place for place in range(10)])
 
     return read
 
 
 def test_the_guard_takes_the_mixture_that_gains_without_loss():
-    guard = Guard(Weight(0.0), weigh(1.0, 8), weigh(0.0, 0.9))
+    asked = []
+
+    def general(model: Weight) -> Metrics:
+        asked.append(model.value.item())
+        lost = model.value.item() > 0.6
+        return metrics("1" * 10, 0, [0.1 + 0.1 * lost + 0.001 * place for place in range(10)])
+
+    guard = Guard(Weight(0.0), weigh(1.0, 8), general)
     judged = guard(Weight(1.0))  # at 1, and at 0.75 too, general lines would lose
     assert judged.figures["tuned_share"] == 0.5
     assert judged.weights.value.item() == 0.5
-    assert judged.score < 1
+    assert judged.score == pytest.approx((0.4 + 0.045) / (0.8 + 0.045))  # own lines' mean loss after and before
+    assert asked == [0.0, 1.0, 0.75, 0.5]  # what gains less was not measured
     assert guard(Weight(0.0)).score == 1
     assert guard(Weight(0.0)).weights is guard.pretrained
 
