@@ -98,8 +98,14 @@ class GlyphCache:
     def _draw(self, face: int, char: str) -> Glyph:
         font = self._font(face)
         image = Image.new("L", (3 * EM, HEIGHT))
-        ImageDraw.Draw(image).text((EM, ASCENT), char, fill=255, font=font, anchor="ls")
-        advance = font.getlength(char)
+        try:
+            ImageDraw.Draw(image).text((EM, ASCENT), char, fill=255, font=font, anchor="ls")
+            advance = font.getlength(char)
+        except OSError as error:  # of FreeType, whose programs of hints a font may have damaged
+            where = self._faces[face]
+            raise DataError(
+                f"{where.path}: cannot draw {char!r}: {error}", f"leave it out: --exclude {where.file}"
+            ) from None
         box = image.getbbox()
         if box is None:
             return Glyph(np.zeros((0, 0), np.uint8), 0, 0, advance)

@@ -31,6 +31,8 @@ INSTALL_HINT = (
 )
 _BLANK_CHARSTRING = 4
 """Bytes; a CFF glyph program this short can set its width and end, but draw nothing."""
+_TRIED = 4
+"""Characters that are drawn to see whether a face can be drawn with."""
 
 
 @dataclass(frozen=True, order=True)
@@ -141,13 +143,14 @@ def coverage(face: Face) -> np.ndarray:
     """Return the code points that a face draws, sorted, as uint32; the answer is kept in the user's cache.
 
     A code point is covered if the font maps it to a glyph that has an outline (a space needs none). Fonts
-    that map characters to empty or missing glyphs would put nothing where the label has a character.
+    that map characters to empty or missing glyphs would put nothing where the label has a character. A face that
+    opens but cannot be drawn with covers nothing.
 
     Raises:
         DataError: The font does not load.
     """
     stamp = Path(face.path).stat()
-    key = f"{Path(face.path).resolve()}|{face.index}|{stamp.st_size}|{stamp.st_mtime_ns}|1"
+    key = f"{Path(face.path).resolve()}|{face.index}|{stamp.st_size}|{stamp.st_mtime_ns}|2"
     kept = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
     try:
         return np.load(kept, allow_pickle=False)
@@ -181,8 +184,19 @@ def _read_coverage(face: Face) -> np.ndarray:
             empty = _empty_glyphs(font)
         except (TTLibError, KeyError, AssertionError, ValueError, IndexError) as error:
             raise DataError(f"{face.path}: damaged font: {error}", "remove it from the folder of fonts") from None
-    codes = [code for code, glyph in cmap.items() if glyph != ".notdef" and (glyph not in empty or code == 0x20)]
-    return np.array(sorted(codes), dtype=np.uint32)
+    codes = sorted(code for code, glyph in cmap.items() if glyph != ".notdef" and (glyph not in empty or code == 0x20))
+    return np.array(codes if _draws(face, codes[:: max(1, len(codes) // _TRIED)]) else [], dtype=np.uint32)
+
+
+def _draws(face: Face, codes: Iterable[int]) -> bool:
+    """Tell whether FreeType can draw with a face: one whose hinting programs are damaged opens, and fails then."""
+    try:
+        font = ImageFont.truetype(face.path, 36, face.index, layout_engine=ImageFont.Layout.BASIC)
+        for code in codes:
+            font.getmask(chr(code))
+    except OSError:
+        return False
+    return True
 
 
 def _empty_glyphs(font: TTFont) -> set[str]:

@@ -4,10 +4,13 @@ import shutil
 import subprocess
 
 import pytest
+from fontTools.ttLib import TTFont, newTable
+from fontTools.ttLib.tables.ttProgram import Program
 from tinyfonts import CHARACTERS, build_font
 
 from ocrcc.config import KEPT_FOR_TESTS, SynthConfig
 from ocrcc.errors import DataError
+from ocrcc.glyphs.cache import GlyphCache
 from ocrcc.glyphs.fonts import coverage, find_faces
 
 
@@ -75,6 +78,20 @@ def test_a_font_that_does_not_load_is_named(tmp_path):
     (tmp_path / "bad.ttf").write_bytes(b"not a font at all")
     with pytest.raises(DataError, match=r"bad\.ttf.*not a font that loads"):
         find_faces(str(tmp_path))
+
+
+def test_a_font_with_damaged_hints_covers_nothing(tmp_path):
+    path = build_font(tmp_path / "hints.ttf")
+    with TTFont(path) as font:
+        font["fpgm"] = newTable("fpgm")
+        font["fpgm"].program = Program()
+        font["fpgm"].program.fromBytecode(b"\x28")  # an instruction that there is none of
+        font.save(tmp_path / "broken.ttf")
+    broken, sound = find_faces(str(tmp_path))
+    assert coverage(broken).tolist() == []
+    assert len(coverage(sound)) == len(CHARACTERS) + 1
+    with pytest.raises(DataError, match="broken.ttf: cannot draw '0'"):
+        GlyphCache([broken]).glyph(0, "0")
 
 
 def test_no_fonts_names_the_packages(tmp_path):
