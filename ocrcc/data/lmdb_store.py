@@ -8,7 +8,6 @@ OpenOCR and MMOCR read and write. Ours has three keys more: ``source-%09d`` says
 from __future__ import annotations
 
 import json
-import os
 import re
 import struct
 import warnings
@@ -26,8 +25,9 @@ import lmdb
 import numpy as np
 
 from ocrcc.data.holes import number_lines
+from ocrcc.data.lmdb_file import LmdbFile
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
-from ocrcc.files import check_regular, new_aside, read_small, whole
+from ocrcc.files import new_aside, read_small, whole
 from ocrcc.images.opening import open_image, upright_size
 from ocrcc.places import Kind, check_replaceable, claimed, folder_of, remove, replace, settle
 from ocrcc.types import Line
@@ -200,8 +200,6 @@ def close_all(writers: Sequence[LmdbWriter]) -> None:
     """
     try:
         replace([writer._finish() for writer in writers])
-        for writer in writers:
-            _forget(str(writer._real))
     finally:
         for writer in writers:
             writer.abandon()
@@ -232,66 +230,8 @@ _FOLDER = folder_of("dataset", r"data\.mdb|lock\.mdb|ocrcc-index", lambda _: Tru
 _DATASET = Kind("dataset", lambda path: _FOLDER.ours(path) and _is_ours(path))
 
 
-def _forget(path: str) -> None:
-    """Close the environment of a dataset that is no longer under its name, which it would go on showing."""
-    known = _open_environments.pop((os.getpid(), path), None)
-    if known is not None:
-        known.close()
-
-
-class _Opened:
-    """An environment, and a watch over its file: reading a page that is no longer there would kill the process."""
-
-    def __init__(self, path: Path) -> None:
-        file = path / "data.mdb" if path.is_dir() else path
-        check_regular(file)
-        descriptor = -1
-        try:
-            descriptor = os.open(file, os.O_RDONLY)
-            self.environment = lmdb.open(
-                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, create=False
-            )
-            # Only the two pages that LMDB itself has read are looked at here.
-            self._bytes = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
-        except (lmdb.Error, OSError) as error:
-            if descriptor >= 0:
-                os.close(descriptor)
-            raise DataError(f"{path}: not an LMDB: {error}", "make one with ocrcc build-lmdb") from None
-        self._descriptor = descriptor
-        try:
-            self.check(path)
-        except DataError:
-            self.close()
-            raise
-
-    @property
-    def most_records(self) -> int:
-        """How many records the file has room for: with key and frame, each takes 20 bytes at least."""
-        return self._bytes // 20
-
-    def check(self, path: Path) -> None:
-        """Make sure that the file is as long as its pages.
-
-        Raises:
-            DataError: It is not.
-        """
-        if (found := os.fstat(self._descriptor).st_size) < self._bytes:
-            raise DataError(
-                f"{path}: truncated: {found:,} of {self._bytes:,} bytes are there", "copy it again, or build it again"
-            )
-
-    def close(self) -> None:
-        """Let go of it."""
-        self.environment.close()
-        os.close(self._descriptor)
-
-
-_open_environments: dict[tuple[int, str], _Opened] = {}
-"""By process and path: LMDB must not be opened twice in a process, nor used across a fork."""
-
-
 class LmdbDataset:
-    """A dataset, opened when it is first read, anew in each process; a `ocrcc.types.SizedLineSource`.
+    """A dataset, opened when it is first read, anew in spawned processes; a `ocrcc.types.SizedLineSource`.
 
     Args:
         path: An LMDB folder or file with the field's keys; ours or anybody's.
@@ -303,6 +243,7 @@ class LmdbDataset:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.name = str(path)
+        self._file: LmdbFile | None = None
         raw = self._get(_COUNT)
         if raw is None or not re.fullmatch(rb"\d{1,9}", raw):  # the keys have nine digits
             raise DataError(f"{self.path}: an LMDB, but without a num-samples", "make datasets with ocrcc build-lmdb")
@@ -314,7 +255,7 @@ class LmdbDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("path", "name", "oddities", "_numbers", "_size", "_index")
-        return {name: getattr(self, name) for name in kept}
+        return {name: getattr(self, name) for name in kept} | {"_file": None}
 
     def _is_whole(self, declared: int) -> bool:
         """Tell whether this is a dataset of ours that nobody has changed."""
@@ -323,16 +264,11 @@ class LmdbDataset:
             lines = json.loads(meta)["lines"] if meta and self._get(_INDEX) else None
         except (ValueError, KeyError, TypeError):
             return False  # whoever reads the index says what is wrong with it
-        return lines == declared and self._environment().environment.stat()["entries"] == 3 * declared + 3
+        return lines == declared and self._opened().entries == 3 * declared + 3
 
     def _number(self, declared: int) -> np.ndarray | None:
         """Find the lines that are whole; None if they are those from 1 to the count."""
-        try:
-            opened = self._environment()
-            with opened.environment.begin() as transaction:
-                found = number_lines(transaction, declared, opened.most_records)
-        except lmdb.Error as error:
-            raise DataError(f"{self.path}: damaged LMDB: {error}") from None
+        found = number_lines(self._opened().keys, declared)
         if declared and not len(found.numbers):
             raise DataError(f"{self.path}: says it has {declared} lines, but not one has an image and a label")
         for said in found.describe():
@@ -414,26 +350,17 @@ class LmdbDataset:
         return raw
 
     def _get(self, key: bytes) -> bytes | None:
-        opened = self._environment()
-        opened.check(self.path)
-        try:
-            with opened.environment.begin() as transaction:
-                return transaction.get(key)
-        except lmdb.Error as error:
-            raise DataError(f"{self.path}: damaged LMDB: {error}") from None
+        return self._opened().get(key)
 
-    def _environment(self) -> _Opened:
-        key = os.getpid(), str(self.path.resolve())
-        if key not in _open_environments:
-            for inherited in [other for other in _open_environments if other[0] != key[0]]:
-                _open_environments.pop(inherited).close()
+    def _opened(self) -> LmdbFile:
+        if self._file is None:
             settle(self.path)
             if not self.path.exists():
                 raise DataError(f"{self.path}: no such dataset", "make one with ocrcc build-lmdb")
             if self.path.is_dir() and not (self.path / "data.mdb").is_file():
                 raise DataError(f"{self.path}: a folder, but no LMDB in it", "make one with ocrcc build-lmdb")
-            _open_environments[key] = _Opened(self.path)
-        return _open_environments[key]
+            self._file = LmdbFile(self.path / "data.mdb" if self.path.is_dir() else self.path, self.name)
+        return self._file
 
     def _indexed(self) -> _Index:
         if self._index is None:
