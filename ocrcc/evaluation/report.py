@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ from ocrcc.evaluation.confusions import Confusion, ConfusionCounter, PairConfusi
 from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
 from ocrcc.evaluation.scorecard import Scorecard
 from ocrcc.evaluation.significance import mcnemar
+from ocrcc.harmless import json_text
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.places import marked, output
 
@@ -223,7 +223,7 @@ class EvaluationResult:
             DataError: The file cannot be written.
         """
         made = {"made_by": f"ocrcc {__version__}", **self.to_json()}
-        text = json.dumps(made, ensure_ascii=False, allow_nan=False, indent=2)
+        text = json_text(made, allow_nan=False, indent=2)
         with output(path, REPORT) as aside:
             aside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 

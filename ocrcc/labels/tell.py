@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from ocrcc.errors import DataError
+from ocrcc.files import check_regular
 from ocrcc.labels.encodings import TextFile, open_text
 from ocrcc.labels.lines import PATH_COLUMNS, TEXT_COLUMNS, Format, has_boxes, looks_like, parse_header, pick, shorten
 
@@ -34,6 +35,7 @@ def tell_file(path: Path) -> Format | None:
     Raises:
         DataError: It cannot be read.
     """
+    check_regular(path)
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
