@@ -7,6 +7,7 @@ OpenOCR and MMOCR read and write. Ours has three keys more: ``source-%09d`` says
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import struct
@@ -38,7 +39,7 @@ _COUNT = b"num-samples"
 _FIRST_MAP = 1 << 24  # bytes; doubled whenever it is full
 _COMMIT_BYTES = 1 << 24  # bytes of records that one transaction holds, and that are written again if the map is full
 _INDEX_FORMAT = 1
-_BESIDE_FORMAT = 2  # of the index of a dataset that came without one
+_BESIDE_FORMAT = 3  # of the index of a dataset that came without one
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ class _Index:
     label_lengths: np.ndarray
     characters: Counter[str]
     line_ends: int = 0  # labels that were stored with line breaks at their ends
+    sha256: str = ""  # of all images and labels
 
     def pack(self, version: int) -> tuple[bytes, bytes]:
         sizes = np.stack([self.widths, self.heights, self.label_lengths]).astype("<u4")
-        meta = {"format": version, "lines": sizes.shape[1], "characters": dict(self.characters)}
+        meta = {"format": version, "lines": sizes.shape[1], "characters": dict(self.characters), "sha256": self.sha256}
         if self.line_ends:
             meta["line_ends"] = self.line_ends
         return zlib.compress(sizes.tobytes(), 1), json.dumps(meta, ensure_ascii=False).encode()
@@ -69,7 +71,8 @@ class _Index:
         counts = described["characters"].items()
         if not (table[:2] > 0).all() or not all(len(char) == 1 and type(count) is int for char, count in counts):
             raise ValueError("sizes of 0, or no characters")
-        return _Index(table[0], table[1], table[2], Counter(described["characters"]), described.get("line_ends", 0))
+        ends, digest = described.get("line_ends", 0), str(described.get("sha256", ""))
+        return _Index(table[0], table[1], table[2], Counter(described["characters"]), ends, digest)
 
 
 class LmdbWriter:
@@ -97,6 +100,7 @@ class LmdbWriter:
         self._overwrite = overwrite
         self._widths, self._heights, self._lengths = array("I"), array("I"), array("I")
         self._characters: Counter[str] = Counter()
+        self._digest = hashlib.sha256()
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
         try:
@@ -136,7 +140,9 @@ class LmdbWriter:
         self._heights.append(size[1])
         self._lengths.append(len(label))
         self._characters.update(label)
-        records = [(b"image-%09d" % number, image), (b"label-%09d" % number, label.encode())]
+        written = label.encode()
+        _digest_line(self._digest, image, written)
+        records = [(b"image-%09d" % number, image), (b"label-%09d" % number, written)]
         records.append((b"source-%09d" % number, source.encode(errors="surrogateescape")))
         self._pending += records
         self._pending_bytes += sum(len(value) for _, value in records)
@@ -170,7 +176,8 @@ class LmdbWriter:
 
     def _finish(self) -> tuple[Path, Path]:
         """Write the index, bring all to the disk, and say what is to get which name."""
-        index = _Index(np.array(self._widths), np.array(self._heights), np.array(self._lengths), self._characters)
+        widths, heights, lengths = (np.array(each) for each in (self._widths, self._heights, self._lengths))
+        index = _Index(widths, heights, lengths, self._characters, sha256=self._digest.hexdigest())
         sizes, meta = index.pack(_INDEX_FORMAT)
         self._pending += [(_INDEX, sizes), (_META, meta), (_COUNT, b"%d" % len(self))]
         self._write()
@@ -190,6 +197,12 @@ class LmdbWriter:
         self._env.close()
         remove(self._aside)
         self._claim.close()
+
+
+def _digest_line(digest: Any, image: bytes, label: bytes) -> None:
+    digest.update(struct.pack("<QQ", len(image), len(label)))
+    digest.update(image)
+    digest.update(label)
 
 
 def close_all(writers: Sequence[LmdbWriter]) -> None:
@@ -308,6 +321,16 @@ class LmdbDataset:
         """The characters of all labels and how often they occur."""
         return self._indexed().characters
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all images and labels in their order, each pair behind its two lengths (``<QQ``).
+
+        A dataset of ours carries it since it was written; a foreign one's is computed once, when its images are
+        measured. So it is known without reading the images, and what another program has since changed in place does
+        not show. Empty for a dataset of ours from before there was one.
+        """
+        return self._indexed().sha256
+
     def is_ours(self) -> bool:
         """Whether ocrcc made it."""
         return self._get(_META) is not None
@@ -402,21 +425,24 @@ class LmdbDataset:
     def _measure(self) -> _Index:
         table = np.ones((3, self._size), dtype="<u4")
         characters: Counter[str] = Counter()
-        for index, (size, label) in enumerate(self._sizes()):
+        digest = hashlib.sha256()
+        for index, (size, label) in enumerate(self._sizes(digest)):
             table[:, index] = (*size, len(label))
             characters.update(label)
         ends = sum(raw[:1] in b"\r\n" or raw[-1:] in b"\r\n" for raw in map(self._raw_label, range(self._size)) if raw)
-        return _Index(table[0], table[1], table[2], characters, ends)
+        return _Index(table[0], table[1], table[2], characters, ends, digest.hexdigest())
 
     def _raw_label(self, index: int) -> bytes:
         return self._get(b"label-%09d" % self.number(index)) or b""
 
-    def _sizes(self) -> Iterator[tuple[tuple[int, int], str]]:
+    def _sizes(self, digest: Any) -> Iterator[tuple[tuple[int, int], str]]:
         """Read the images' headers; one that cannot be read counts 1 x 1, and is named when it is used."""
         for index in range(self._size):
             size, label = (1, 1), ""
             with suppress(DataError):
-                size = upright_size(self.image_bytes(index))
+                image = self.image_bytes(index)
+                _digest_line(digest, image, self._raw_label(index))
+                size = upright_size(image)
             with suppress(DataError):
                 label = self.label(index)
             yield size, label

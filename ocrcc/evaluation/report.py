@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,7 @@ class EvaluationResult:
     Attributes:
         model: The model file.
         charset: Its charset's name.
+        lineage: SHA-256 of the charset, under ``charset``, and of the datasets, in their order, under ``data``.
         normalisation: What its charset does to labels before they are compared.
         datasets: One for each dataset, in the order given.
         total: All of them as one set.
@@ -181,6 +183,7 @@ class EvaluationResult:
     total: Metrics
     baseline: EvaluationResult | None = None
     scorecard: Scorecard | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
     def comparison(self) -> Comparison | None:
         """Compare with the baseline line by line; None without one."""
@@ -209,6 +212,7 @@ class EvaluationResult:
             "model": self.model,
             "charset": self.charset,
             "normalisation": self.normalisation,
+            "sha256": dict(self.lineage),
             **self.total.to_json(),
             **({"scorecard": self.scorecard.to_json()} if self.scorecard else {}),
             "datasets": [{"name": metrics.name, **metrics.to_json()} for metrics in self.datasets],
