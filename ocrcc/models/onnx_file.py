@@ -18,6 +18,7 @@ from ocrcc.charset import Charset, describe, load_charset
 from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import CharsetError, ConfigError, ModelError
 from ocrcc.models.contract import KEY, parse_contract, parse_metadata
+from ocrcc.models.onnx_sizes import check_sizes
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -94,6 +95,7 @@ def open_file(path: Path) -> ModelProto:
     except Exception as error:  # onnx's own checks of the place have no common base
         raise ModelError(f"{path}: its external data cannot be read: {str(error).splitlines()[0]}") from None
     _check_tensors(model, path)
+    check_sizes(model, path)
     return model
 
 
