@@ -275,7 +275,7 @@ class LmdbDataset:
         meta = self._get(_META)
         try:
             lines = json.loads(meta)["lines"] if meta and self._get(_INDEX) else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return False  # whoever reads the index says what is wrong with it
         return lines == declared and self._opened().entries == 3 * declared + 3
 

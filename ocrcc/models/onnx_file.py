@@ -401,7 +401,7 @@ def open_skeleton(data: bytes, name: str) -> tuple[ModelProto, Layout]:
         layout = Layout(**json.loads(place.value))
         if not isinstance(layout.stride, int) or layout.stride < 1:
             raise ValueError(f"a stride of {layout.stride}")
-    except (DecodeError, ValueError, TypeError) as error:
+    except (DecodeError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{name}: its graph is damaged: {error}") from None
     model.metadata_props.remove(place)
     _check_nodes(model, Path(name))
@@ -447,4 +447,5 @@ def stated(model: ModelProto, config: ImportConfig) -> ImportConfig:
     kept = {entry.key: entry.value for entry in model.metadata_props}
     if KEY not in kept or config.blank != "auto":
         return config
-    return replace(config, blank="last" if json.loads(kept[KEY]).get("blank") == "last" else "first")
+    last = parse_metadata(kept[KEY], "the ONNX file").get("blank") == "last"
+    return replace(config, blank="last" if last else "first")

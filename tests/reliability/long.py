@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 LONG = float(os.environ.get("OCRCC_LONG") or 0)
-"""Times ten of what a test does in its short form; 0 for that."""
+"""Tens of times as often as in its short form a test does what it does; 0 for that."""
 
 
 def times(short: int) -> int:

@@ -154,6 +154,17 @@ def test_an_index_is_no_larger_than_its_file_can_need(tmp_path):
         LmdbDataset(path)
 
 
+@pytest.mark.parametrize("meta", [b"[" * 100_000, b"3", b"{}", b'{"lines": ' + b"9" * 5000 + b"}", b"\xff", b"null"])
+def test_values_that_say_nothing_are_told(tmp_path, meta):
+    path = foreign(tmp_path / "a.lmdb", 3)
+    with lmdb.open(str(path), map_size=1 << 24) as env, env.begin(write=True) as change:
+        change.put(b"ocrcc-index", b"x")
+        change.put(b"ocrcc-meta", meta)
+    data = LmdbDataset(path)
+    with pytest.raises(DataError, match="its index is damaged"):
+        _ = data.widths
+
+
 def test_a_file_cut_short_by_another_program_is_told_at_once(tmp_path):
     path = foreign(tmp_path / "a.lmdb")
     data = LmdbDataset(path)
