@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 import torch
@@ -88,11 +87,7 @@ def read_labels(path: Path) -> None:
 
 
 def read_settings(path: Path) -> None:
-    command = typer.main.get_command(_settings_app())
-    context = click.Context(command, info_name="build-lmdb") if isinstance(command, click.Command) else None
-    if context is None:  # typer brings a click of its own
-        context = typer.Context(command, info_name="build-lmdb")
-    _load_config(context, path)  # type: ignore[arg-type]
+    _load_config(typer.Context(typer.main.get_command(_settings_app()), info_name="build-lmdb"), path)
 
 
 def _settings_app() -> typer.Typer:
