@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator
@@ -73,6 +74,12 @@ class Charset:
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {char: index for index, char in enumerate(self.symbols, start=1)}
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all that decides what its classes mean: symbols, normalisation, and whether it reorders."""
+        whole = f"{self.symbols}\0{self.normalisation}\0{int(self.bidi)}"
+        return hashlib.sha256(whole.encode(errors="surrogatepass")).hexdigest()
 
     @property
     def num_classes(self) -> int:

@@ -45,6 +45,14 @@ def check_regular(path: Path) -> os.stat_result:
     return found
 
 
+def is_file(path: Path) -> bool:
+    """Say whether there is a plain file; a name that no file can have, too long or with a NUL, is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_small(path: Path, most: int = _MOST_TEXT) -> bytes:
     """Read a file that people write: settings, charsets, groups.
 

@@ -24,6 +24,7 @@ CORE = {
     "lookalikes",
     "packaged",
     "files",
+    "harmless",
     "places",
     "processes",
     "dice",

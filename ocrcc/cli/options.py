@@ -27,7 +27,7 @@ def _load_config(context: typer.Context, path: Path | None) -> Path | None:
     if str(path) in packaged.names("presets", ".toml") and not path.exists():
         path = packaged.ASSETS / "presets" / f"{path}.toml"
     try:
-        values = tomllib.loads(read_small(path).decode())
+        values = tomllib.loads(read_small(path).decode(errors="surrogateescape"))
     except DataError as error:
         raise ConfigError(error.message, "give a TOML file, such as a run's config.toml") from None
     except (ValueError, RecursionError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape as escape_markup
@@ -10,6 +9,7 @@ from itertools import chain, islice
 from urllib.parse import quote
 
 import ocrcc
+from ocrcc.harmless import json_text
 from ocrcc.types import Box, Page, PageChar, PageLine, Recognition
 
 Result = Recognition | Page
@@ -18,18 +18,21 @@ Writer = Callable[[Iterable[Result]], Iterator[str]]
 PAGE_FORMATS = ("hocr", "alto")
 """Those that know only pages; a line image is a page of one line there."""
 
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    0x09: "\\t",
-    0x0A: "\\n",
-    0x0D: "\\r",
-    0x2028: "\\u2028",
-    0x2029: "\\u2029",
+_DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {
+    **{code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))},
+    **{code: f"\\u{code:04x}" for code in (0x2028, 0x2029, *_DIRECTIONS)},
+    **{0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"},
 }
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def one_line(text: str) -> str:
-    """Escape what would end a line or a column, and other control characters."""
+    """Escape what would end a line or a column, turn the direction of what follows, or control a terminal.
+
+    Joiners stay, which Persian and the languages of India write with; what begins like a formula does too, see
+    `ocrcc.harmless`.
+    """
     return text.translate(_ESCAPES)
 
 
@@ -42,7 +45,7 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
         escape: Makes a column harmless.
     """
     if format_name == "json":
-        return lambda results: (json.dumps(result, default=_keys, ensure_ascii=False) + "\n" for result in results)
+        return lambda results: (json_text(result, default=_keys) + "\n" for result in results)
     if format_name == "hocr":
         return lambda results: write_hocr(_pages(results))
     if format_name == "alto":

@@ -6,13 +6,14 @@ Rich is imported where something is drawn: one line of text is read and printed 
 from __future__ import annotations
 
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import typer
+
+from ocrcc.harmless import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,22 +38,6 @@ def _console(name: str) -> Console:
 
     width = None if name == "err" or sys.stdout.isatty() else 120
     return Console(stderr=name == "err", highlight=False, soft_wrap=True, width=width)
-
-
-def harmless(text: str) -> str:
-    r"""Make control and direction-changing characters visible; labels and file names are data.
-
-    >>> harmless("a\x1b[31mb\n")
-    'a\\x1b[31mb\\x0a'
-    """
-    return "".join(
-        char if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Zl", "Zp") else _escaped(char) for char in text
-    )
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Table:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 
-import lmdb
 import numpy as np
 
 _NAMED = 20
@@ -40,17 +38,14 @@ class Numbering:
         return said
 
 
-def number_lines(transaction: lmdb.Transaction, declared: int, most: int) -> Numbering:
+def number_lines(keys: Callable[[bytes], Iterator[bytes]], declared: int) -> Numbering:
     """Find the lines that have an image and a label, by their keys.
 
     Args:
-        transaction: Of the dataset.
+        keys: Gives all keys of the dataset from one on, in order and each once.
         declared: How many lines it says it has.
-        most: How many records its file has room for.
     """
-    images, labels = (
-        np.fromiter(islice(_numbers(transaction, kind), most), dtype=np.int64) for kind in (b"image-", b"label-")
-    )
+    images, labels = (np.fromiter(_numbers(keys(kind), kind), dtype=np.int64) for kind in (b"image-", b"label-"))
     whole = np.intersect1d(images, labels)
     either = np.union1d(images, labels)
     first = 0 if len(either) and either[0] == 0 else 1
@@ -60,11 +55,8 @@ def number_lines(transaction: lmdb.Transaction, declared: int, most: int) -> Num
     return Numbering(read, missing, tuple(_absent(read.tolist(), first, last)), len(whole) - len(read))
 
 
-def _numbers(transaction: lmdb.Transaction, prefix: bytes) -> Iterator[int]:
-    cursor = transaction.cursor()
-    if not cursor.set_range(prefix):
-        return
-    for key in map(bytes, cursor.iternext(values=False)):
+def _numbers(keys: Iterator[bytes], prefix: bytes) -> Iterator[int]:
+    for key in keys:
         if not key.startswith(prefix):
             return
         number = key[len(prefix) :]

@@ -7,8 +7,8 @@ OpenOCR and MMOCR read and write. Ours has three keys more: ``source-%09d`` says
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import re
 import struct
 import warnings
@@ -26,8 +26,9 @@ import lmdb
 import numpy as np
 
 from ocrcc.data.holes import number_lines
+from ocrcc.data.lmdb_file import LmdbFile
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
-from ocrcc.files import check_regular, new_aside, read_small, whole
+from ocrcc.files import new_aside, read_small, whole
 from ocrcc.images.opening import open_image, upright_size
 from ocrcc.places import Kind, check_replaceable, claimed, folder_of, remove, replace, settle
 from ocrcc.types import Line
@@ -38,7 +39,7 @@ _COUNT = b"num-samples"
 _FIRST_MAP = 1 << 24  # bytes; doubled whenever it is full
 _COMMIT_BYTES = 1 << 24  # bytes of records that one transaction holds, and that are written again if the map is full
 _INDEX_FORMAT = 1
-_BESIDE_FORMAT = 2  # of the index of a dataset that came without one
+_BESIDE_FORMAT = 3  # of the index of a dataset that came without one
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,11 @@ class _Index:
     label_lengths: np.ndarray
     characters: Counter[str]
     line_ends: int = 0  # labels that were stored with line breaks at their ends
+    sha256: str = ""  # of all images and labels
 
     def pack(self, version: int) -> tuple[bytes, bytes]:
         sizes = np.stack([self.widths, self.heights, self.label_lengths]).astype("<u4")
-        meta = {"format": version, "lines": sizes.shape[1], "characters": dict(self.characters)}
+        meta = {"format": version, "lines": sizes.shape[1], "characters": dict(self.characters), "sha256": self.sha256}
         if self.line_ends:
             meta["line_ends"] = self.line_ends
         return zlib.compress(sizes.tobytes(), 1), json.dumps(meta, ensure_ascii=False).encode()
@@ -69,7 +71,8 @@ class _Index:
         counts = described["characters"].items()
         if not (table[:2] > 0).all() or not all(len(char) == 1 and type(count) is int for char, count in counts):
             raise ValueError("sizes of 0, or no characters")
-        return _Index(table[0], table[1], table[2], Counter(described["characters"]), described.get("line_ends", 0))
+        ends, digest = described.get("line_ends", 0), str(described.get("sha256", ""))
+        return _Index(table[0], table[1], table[2], Counter(described["characters"]), ends, digest)
 
 
 class LmdbWriter:
@@ -97,6 +100,7 @@ class LmdbWriter:
         self._overwrite = overwrite
         self._widths, self._heights, self._lengths = array("I"), array("I"), array("I")
         self._characters: Counter[str] = Counter()
+        self._digest = hashlib.sha256()
         self._pending: list[tuple[bytes, bytes]] = []
         self._pending_bytes = 0
         try:
@@ -136,7 +140,9 @@ class LmdbWriter:
         self._heights.append(size[1])
         self._lengths.append(len(label))
         self._characters.update(label)
-        records = [(b"image-%09d" % number, image), (b"label-%09d" % number, label.encode())]
+        written = label.encode()
+        _digest_line(self._digest, image, written)
+        records = [(b"image-%09d" % number, image), (b"label-%09d" % number, written)]
         records.append((b"source-%09d" % number, source.encode(errors="surrogateescape")))
         self._pending += records
         self._pending_bytes += sum(len(value) for _, value in records)
@@ -170,7 +176,8 @@ class LmdbWriter:
 
     def _finish(self) -> tuple[Path, Path]:
         """Write the index, bring all to the disk, and say what is to get which name."""
-        index = _Index(np.array(self._widths), np.array(self._heights), np.array(self._lengths), self._characters)
+        widths, heights, lengths = (np.array(each) for each in (self._widths, self._heights, self._lengths))
+        index = _Index(widths, heights, lengths, self._characters, sha256=self._digest.hexdigest())
         sizes, meta = index.pack(_INDEX_FORMAT)
         self._pending += [(_INDEX, sizes), (_META, meta), (_COUNT, b"%d" % len(self))]
         self._write()
@@ -192,6 +199,12 @@ class LmdbWriter:
         self._claim.close()
 
 
+def _digest_line(digest: Any, image: bytes, label: bytes) -> None:
+    digest.update(struct.pack("<QQ", len(image), len(label)))
+    digest.update(image)
+    digest.update(label)
+
+
 def close_all(writers: Sequence[LmdbWriter]) -> None:
     """Finish several datasets and give all of them their names, or none.
 
@@ -200,8 +213,6 @@ def close_all(writers: Sequence[LmdbWriter]) -> None:
     """
     try:
         replace([writer._finish() for writer in writers])
-        for writer in writers:
-            _forget(str(writer._real))
     finally:
         for writer in writers:
             writer.abandon()
@@ -232,66 +243,8 @@ _FOLDER = folder_of("dataset", r"data\.mdb|lock\.mdb|ocrcc-index", lambda _: Tru
 _DATASET = Kind("dataset", lambda path: _FOLDER.ours(path) and _is_ours(path))
 
 
-def _forget(path: str) -> None:
-    """Close the environment of a dataset that is no longer under its name, which it would go on showing."""
-    known = _open_environments.pop((os.getpid(), path), None)
-    if known is not None:
-        known.close()
-
-
-class _Opened:
-    """An environment, and a watch over its file: reading a page that is no longer there would kill the process."""
-
-    def __init__(self, path: Path) -> None:
-        file = path / "data.mdb" if path.is_dir() else path
-        check_regular(file)
-        descriptor = -1
-        try:
-            descriptor = os.open(file, os.O_RDONLY)
-            self.environment = lmdb.open(
-                str(path), subdir=path.is_dir(), readonly=True, lock=False, readahead=False, create=False
-            )
-            # Only the two pages that LMDB itself has read are looked at here.
-            self._bytes = (self.environment.info()["last_pgno"] + 1) * self.environment.stat()["psize"]
-        except (lmdb.Error, OSError) as error:
-            if descriptor >= 0:
-                os.close(descriptor)
-            raise DataError(f"{path}: not an LMDB: {error}", "make one with ocrcc build-lmdb") from None
-        self._descriptor = descriptor
-        try:
-            self.check(path)
-        except DataError:
-            self.close()
-            raise
-
-    @property
-    def most_records(self) -> int:
-        """How many records the file has room for: with key and frame, each takes 20 bytes at least."""
-        return self._bytes // 20
-
-    def check(self, path: Path) -> None:
-        """Make sure that the file is as long as its pages.
-
-        Raises:
-            DataError: It is not.
-        """
-        if (found := os.fstat(self._descriptor).st_size) < self._bytes:
-            raise DataError(
-                f"{path}: truncated: {found:,} of {self._bytes:,} bytes are there", "copy it again, or build it again"
-            )
-
-    def close(self) -> None:
-        """Let go of it."""
-        self.environment.close()
-        os.close(self._descriptor)
-
-
-_open_environments: dict[tuple[int, str], _Opened] = {}
-"""By process and path: LMDB must not be opened twice in a process, nor used across a fork."""
-
-
 class LmdbDataset:
-    """A dataset, opened when it is first read, anew in each process; a `ocrcc.types.SizedLineSource`.
+    """A dataset, opened when it is first read, anew in spawned processes; a `ocrcc.types.SizedLineSource`.
 
     Args:
         path: An LMDB folder or file with the field's keys; ours or anybody's.
@@ -303,6 +256,7 @@ class LmdbDataset:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.name = str(path)
+        self._file: LmdbFile | None = None
         raw = self._get(_COUNT)
         if raw is None or not re.fullmatch(rb"\d{1,9}", raw):  # the keys have nine digits
             raise DataError(f"{self.path}: an LMDB, but without a num-samples", "make datasets with ocrcc build-lmdb")
@@ -314,25 +268,20 @@ class LmdbDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = ("path", "name", "oddities", "_numbers", "_size", "_index")
-        return {name: getattr(self, name) for name in kept}
+        return {name: getattr(self, name) for name in kept} | {"_file": None}
 
     def _is_whole(self, declared: int) -> bool:
         """Tell whether this is a dataset of ours that nobody has changed."""
         meta = self._get(_META)
         try:
             lines = json.loads(meta)["lines"] if meta and self._get(_INDEX) else None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return False  # whoever reads the index says what is wrong with it
-        return lines == declared and self._environment().environment.stat()["entries"] == 3 * declared + 3
+        return lines == declared and self._opened().entries == 3 * declared + 3
 
     def _number(self, declared: int) -> np.ndarray | None:
         """Find the lines that are whole; None if they are those from 1 to the count."""
-        try:
-            opened = self._environment()
-            with opened.environment.begin() as transaction:
-                found = number_lines(transaction, declared, opened.most_records)
-        except lmdb.Error as error:
-            raise DataError(f"{self.path}: damaged LMDB: {error}") from None
+        found = number_lines(self._opened().keys, declared)
         if declared and not len(found.numbers):
             raise DataError(f"{self.path}: says it has {declared} lines, but not one has an image and a label")
         for said in found.describe():
@@ -371,6 +320,16 @@ class LmdbDataset:
     def characters(self) -> Mapping[str, int]:
         """The characters of all labels and how often they occur."""
         return self._indexed().characters
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of all images and labels in their order, each pair behind its two lengths (``<QQ``).
+
+        A dataset of ours carries it since it was written; a foreign one's is computed once, when its images are
+        measured. So it is known without reading the images, and what another program has since changed in place does
+        not show. Empty for a dataset of ours from before there was one.
+        """
+        return self._indexed().sha256
 
     def is_ours(self) -> bool:
         """Whether ocrcc made it."""
@@ -414,26 +373,17 @@ class LmdbDataset:
         return raw
 
     def _get(self, key: bytes) -> bytes | None:
-        opened = self._environment()
-        opened.check(self.path)
-        try:
-            with opened.environment.begin() as transaction:
-                return transaction.get(key)
-        except lmdb.Error as error:
-            raise DataError(f"{self.path}: damaged LMDB: {error}") from None
+        return self._opened().get(key)
 
-    def _environment(self) -> _Opened:
-        key = os.getpid(), str(self.path.resolve())
-        if key not in _open_environments:
-            for inherited in [other for other in _open_environments if other[0] != key[0]]:
-                _open_environments.pop(inherited).close()
+    def _opened(self) -> LmdbFile:
+        if self._file is None:
             settle(self.path)
             if not self.path.exists():
                 raise DataError(f"{self.path}: no such dataset", "make one with ocrcc build-lmdb")
             if self.path.is_dir() and not (self.path / "data.mdb").is_file():
                 raise DataError(f"{self.path}: a folder, but no LMDB in it", "make one with ocrcc build-lmdb")
-            _open_environments[key] = _Opened(self.path)
-        return _open_environments[key]
+            self._file = LmdbFile(self.path / "data.mdb" if self.path.is_dir() else self.path, self.name)
+        return self._file
 
     def _indexed(self) -> _Index:
         if self._index is None:
@@ -475,21 +425,24 @@ class LmdbDataset:
     def _measure(self) -> _Index:
         table = np.ones((3, self._size), dtype="<u4")
         characters: Counter[str] = Counter()
-        for index, (size, label) in enumerate(self._sizes()):
+        digest = hashlib.sha256()
+        for index, (size, label) in enumerate(self._sizes(digest)):
             table[:, index] = (*size, len(label))
             characters.update(label)
         ends = sum(raw[:1] in b"\r\n" or raw[-1:] in b"\r\n" for raw in map(self._raw_label, range(self._size)) if raw)
-        return _Index(table[0], table[1], table[2], characters, ends)
+        return _Index(table[0], table[1], table[2], characters, ends, digest.hexdigest())
 
     def _raw_label(self, index: int) -> bytes:
         return self._get(b"label-%09d" % self.number(index)) or b""
 
-    def _sizes(self) -> Iterator[tuple[tuple[int, int], str]]:
+    def _sizes(self, digest: Any) -> Iterator[tuple[tuple[int, int], str]]:
         """Read the images' headers; one that cannot be read counts 1 x 1, and is named when it is used."""
         for index in range(self._size):
             size, label = (1, 1), ""
             with suppress(DataError):
-                size = upright_size(self.image_bytes(index))
+                image = self.image_bytes(index)
+                _digest_line(digest, image, self._raw_label(index))
+                size = upright_size(image)
             with suppress(DataError):
                 label = self.label(index)
             yield size, label

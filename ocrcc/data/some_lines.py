@@ -21,6 +21,8 @@ class SomeLines:
 
     def __init__(self, dataset: LabelledLines, numbers: np.ndarray) -> None:
         self.name, self.size = dataset.name, len(numbers)
+        self.sha256 = getattr(dataset, "sha256", "")
+        """Of all of the dataset."""
         self.widths, self.heights = dataset.widths[numbers], dataset.heights[numbers]
         self._dataset, self._numbers = dataset, numbers
 

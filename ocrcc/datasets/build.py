@@ -19,8 +19,9 @@ from ocrcc.config import BuildConfig
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter, check_output, close_all
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import read_small
 from ocrcc.images.cutting import cut_line
-from ocrcc.images.opening import open_image
+from ocrcc.images.opening import MOST_BYTES, open_image
 from ocrcc.labels.entries import Problem, check_text
 from ocrcc.labels.find import Labels, find_labels
 from ocrcc.processes import cores, in_order
@@ -260,7 +261,7 @@ def _verify_one(job: _Job, config: BuildConfig) -> _Verified | Problem:
         if job.outline is not None:
             return _cut(job, job.outline, _open_page(job, config.max_page_pixels))
         if job.index is None:
-            encoded = job.path.read_bytes() if job.image is None else job.image
+            encoded = _read_image(job.path) if job.image is None else job.image
             text, where, name = job.text, job.where, str(job.path)
         else:
             dataset = _dataset(job.path)
@@ -277,6 +278,11 @@ def _verify_one(job: _Job, config: BuildConfig) -> _Verified | Problem:
     except DataError as error:
         return Problem(job.where, error.message, "image that cannot be read")
     return _Verified(where, text, encoded, size, image_hash(encoded))
+
+
+def _read_image(path: Path) -> bytes:
+    path.stat()  # one that is not there has a reason of its own
+    return read_small(path, MOST_BYTES)
 
 
 def _cut(job: _Job, outline: Outline, page: Image.Image) -> _Verified | Problem:
@@ -298,7 +304,7 @@ def _open_page(job: _Job, max_pixels: int) -> Image.Image:
 @lru_cache(maxsize=1)
 def _page(path: Path, image: bytes | None, max_pixels: int, changed: int) -> Image.Image:  # noqa: ARG001 - part of the key
     """Open a page, once for all of its lines, which follow one another."""
-    return open_image(path.read_bytes() if image is None else image, name=str(path), max_pixels=max_pixels)
+    return open_image(_read_image(path) if image is None else image, name=str(path), max_pixels=max_pixels)
 
 
 @lru_cache(maxsize=16)

@@ -16,6 +16,7 @@ from typing import Literal
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import new_aside
+from ocrcc.harmless import json_text
 from ocrcc.images.opening import identify
 from ocrcc.labels.entries import check_text
 from ocrcc.places import claimed, remove
@@ -122,7 +123,7 @@ def _jsonl(folder: Path, stack: ExitStack) -> Write:
     labels = stack.enter_context((folder / "metadata.jsonl").open("w", encoding="utf-8", newline="\n"))
 
     def write(number: int, raw: bytes, label: str) -> None:
-        labels.write(json.dumps({"file_name": image(number, raw), "text": label}, ensure_ascii=False) + "\n")
+        labels.write(json_text({"file_name": image(number, raw), "text": label}) + "\n")
 
     return write
 

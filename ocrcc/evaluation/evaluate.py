@@ -101,6 +101,7 @@ def _evaluate(
             total=total,
             baseline=result,
             scorecard=card.summary(),
+            lineage={"charset": loaded.charset.sha256, "data": [dataset.sha256 for dataset in datasets]},
         )
     assert result is not None
     return result

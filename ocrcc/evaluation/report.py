@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from ocrcc.evaluation.confusions import Confusion, ConfusionCounter, PairConfusi
 from ocrcc.evaluation.metrics import ScoreCounter, Scores, fold
 from ocrcc.evaluation.scorecard import Scorecard
 from ocrcc.evaluation.significance import mcnemar
+from ocrcc.harmless import json_text
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.places import marked, output
 
@@ -167,6 +168,7 @@ class EvaluationResult:
     Attributes:
         model: The model file.
         charset: Its charset's name.
+        lineage: SHA-256 of the charset, under ``charset``, and of the datasets, in their order, under ``data``.
         normalisation: What its charset does to labels before they are compared.
         datasets: One for each dataset, in the order given.
         total: All of them as one set.
@@ -181,6 +183,7 @@ class EvaluationResult:
     total: Metrics
     baseline: EvaluationResult | None = None
     scorecard: Scorecard | None = None
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
     def comparison(self) -> Comparison | None:
         """Compare with the baseline line by line; None without one."""
@@ -209,6 +212,7 @@ class EvaluationResult:
             "model": self.model,
             "charset": self.charset,
             "normalisation": self.normalisation,
+            "sha256": dict(self.lineage),
             **self.total.to_json(),
             **({"scorecard": self.scorecard.to_json()} if self.scorecard else {}),
             "datasets": [{"name": metrics.name, **metrics.to_json()} for metrics in self.datasets],
@@ -223,7 +227,7 @@ class EvaluationResult:
             DataError: The file cannot be written.
         """
         made = {"made_by": f"ocrcc {__version__}", **self.to_json()}
-        text = json.dumps(made, ensure_ascii=False, allow_nan=False, indent=2)
+        text = json_text(made, allow_nan=False, indent=2)
         with output(path, REPORT) as aside:
             aside.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 

@@ -22,6 +22,7 @@ from fontTools.ttLib import TTFont, TTLibError
 from PIL import ImageFont
 
 from ocrcc.errors import DataError
+from ocrcc.files import check_regular
 
 # it warns of small faults in fonts that draw well; what matters is raised
 logging.getLogger("fontTools").setLevel(logging.ERROR)
@@ -29,6 +30,7 @@ SUFFIXES = (".ttf", ".ttc", ".otf", ".otc")
 INSTALL_HINT = (
     "install fonts, for instance the packages fonts-noto-cjk and fonts-wqy-zenhei, or give a folder with --fonts"
 )
+_REMOVE = "remove it from the folder of fonts"
 _BLANK_CHARSTRING = 4
 """Bytes; a CFF glyph program this short can set its width and end, but draw nothing."""
 _TRIED = 4
@@ -108,12 +110,16 @@ def _folder_faces(folder: Path) -> list[Face]:
 
 
 def _count_faces(path: Path) -> int:
+    size = check_regular(path).st_size
     try:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
-    return int.from_bytes(head[8:12], "big") if head[:4] == b"ttcf" else 1
+    count = int.from_bytes(head[8:12], "big") if head[:4] == b"ttcf" else 1
+    if count > size // 12:
+        raise DataError(f"{path}: not a font that loads: it says it holds {count} fonts", _REMOVE)
+    return count
 
 
 def _system_faces() -> list[Face]:
@@ -136,7 +142,7 @@ def _open(path: str, index: int) -> TTFont:
     try:
         return TTFont(path, fontNumber=index, lazy=True)
     except (TTLibError, OSError, AssertionError, ValueError) as error:
-        raise DataError(f"{path}: not a font that loads: {error}", "remove it from the folder of fonts") from None
+        raise DataError(f"{path}: not a font that loads: {error}", _REMOVE) from None
 
 
 def coverage(face: Face) -> np.ndarray:
@@ -183,7 +189,7 @@ def _read_coverage(face: Face) -> np.ndarray:
             cmap = font.getBestCmap() or {}
             empty = _empty_glyphs(font)
         except (TTLibError, KeyError, AssertionError, ValueError, IndexError) as error:
-            raise DataError(f"{face.path}: damaged font: {error}", "remove it from the folder of fonts") from None
+            raise DataError(f"{face.path}: damaged font: {error}", _REMOVE) from None
     codes = sorted(code for code, glyph in cmap.items() if glyph != ".notdef" and (glyph not in empty or code == 0x20))
     return np.array(codes if _draws(face, codes[:: max(1, len(codes) // _TRIED)]) else [], dtype=np.uint32)
 

@@ -17,6 +17,7 @@ from ocrcc import lookalikes
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import LookalikesConfig, SynthConfig
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import read_small
 from ocrcc.glyphs.faces import FontSet
 from ocrcc.glyphs.similarity import compare_glyphs, representative_faces
 from ocrcc.lookalikes import Group, Lookalikes
@@ -24,6 +25,8 @@ from ocrcc.models.checkpoint import LoadedModel, load_model
 
 Pairs = dict[tuple[str, str], float]
 _NONE = Lookalikes(())
+_MOST_REPORT = 1 << 28
+"""Bytes of an evaluation's JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,11 +147,11 @@ def _from_evaluations(paths: Iterable[str], charset: Charset) -> Pairs:
     counts: dict[tuple[str, str], int] = {}
     for name in paths:
         try:
-            confusions = json.loads(Path(name).read_text(encoding="utf-8"))["confusions"]
+            confusions = json.loads(read_small(Path(name), _MOST_REPORT).decode())["confusions"]
             rows = [(str(one["truth"]), str(one["predicted"]), int(one["count"])) for one in confusions]
-        except OSError as error:
-            raise DataError(f"{name}: {error.strerror}", "give the JSON of ocrcc eval --json") from None
-        except (ValueError, KeyError, TypeError):
+        except DataError as error:
+            raise DataError(error.message, "give the JSON of ocrcc eval --json") from None
+        except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
             raise DataError(f"{name}: no confusions in it", "give the JSON of ocrcc eval --json") from None
         for truth, predicted, count in rows:
             if truth != predicted and truth in charset and predicted in charset:

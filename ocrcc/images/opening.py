@@ -17,6 +17,8 @@ from ocrcc.config import BuildConfig
 from ocrcc.errors import DataError
 from ocrcc.files import check_regular
 
+MOST_BYTES = 1 << 30
+"""Of a file that is read as a whole; what is larger and not endless is a TIFF of many pages, which is not."""
 _LONGEST_SIDE = 100_000
 """Pixels. Rows have a price of their own: a picture one pixel wide would take a hundred times its pixels."""
 _MOST_SCANS, _MOST_SCAN_PIXELS = 256, 2 * 10**9
@@ -120,7 +122,7 @@ def _scans(image: Image.Image) -> int:
         return 1
     at = file.tell()
     file.seek(0)
-    count = file.read().count(b"\xff\xda")  # within coded data, an ff is always followed by 00
+    count = file.read(MOST_BYTES).count(b"\xff\xda")  # within coded data, an ff is always followed by 00
     file.seek(at)
     return count
 

@@ -6,8 +6,13 @@ import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, AnyStr
 
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import check_regular
+
+_LONGEST_LINE = 1 << 26
+"""Bytes; a page's labels in one line have some hundred thousand."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class TextFile:
         if self.encoding.startswith("utf-16"):
             # Line feeds are two bytes here, so the lines cannot be cut before they are decoded.
             with self.path.open(encoding=self.encoding, newline="\n") as text:
-                yield from ((number, _bare(line)) for number, line in enumerate(text, start=1))
+                yield from ((number, _bare(line)) for number, line in enumerate(_lines(self.path, text), start=1))
             return
         for number, raw in enumerate(_raw_lines(self.path), start=1):
             try:
@@ -44,10 +49,17 @@ def _raw_lines(path: Path) -> Iterator[bytes]:
         start = file.read(1 << 16)
         if b"\n" in start or b"\r" not in start:
             file.seek(0)
-            yield from file
+            yield from _lines(path, file)
             return
     with path.open(encoding="latin-1", newline="\r") as text:
-        yield from (line.removesuffix("\r").encode("latin-1") for line in text)
+        yield from (line.removesuffix("\r").encode("latin-1") for line in _lines(path, text))
+
+
+def _lines(path: Path, file: IO[AnyStr]) -> Iterator[AnyStr]:
+    while line := file.readline(_LONGEST_LINE):
+        if len(line) == _LONGEST_LINE:
+            raise DataError(f"{path}: a line of more than {_LONGEST_LINE >> 20} MB", "is it a file of labels?")
+        yield line
 
 
 def _bare(line: str) -> str:
@@ -69,6 +81,7 @@ def open_text(path: Path, encoding: str = "auto") -> TextFile:
         ConfigError: There is no such codec.
         DataError: There is no such file, it is no text, or in neither encoding.
     """
+    check_regular(path)
     try:
         if encoding != "auto":
             return TextFile(path, _known_codec(encoding))
@@ -97,7 +110,7 @@ def _known_codec(name: str) -> str:
 def _check_utf16(path: Path) -> None:
     try:
         with path.open(encoding="utf-16", newline="\n") as text:
-            for _ in text:
+            for _ in _lines(path, text):
                 pass
     except UnicodeError as error:
         raise DataError(f"{path}: has the mark of UTF-16, but is damaged: {error}") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from ocrcc.files import is_file
 from ocrcc.types import Outline
 
 
@@ -95,10 +96,7 @@ def find_image(folder: Path, name: str, *, anywhere: bool = False) -> Path:
         The first place where there is a file; where there is none, the name's own.
     """
     own = folder / name
-    try:
-        if own.is_file():
-            return own
-    except (OSError, ValueError):  # too long, or a NUL in it: whoever opens it says so
+    if is_file(own):
         return own
     if "\\" in name:
         name = name.replace("\\", "/")
@@ -113,7 +111,7 @@ def find_image(folder: Path, name: str, *, anywhere: bool = False) -> Path:
         candidates += [folder / plain, folder.parent / plain]
         nearby = (folder, folder / "images", folder.parent, folder.parent / "images")
         candidates += [place / one for one in bases for place in nearby if one]
-    return next((path for path in candidates if path.is_file()), own)
+    return next((path for path in candidates if is_file(path)), own)
 
 
 def _local(name: str) -> str:

@@ -105,7 +105,7 @@ def _parse_tab(line: str) -> list[tuple[str, str]]:
     if path.startswith("["):
         try:
             paths = json.loads(path)
-        except ValueError:
+        except (ValueError, RecursionError):
             paths = None
         if isinstance(paths, list) and all(isinstance(one, str) for one in paths):
             return [(one, text) for one in paths]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrcc.errors import DataError
-from ocrcc.files import read_small
+from ocrcc.files import is_file, read_small
 from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
 from ocrcc.types import Outline, Points
 
@@ -81,7 +81,7 @@ def read_labelme(path: Path, images: Path) -> Iterator[Entry | Problem]:
         except BadLabelError as error:
             entries.append(Problem(where, str(error), error.reason))
     image = None
-    if any(isinstance(entry, Entry) and not entry.path.is_file() for entry in entries):
+    if any(isinstance(entry, Entry) and not is_file(entry.path) for entry in entries):
         image = _embedded(document.get("imageData"))
     for entry in entries:
         embed = image is not None and isinstance(entry, Entry)

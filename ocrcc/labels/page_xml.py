@@ -14,7 +14,7 @@ from typing import Any
 from lxml import etree, html
 
 from ocrcc.errors import DataError
-from ocrcc.files import IMAGE_SUFFIXES, read_small
+from ocrcc.files import IMAGE_SUFFIXES, is_file, read_small
 from ocrcc.labels.entries import Entry, Problem, find_image, make_entry
 from ocrcc.types import Outline, Points
 
@@ -195,7 +195,7 @@ def _entry(
 def _beside(path: Path, images: Path) -> str:
     """Return the name of the image that is called as its labels are."""
     names = (f"{path.stem}{suffix}" for suffix in IMAGE_SUFFIXES)
-    return next((name for name in names if find_image(images, name, anywhere=True).is_file()), path.stem + ".png")
+    return next((name for name in names if is_file(find_image(images, name, anywhere=True))), path.stem + ".png")
 
 
 def _level(points: Points) -> bool:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from ocrcc.errors import DataError
+from ocrcc.files import check_regular, is_file
 from ocrcc.labels.encodings import TextFile, open_text
 from ocrcc.labels.lines import PATH_COLUMNS, TEXT_COLUMNS, Format, has_boxes, looks_like, parse_header, pick, shorten
 
@@ -34,6 +35,7 @@ def tell_file(path: Path) -> Format | None:
     Raises:
         DataError: It cannot be read.
     """
+    check_regular(path)
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
@@ -104,7 +106,7 @@ def _tell_format(text: TextFile) -> Format:
 
 
 def _all_files(path: Path, lines: Sequence[str]) -> bool:
-    return all((path.parent / line.split(" ", 1)[0]).is_file() for line in lines[:5])
+    return all(is_file(path.parent / line.split(" ", 1)[0]) for line in lines[:5])
 
 
 def _advice(line: str) -> str:

@@ -18,6 +18,7 @@ from ocrcc.charset import Charset, describe, load_charset
 from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import CharsetError, ConfigError, ModelError
 from ocrcc.models.contract import KEY, parse_contract, parse_metadata
+from ocrcc.models.onnx_sizes import check_sizes
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
@@ -94,6 +95,7 @@ def open_file(path: Path) -> ModelProto:
     except Exception as error:  # onnx's own checks of the place have no common base
         raise ModelError(f"{path}: its external data cannot be read: {str(error).splitlines()[0]}") from None
     _check_tensors(model, path)
+    check_sizes(model, path)
     return model
 
 
@@ -399,7 +401,7 @@ def open_skeleton(data: bytes, name: str) -> tuple[ModelProto, Layout]:
         layout = Layout(**json.loads(place.value))
         if not isinstance(layout.stride, int) or layout.stride < 1:
             raise ValueError(f"a stride of {layout.stride}")
-    except (DecodeError, ValueError, TypeError) as error:
+    except (DecodeError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{name}: its graph is damaged: {error}") from None
     model.metadata_props.remove(place)
     _check_nodes(model, Path(name))
@@ -445,4 +447,5 @@ def stated(model: ModelProto, config: ImportConfig) -> ImportConfig:
     kept = {entry.key: entry.value for entry in model.metadata_props}
     if KEY not in kept or config.blank != "auto":
         return config
-    return replace(config, blank="last" if json.loads(kept[KEY]).get("blank") == "last" else "first")
+    last = parse_metadata(kept[KEY], "the ONNX file").get("blank") == "last"
+    return replace(config, blank="last" if last else "first")

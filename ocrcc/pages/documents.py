@@ -14,6 +14,7 @@ from PIL import Image
 
 from ocrcc.config import PredictConfig
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import check_regular
 from ocrcc.images.opening import identify, open_image
 from ocrcc.pages.detect import INSTALL_PAGE
 
@@ -72,9 +73,10 @@ def _is_pdf(path: str) -> bool:
     if Path(path).suffix.lower() == ".pdf":
         return True
     try:
+        check_regular(Path(path))
         with open(path, "rb") as file:
             return file.read(1024).lstrip().startswith(b"%PDF-")
-    except OSError:
+    except (DataError, OSError):
         return False  # whoever opens it as an image says what is wrong
 
 
@@ -111,10 +113,9 @@ def _open_pdf(path: str) -> Any:
     except ImportError:
         raise ConfigError(f"{path}: reading PDF needs the package pypdfium2", INSTALL_PAGE) from None
     try:
+        check_regular(Path(path))
         # An open file, as PDFium itself takes no names that are not UTF-8.
         document = pypdfium2.PdfDocument(open(path, "rb"), autoclose=True)  # noqa: SIM115
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     except (pypdfium2.PdfiumError, ValueError) as error:
@@ -138,5 +139,5 @@ def _draw(document: Any, index: int, name: str, dpi: int, max_pixels: int) -> Im
                 raise DataError(f"{name}: the page is empty")
             with closing(page.render(scale=dpi / 72)) as bitmap:
                 return bitmap.to_pil().convert("RGB").copy()
-    except (pypdfium2.PdfiumError, ValueError, MemoryError) as error:
+    except (pypdfium2.PdfiumError, ValueError, OverflowError, MemoryError) as error:
         raise DataError(f"{name}: damaged page: {error}") from None

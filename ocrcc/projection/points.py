@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from ocrcc.harmless import harmless
 
 TILE = 32
 """Pixels that crops are high and wide, whatever their character's shape."""
@@ -105,15 +106,7 @@ def visible(text: str) -> str:
     """
     if not text.strip(" "):
         return "␣" * len(text) or "∅"
-    return "".join(_escaped(char) if unicodedata.category(char) in _SHAPELESS else char for char in text)
-
-
-_SHAPELESS = ("Cc", "Cf", "Cs", "Zl", "Zp")
-
-
-def _escaped(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return harmless(text)
 
 
 @dataclass(frozen=True, kw_only=True)

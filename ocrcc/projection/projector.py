@@ -13,7 +13,7 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from ocrcc.errors import DataError
-from ocrcc.files import new_aside, whole
+from ocrcc.files import new_aside, read_small, whole
 from ocrcc.places import check_replaceable, claimed, folder_of, remove, replace, sweep_folder
 from ocrcc.projection.points import TILE, Shown, Space, visible
 from ocrcc.projection.tiles import center_tile, shrink
@@ -84,7 +84,7 @@ def read_config(logdir: Path) -> ProjectorConfig:
     if not path.is_file():
         return ProjectorConfig()
     try:
-        return text_format.Parse(path.read_text(encoding="utf-8"), ProjectorConfig())
+        return text_format.Parse(read_small(path).decode(), ProjectorConfig())
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: damaged: {error}", "choose another folder, or remove the file") from None
 

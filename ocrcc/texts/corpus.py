@@ -14,6 +14,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice, running_sum
 from ocrcc.errors import CharsetError, ConfigError, DataError
+from ocrcc.files import check_regular, read_small
 from ocrcc.texts import templates
 
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -23,6 +24,8 @@ _MAX_BYTES = 600
 _TO_FULL = str.maketrans(",:;?!()%", "，：；？！（）％")
 _TO_HALF = str.maketrans("，：；？！（）％", ",:;?!()%")
 _TRIES = 12
+_MOST_TRANSCODED = 1 << 28
+"""Bytes of a file that is not UTF-8, as it is held in memory."""
 
 
 class CorpusFile:
@@ -37,6 +40,7 @@ class CorpusFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        size = check_regular(path).st_size
         try:
             with path.open("rb") as file:
                 self._bytes: mmap.mmap | bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -52,6 +56,8 @@ class CorpusFile:
         if (wrong := _undecodable(self._bytes, "utf-8")) is not None:
             if _undecodable(self._bytes, "gb18030") is not None:
                 raise DataError(f"{path}:{self._line_number(wrong)}: neither UTF-8 nor GB 18030", "convert it to UTF-8")
+            if size > _MOST_TRANSCODED:
+                raise DataError(f"{path}: GB 18030 of more than {_MOST_TRANSCODED >> 20} MB", "convert it to UTF-8")
             self._bytes = self._bytes[:].decode("gb18030").encode()
 
     def _line_number(self, offset: int) -> int:
@@ -117,9 +123,11 @@ def read_templates(path: Path, vocabulary: templates.Vocabulary) -> tuple[list[t
         ConfigError: The file is missing or has no template, or one cannot be parsed (its line is named).
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_small(path).decode().splitlines()
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
+    except DataError as error:
+        raise ConfigError(error.message) from None
     found, weights = [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip() or line.startswith("# "):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrcc.errors import ConfigError, DataError, ModelError
-from ocrcc.files import whole
+from ocrcc.files import read_small, whole
 from ocrcc.places import claimed, sweep_folder
 
 STATE = "state.pt"
@@ -72,9 +72,8 @@ def _check_free(out: Path) -> None:
 
 def _is_our_config(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(len(_MARK)) == _MARK.encode()
-    except OSError:
+        return read_small(path).startswith(_MARK.encode())
+    except DataError:
         return False
 
 
@@ -86,12 +85,13 @@ def write_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """
     with whole(out / "config.toml") as aside:
         rows = (f"{name} = {_toml(value)}\n" for name, value in settings.items())
-        aside.write_text(_MARK + "".join(rows), encoding="utf-8")
+        # The names of files are bytes, and some of them no UTF-8.
+        aside.write_text(_MARK + "".join(rows), encoding="utf-8", errors="surrogateescape")
 
 
 def _toml(value: Any) -> str:
-    # JSON's texts, numbers, booleans and lists of these are TOML's too.
-    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=True)
+    # JSON's texts, numbers, booleans and lists of these are TOML's too, but for pairs of surrogates and for DEL.
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def mend_metrics(out: Path, step: int) -> int:

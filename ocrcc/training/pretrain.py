@@ -25,6 +25,7 @@ from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import Transfer, transfer
 from ocrcc.training.devices import check_device
 from ocrcc.training.folder import run_folder, write_settings
+from ocrcc.training.lineage import check_lineage, describe_lineage
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
 from ocrcc.training.run import Judgement, Trainee, Validate
@@ -133,13 +134,17 @@ def launch(
     main = int(os.environ.get("RANK", "0")) == 0
     with run_folder(out, resume=resume) if main else nullcontext():
         prepared = prepare(task, config, out, resume, say)
+        sources = [mixed.source for mixed in prepared.sources.mixed]
+        lineage = describe_lineage(prepared.trainee.charset, sources, prepared.validation)
+        if resume:
+            check_lineage(out, lineage)
         if main:
             write_settings(out, {**prepared.trainee.settings, "device": device})
         on_start(prepared)
         if not resume and not prepared.untrained:
             before_first_step(prepared)
         result = train(
-            prepared.trainee,
+            replace(prepared.trainee, lineage=lineage),
             prepared.sources.mixed,
             prepared.config,
             out,

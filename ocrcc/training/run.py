@@ -75,6 +75,7 @@ class Trainee:
         pretrained: The recogniser that the run started from, frozen; it is the first candidate for the best. None
             if there is nothing to be kept.
         settings: The options of the run, for ``config.toml`` and the model's metadata.
+        lineage: What `ocrcc.training.lineage.describe_lineage` says of its data, for the metadata.
     """
 
     recognizer: Recognizer
@@ -84,6 +85,7 @@ class Trainee:
     objective: Objective
     pretrained: Recognizer | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    lineage: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -286,7 +288,12 @@ class Run:
                 arch=self.trainee.arch,
                 charset=self.trainee.charset,
                 preprocessing=self.trainee.preprocessing,
-                info={"step": self.state.step, "metrics": dict(figures), "config": dict(self.trainee.settings)},
+                info={
+                    "step": self.state.step,
+                    "metrics": dict(figures),
+                    "config": dict(self.trainee.settings),
+                    "lineage": dict(self.trainee.lineage),
+                },
                 centers=getattr(self.objective, "centers", None),
                 center_counts=getattr(self.objective, "center_counts", None),
             )

@@ -14,7 +14,7 @@ import pytest
 from drawn_lines import draw_line, png
 
 from ocrcc.config import BuildConfig
-from ocrcc.data.lmdb_store import LmdbDataset, _forget
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.build import build_lmdb
 
 _DIE = """
@@ -48,7 +48,6 @@ def labels(folder: Path, word: str, lines: int = 12) -> Path:
 
 
 def words(path: Path) -> set[str]:
-    _forget(str(path))  # as in a process that has not read it before
     data = LmdbDataset(path)
     return {data.label(index)[:3] for index in range(len(data))}
 

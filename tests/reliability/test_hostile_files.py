@@ -1,4 +1,4 @@
-"""Files of strangers: whatever their bytes, a plain sentence, soon. OCRCC_LONG=1 mutates a hundred times as many.
+"""Files of strangers: whatever their bytes, a plain sentence, soon. OCRCC_LONG=10 mutates a hundred times as many.
 
 As a module it prints how many were refused, and how many opened.
 """
@@ -12,6 +12,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from long import times
 from PIL import Image
 
 from ocrcc.config import Preprocessing
@@ -21,7 +22,7 @@ from ocrcc.images.opening import open_image
 from ocrcc.models.contract import parse_contract, parse_metadata
 
 KINDS = ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP", "PPM", "AVIF", "JPEG2000", "TGA", "PCX", "SGI", "ICO")
-TIMES = 4000 if os.environ.get("OCRCC_LONG") else 40
+TIMES = times(40)
 
 
 def encoded(kind: str) -> bytes | None:

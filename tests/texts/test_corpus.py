@@ -144,7 +144,7 @@ def test_template_files_name_the_line(tmp_path):
     path.write_text("# nothing\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="no templates"):
         read_templates(path, Vocabulary({}, "己"))
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="no such file"):
         read_templates(tmp_path / "gone.txt", Vocabulary({}, "己"))
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tomllib
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from safetensors.torch import load_file
 from ocrcc.config import PretrainConfig, TrainConfig
 from ocrcc.errors import ConfigError, DataError, ModelError
 from ocrcc.models.checkpoint import pick_device
+from ocrcc.training.folder import write_settings
 from ocrcc.training.pretrain import pretrain
 from ocrcc.training.tracking import Tracker
 
@@ -115,3 +118,11 @@ def test_a_device_that_is_not_there_is_refused(device, task, tmp_path):
 def test_the_device_is_kept_for_resuming(task, tmp_path):
     pretrain(task, HOW, tmp_path / "run", device="cpu")
     assert 'device = "cpu"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_settings_with_any_name_of_a_file_are_read_again(tmp_path):
+
+    names = ("已/🏴.lmdb", 'a"b\\c', "del\x7f", "\x9b", os.fsdecode(b"latin-\xe9.lmdb"))
+    write_settings(tmp_path, {"train": names, "steps": 3, "mix": (0.5, 1.0), "compile": False})
+    read = tomllib.loads((tmp_path / "config.toml").read_bytes().decode(errors="surrogateescape"))
+    assert read == {"train": [*names], "steps": 3, "mix": [0.5, 1.0], "compile": False}

@@ -1,0 +1,201 @@
+"""Label files, charsets, lists, settings, models: whatever their bytes, they are read or refused in a sentence, soon.
+
+As a module, ``python test_mutated_files.py 2000 7`` mutates each kind so often with a seed and prints how they ended.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import typer
+from long import times
+
+from ocrcc.charset import Charset, load_charset
+from ocrcc.cli.options import _load_config
+from ocrcc.config import Preprocessing
+from ocrcc.errors import OcrccError, OcrccWarning
+from ocrcc.labels.find import find_labels
+from ocrcc.lookalikes import HEADER, load_lookalikes
+from ocrcc.models.checkpoint import load_model, save_model
+from ocrcc.models.onnx_file import find_layout, open_file
+from ocrcc.models.registry import create_model
+from ocrcc.texts.corpus import CorpusFile, read_templates
+from ocrcc.texts.templates import Vocabulary
+
+SLOWEST = 10.0
+STRANGE = (b"\0", b"\n", b"\t", b'"', b"\xff\xfe", b"[" * 3000, b"9" * 5000, b"-1", b"1e999", b"null", b"{}")
+Reader = Callable[[Path], object]
+TEXTS = {
+    "tab.txt": "a.png\t己已\nb.png\t12\n",
+    "space.txt": "a.png 己已\nb.png 12\n",
+    "icdar.txt": 'a.png, "己已"\nb.png, "12"\n',
+    "table.csv": 'file_name,text\na.png,"己, 已"\nb.png,12\n',
+    "lines.jsonl": '{"file_name": "a.png", "text": "己"}\n{"file_name": "b.png", "text": "2"}\n',
+    "Label.txt": 'a.png\t[{"transcription": "己", "points": [[0,0],[9,0],[9,9],[0,9]], "difficult": false}]\n',
+    "page.xml": '<?xml version="1.0"?><PcGts><Page imageFilename="a.png" imageWidth="90" imageHeight="40"><TextRegion>'
+    '<TextLine><Coords points="0,0 9,0 9,9 0,9"/><TextEquiv><Unicode>己</Unicode></TextEquiv></TextLine></TextRegion>'
+    "</Page></PcGts>",
+    "alto.xml": "<alto><Description><sourceImageInformation><fileName>a.png</fileName></sourceImageInformation>"
+    '</Description><Layout><Page WIDTH="9" HEIGHT="9"><TextLine HPOS="0" VPOS="0" WIDTH="9" HEIGHT="9">'
+    '<String CONTENT="己"/></TextLine></Page></Layout></alto>',
+    "a.hocr": '<html><body><div class="ocr_page" title="image &quot;a.png&quot;; bbox 0 0 90 40"><span '
+    'class="ocr_line" title="bbox 0 0 9 9"><span class="ocrx_word" title="bbox 0 0 9 9">己</span></span></div></body>'
+    "</html>",
+    "me.json": '{"imagePath": "a.png", "imageHeight": 40, "imageWidth": 90, "shapes": [{"label": "己", "points": '
+    '[[0, 0], [9, 9]], "shape_type": "rectangle"}]}',
+    "studio.json": '[{"data": {"image": "a.png"}, "annotations": [{"result": [{"id": "1", "type": "rectangle", '
+    '"value": {"x": 1, "y": 1, "width": 9, "height": 9}}, {"id": "1", "type": "textarea", "value": {"text": '
+    '["己"]}}]}]}]',
+}
+SETTINGS = 'strict = false\nseed = 7\nval-fraction = 0.25\nformat = "tab"\n'
+
+
+def small_model(path: Path) -> bytes:
+    charset, preprocessing = Charset("0123456789"), Preprocessing()
+    save_model(
+        path, recognizer_state=create_model("lcnet_050", charset.num_classes, preprocessing).state_dict(),
+        arch="lcnet_050", charset=charset, preprocessing=preprocessing, info={"step": 1, "metrics": {}, "config": {}},
+    )  # fmt: skip
+    return path.read_bytes()
+
+
+def small_onnx() -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = numpy_helper.from_array(np.zeros((12, 5), np.float32), "w")
+    nodes = [helper.make_node("Reshape", ["x", "s"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 48, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, None, 5])],
+        [weight, numpy_helper.from_array(np.array([1, -1, 12]), "s")],
+    )  # fmt: skip
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())
+
+
+def read_labels(path: Path) -> None:
+    for labels in find_labels(path):
+        list(labels)
+
+
+def read_settings(path: Path) -> None:
+    _load_config(typer.Context(typer.main.get_command(_settings_app()), info_name="build-lmdb"), path)
+
+
+def _settings_app() -> typer.Typer:
+    from ocrcc.cli.build_lmdb import command
+
+    app = typer.Typer()
+    app.command()(command)
+    return app
+
+
+def read_onnx(path: Path) -> None:
+    find_layout(open_file(path), path)
+
+
+def kinds(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
+    found: dict[str, tuple[bytes, Callable[[Path], object]]] = {
+        name: (text.encode(), read_labels) for name, text in TEXTS.items()
+    }
+    found["charset"] = ("0\n1\n己\n已\n \n".encode(), lambda path: load_charset(str(path)))
+    found["groups.tsv"] = (
+        f"{HEADER}\n1\t己已巳\t0.9\tlisted\n2\t0O\t0.5\tglyphs\n".encode(),
+        lambda path: load_lookalikes(str(path)),
+    )
+    found["corpus.txt"] = ("己已\nhello 12\n".encode(), CorpusFile)
+    found["templates"] = (b"{digits:3} of {digits:4}\n3| x\n", lambda path: read_templates(path, Vocabulary({}, "己")))
+    found["settings.toml"] = (SETTINGS.encode(), read_settings)
+    found["m.safetensors"] = (small_model(folder / "model"), load_model)
+    return found
+
+
+def mutated(whole: bytes, dice: np.random.Generator) -> bytes:
+    data = bytearray(whole)
+    head = min(len(data), 3000)
+    for _ in range(int(dice.integers(1, 6))):
+        place = int(dice.integers(head if dice.random() < 0.9 else len(data)))
+        how = dice.random()
+        if how < 0.4:
+            data[place : place + 1] = bytes([int(dice.integers(256))])
+        elif how < 0.6:
+            del data[place : place + int(dice.integers(1, 20))]
+        elif how < 0.8:
+            start = int(dice.integers(head))
+            data[place:place] = data[start : start + int(dice.integers(1, 60))]
+        else:
+            strange = (
+                b"\0",
+                b"\n",
+                b"\t",
+                b'"',
+                b"\xff\xfe",
+                b"[" * 3000,
+                b"9" * 5000,
+                b"-1",
+                b"1e999",
+                b"null",
+                b"{}",
+            )
+            data[place:place] = strange[int(dice.integers(len(strange)))]
+        head = max(1, min(len(data), 3000))
+        if not data:
+            return b""
+    return bytes(data)
+
+
+def attack(
+    folder: Path, name: str, whole: bytes, read: Callable[[Path], object], count: int, seed: int
+) -> Counter[str]:
+    dice, ended = np.random.default_rng(seed), Counter[str]()
+    path = folder / name
+    for _ in range(count):
+        path.write_bytes(mutated(whole, dice))
+        begun = time.process_time()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", OcrccWarning)
+                read(path)
+            ended["read"] += 1
+        except OcrccError:
+            ended["refused"] += 1
+        except Exception:
+            (folder / f"escaped-{name}").write_bytes(path.read_bytes())
+            raise
+        assert time.process_time() - begun < SLOWEST
+    return ended
+
+
+NAMES = [*TEXTS, "charset", "groups.tsv", "corpus.txt", "templates", "settings.toml", "m.safetensors"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_mutated_files_are_read_or_refused(tmp_path, name):
+    whole, read = kinds(tmp_path)[name]
+    path = tmp_path / name
+    path.write_bytes(whole)
+    read(path)  # as it is, it is read
+    attack(tmp_path, name, whole, read, times(20 if name == "m.safetensors" else 100), seed=0)
+
+
+def test_mutated_onnx_files_are_read_or_refused(tmp_path):
+    pytest.importorskip("onnx")
+    whole = small_onnx()
+    (tmp_path / "m.onnx").write_bytes(whole)
+    read_onnx(tmp_path / "m.onnx")
+    attack(tmp_path, "m.onnx", whole, read_onnx, times(200), seed=0)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        for kind, (content, reader) in {**kinds(Path(name)), "m.onnx": (small_onnx(), read_onnx)}.items():
+            print(kind, dict(attack(Path(name), kind, content, reader, int(sys.argv[1]), int(sys.argv[2]))), flush=True)

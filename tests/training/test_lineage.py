@@ -1,0 +1,79 @@
+"""A model says what it was trained on, and a run goes on with nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import replace
+
+import lmdb
+import numpy as np
+import pytest
+from drawn_lines import draw_line, png
+
+from ocrcc.charset import Charset
+from ocrcc.config import PretrainConfig, TrainConfig
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.some_lines import SomeLines
+from ocrcc.errors import ConfigError
+from ocrcc.models.contract import read_metadata
+from ocrcc.training.pretrain import pretrain
+
+HOW = TrainConfig(steps=1, batch_size=4, workers=0, threads=1)
+TEXTS = ("12", "345", "6", "789", "10", "23")
+
+
+def build(path, texts, **options):
+    with LmdbWriter(path, **options) as writer:
+        for text in texts:
+            image = draw_line(text)
+            writer.add(png(image), text, source=str(path), size=image.size)
+    return path
+
+
+def foreign(path, texts):
+    with lmdb.open(str(path), map_size=1 << 24) as env, env.begin(write=True) as change:
+        change.put(b"num-samples", b"%d" % len(texts))
+        for number, text in enumerate(texts, start=1):
+            change.put(b"image-%09d" % number, png(draw_line(text)))
+            change.put(b"label-%09d" % number, text.encode())
+    return path
+
+
+def test_the_digest_is_of_images_and_labels_alone(tmp_path):
+    expected = hashlib.sha256()
+    for text in TEXTS:
+        image = png(draw_line(text))
+        expected.update(struct.pack("<QQ", len(image), len(text)) + image + text.encode())
+    ours, theirs = LmdbDataset(build(tmp_path / "a", TEXTS)), LmdbDataset(foreign(tmp_path / "b", TEXTS))
+    assert ours.sha256 == theirs.sha256 == expected.hexdigest()
+    assert LmdbDataset(tmp_path / "b").sha256 == expected.hexdigest()  # from the index beside it
+    assert SomeLines(ours, np.array([1, 2])).sha256 == ours.sha256
+    assert LmdbDataset(build(tmp_path / "c", TEXTS[::-1])).sha256 != ours.sha256
+
+
+def test_the_digest_of_a_charset_is_of_what_its_classes_mean():
+    charset = Charset("ab")
+    assert charset.sha256 == replace(charset, name="other").sha256 == Charset("ab").sha256
+    others = [Charset("ba"), replace(charset, normalisation="nfkc"), replace(charset, bidi=True)]
+    assert len({charset.sha256, *(other.sha256 for other in others)}) == 4
+
+
+def test_a_run_goes_on_with_the_lines_that_it_began_with(tmp_path):
+    train, val, out = build(tmp_path / "t.lmdb", TEXTS), build(tmp_path / "v.lmdb", TEXTS[:2]), tmp_path / "run"
+    task = PretrainConfig(train=(str(train),), val=(str(val),), arch="lcnet_050")
+    pretrain(task, HOW, out)
+    lineage = read_metadata(out / "last.safetensors")["lineage"]
+    assert lineage["train"] == [{"name": str(train), "size": 6, "sha256": LmdbDataset(train).sha256}]
+    assert lineage["val"][0]["sha256"] == LmdbDataset(val).sha256
+    assert lineage["charset"] == Charset("".join(sorted(set("".join(TEXTS))))).sha256
+
+    build(train, (*TEXTS[:-1], "32"), overwrite=True)
+    with pytest.raises(ConfigError, match=r"its data for train has changed since it began: .*t\.lmdb"):
+        pretrain(task, replace(HOW, steps=2), out, resume=True)
+    build(train, TEXTS, overwrite=True)  # the same again, at another time
+    build(val, TEXTS[1:3], overwrite=True)
+    with pytest.raises(ConfigError, match=r"its data for val has changed since it began: .*v\.lmdb"):
+        pretrain(task, replace(HOW, steps=2), out, resume=True)
+    build(val, TEXTS[:2], overwrite=True)
+    assert pretrain(task, replace(HOW, steps=2), out, resume=True).steps == 2
