@@ -16,6 +16,7 @@ from ocrcc.charset import BLANK, Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.augment import augment
 from ocrcc.errors import DataError, OcrccError
+from ocrcc.files import hush_pillow
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.processes import leave_stopping_to_parent
 from ocrcc.types import Batch, LineSource, SizedLineSource
@@ -251,6 +252,7 @@ def training_batches(
 
 def _set_up_worker(_: int) -> None:
     leave_stopping_to_parent()
+    hush_pillow()
 
 
 class _CountFrom(torch.utils.data.Sampler[int]):
