@@ -6,6 +6,7 @@ import hashlib
 import os
 import secrets
 import stat
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -139,3 +140,12 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def hush_pillow() -> None:
+    """Keep what Pillow finds odd in a file off stderr, in a process that is ours from start to end.
+
+    Whoever imports this package keeps their own filters. They belong to a process, and changing them around a call, as
+    `warnings.catch_warnings` does, loses warnings of other threads for ever.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")

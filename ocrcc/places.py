@@ -40,7 +40,7 @@ class Kind:
     ours: Callable[[Path], bool]
 
 
-def marked(name: str, *marks: bytes) -> Kind:
+def marked(name: str, *marks: bytes | re.Pattern[bytes]) -> Kind:
     """Make the kind of a file that says within its first bytes that it is ours; without marks, none ever is."""
 
     def ours(path: Path) -> bool:
@@ -48,7 +48,7 @@ def marked(name: str, *marks: bytes) -> Kind:
             return False
         with path.open("rb") as file:
             head = file.read(_HEAD)
-        return any(mark in head for mark in marks)
+        return any(mark in head if isinstance(mark, bytes) else mark.search(head) for mark in marks)
 
     return Kind(name, ours)
 

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 from ocrcc.errors import DataError
+from ocrcc.files import hush_pillow
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -148,6 +149,7 @@ def _work(
     pipe: Connection, function: Callable[..., Any], set_up: Callable[..., None] | None, arguments: tuple[Any, ...]
 ) -> None:
     leave_stopping_to_parent()
+    hush_pillow()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has gone
         try:
             if set_up is not None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 from ocrcc.errors import DataError
-from ocrcc.files import whole
+from ocrcc.files import hush_pillow, whole
 
 
 def test_a_file_appears_at_the_end_only(tmp_path):
@@ -41,3 +43,12 @@ def test_a_full_disk_or_a_missing_folder_is_a_data_error(tmp_path):
         fill()
     with pytest.raises(DataError, match="cannot be written"), whole(tmp_path / "no" / "x") as aside:
         aside.write_text("x")
+
+
+def test_pillow_is_hushed_and_nobody_else():
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        hush_pillow()
+        for module in ("PIL.TiffImagePlugin", "somebody"):
+            warnings.warn_explicit("odd", UserWarning, "odd.py", 1, module=module)
+    assert [str(one.message) for one in said] == ["odd"]

@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 import ocrcc
 from ocrcc.cli import render
 from ocrcc.errors import ConfigError, DataError, OcrccError, OcrccWarning, StoppedError
+from ocrcc.files import hush_pillow
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = {
@@ -147,6 +148,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    hush_pillow()
     show = warnings.showwarning
 
     def show_warning(message: Warning | str, category: type[Warning], *rest: Any) -> None:

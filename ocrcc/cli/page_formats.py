@@ -10,13 +10,27 @@ from urllib.parse import quote
 
 import ocrcc
 from ocrcc.harmless import json_text
+from ocrcc.places import marked
 from ocrcc.types import Box, Page, PageChar, PageLine, Recognition
 
 Result = Recognition | Page
 Writer = Callable[[Iterable[Result]], Iterator[str]]
 
-PAGE_FORMATS = ("hocr", "alto")
+PAGE_FORMATS = ("hocr", "alto", "pdf")
 """Those that know only pages; a line image is a page of one line there."""
+
+_HEADER = "path\ttext\tconfidence\tbox\n"
+_STRING = r'"(?:[^"\\]|\\.)*"'
+_OBJECT = rf'\A{{"path": {_STRING}, (?:"text": {_STRING}, "confidence": \d|"width": \d+, "height": \d+, "lines": )'
+READINGS = marked(
+    "file of readings",
+    re.compile(rf"\A{_HEADER}".encode()),
+    re.compile(_OBJECT.encode()),
+    b'<meta name="ocr-system" content="ocrcc ',
+    b"<softwareName>ocrcc</softwareName>",
+    b"/OcrccReadings",
+)
+"""What a file of readings may replace. Plain text says nowhere that it is ours, and is never replaced."""
 
 _DIRECTIONS = (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _ESCAPES = {
@@ -51,7 +65,7 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
     if format_name == "alto":
         return lambda results: write_alto(_pages(results))
     if format_name == "tsv":
-        return lambda results: chain(["path\ttext\tconfidence\tbox\n"], _columns(results, (0, 1, 2, 3), escape))
+        return lambda results: chain([_HEADER], _columns(results, (0, 1, 2, 3), escape))
     return lambda results: _page_breaks(results, escape) if single else _columns(results, (0, 1), escape)
 
 

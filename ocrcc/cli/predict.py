@@ -14,18 +14,23 @@ import typer
 
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, Device, with_config_options
-from ocrcc.cli.page_formats import PAGE_FORMATS, Result, choose_writer, one_line, rows
+from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
 from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
-from ocrcc.places import check_file, marked, output
-from ocrcc.types import Recognition
+from ocrcc.places import check_file, output
+from ocrcc.types import Page, Recognition
+
+_FORMATS: dict[str, Literal["tsv", "json", "hocr", "pdf"]] = {
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".hocr": "hocr",
+    ".pdf": "pdf",
+}
+"""What a file's suffix means where no format is given."""
 
 if TYPE_CHECKING:
     from ocrcc.reading.reader import Unreadable
-
-
-_READINGS = marked("file of readings")
-"""It says nowhere that it is ours, so none is ever replaced."""
 
 
 @with_config_options()
@@ -46,11 +51,14 @@ def command(
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
-        Literal["text", "tsv", "json", "hocr", "alto"] | None,
-        typer.Option(help="By default text, and a table on a terminal."),
+        Literal["text", "tsv", "json", "hocr", "alto", "pdf"] | None,
+        typer.Option("--format", "-f", help="By default what FILE ends in, else text; a table on a terminal."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Write the results there; else to stdout.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", metavar="FILE", help="Write the results there, once all are there; else to stdout."
+        ),
     ] = None,
     visualize: Annotated[
         Path | None,
@@ -69,14 +77,19 @@ def command(
     files as path<TAB>text. tsv adds the confidence, the corners of a page's line, and a header. json gives one object
     a line image, with each character's confidence and its pixel columns in the upright image, as EXIF turns it, and
     one a page, with such lines and their boxes; upside_down where a line image is. hocr and alto give one XML
-    document. In text and tsv, tabs, newlines and other control characters are escaped.
+    document, and pdf the pages themselves with invisible text over them, to be searched (pip install 'ocrcc[pdf]').
+    In text and tsv, tabs, newlines and other control characters are escaped. FILE may replace a file that an earlier
+    run has made, except plain text, which does not say who made it.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
     """
     from ocrcc.reading.inputs import STDIN, find_images
 
     if out is not None:
-        check_file(out, _READINGS)
+        check_file(out, READINGS)
+        format = format or _FORMATS.get(out.suffix.lower())  # noqa: A001
+    if format == "pdf" and out is None:
+        raise ConfigError("a PDF goes into a file", "name it: -o searchable.pdf")
     if visualize is not None and visualize.exists():
         raise ConfigError(f"{visualize} exists", "choose another folder")
     failures = _Failures()
@@ -113,18 +126,21 @@ def command(
     write = choose_writer(format, single=single, escape=render.harmless if to_terminal else one_line)
     # On a terminal a moving bar and lines of results would overwrite one another.
     bar = render.show_progress("predict") if table is not None or not to_terminal else nullcontext(_no_report)
-    with bar as report, closing(reader.stream(images)) as results, _opened(out) as place:
+    with bar as report, closing(reader.stream(images)) as results:
         report(0, total)
         readable = _readable(results, failures, lambda done: report(done, None if total is None else max(done, total)))
         if visualize is not None:
             readable = _drawn(readable, visualize, settings)
         if table is not None:
             table.extend(readable)
+        elif format == "pdf" and out is not None:
+            _write_pdf(readable, out, settings)
         else:
-            for piece in write(readable):
-                # Flushed, so that whoever reads at the other end of a pipe need not wait for more.
-                place.write(piece)
-                place.flush()
+            with _opened(out) as place:
+                for piece in write(readable):
+                    # Flushed, so that whoever reads at the other end of a pipe need not wait for more.
+                    place.write(piece)
+                    place.flush()
     if table:
         shown = [row[:3] for result in table for row in rows(result)]
         render.out.print(render.table("", ("image", "text", "confidence"), shown, left=2))
@@ -152,26 +168,34 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
-    with output(out, _READINGS) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
+    with output(out, READINGS) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
         yield file
+
+
+def _write_pdf(results: Iterable[Result], out: Path, settings: PredictConfig) -> None:
+    from ocrcc.pages.documents import open_again
+    from ocrcc.pages.searchable import SearchablePdf
+
+    with output(out, READINGS) as aside, SearchablePdf(settings.dpi) as pdf:
+        for result, frame in open_again(results, dpi=settings.dpi, max_pixels=settings.max_pixels):
+            assert isinstance(result, Page)  # as for all formats of pages
+            pdf.add(result, frame)
+        pdf.save(aside)
+    if pdf.with_text_before:
+        render.notice(f"{pdf.with_text_before} pages had text already and stay as they are")
 
 
 def _drawn(results: Iterable[Result], folder: Path, settings: PredictConfig) -> Iterator[Result]:
     """Draw each result on its image, which is opened again, and pass it on."""
     from ocrcc.glyphs.fonts import font_for
-    from ocrcc.pages.documents import Frame, open_frames
+    from ocrcc.pages.documents import open_again
     from ocrcc.pages.drawing import draw
 
     folder.mkdir(parents=True)
-    frames: Iterator[Frame] = iter(())
-    opened = ""
-    for number, result in enumerate(results, start=1):
-        file = result.path if Path(result.path).exists() else result.path.rpartition("#")[0]
-        if file != opened or file == result.path:
-            frames, opened = open_frames(file, dpi=settings.dpi, max_pixels=settings.max_pixels), file
-        image = next(frame for frame in frames if frame.path == result.path).load()
+    again = open_again(results, dpi=settings.dpi, max_pixels=settings.max_pixels)
+    for number, (result, frame) in enumerate(again, start=1):
         text = result.text if isinstance(result, Recognition) else "".join(line.text for line in result.lines)
-        picture = draw(image, result, font_for(text))
+        picture = draw(frame.load(), result, font_for(text))
         picture.save(folder / f"{number:04d}-{_plain_name(result.path)}.png")
         yield result
 

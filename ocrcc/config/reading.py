@@ -67,6 +67,7 @@ class PredictConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
+        half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
         max_pixels: Pages of more are refused.
@@ -82,6 +83,7 @@ class PredictConfig:
     lookalikes: str = "gb2312"
     center_share: float = 0.0
     second_look: float = SECOND_LOOK
+    half_width: bool = False
     layout: Literal["auto", "line", "page"] = "auto"
     dpi: int = 200
     max_pixels: int = 170_000_000

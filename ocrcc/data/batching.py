@@ -16,6 +16,7 @@ from ocrcc.charset import BLANK, Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.augment import augment
 from ocrcc.errors import DataError, OcrccError
+from ocrcc.files import hush_pillow
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.processes import leave_stopping_to_parent
 from ocrcc.types import Batch, LineSource, SizedLineSource
@@ -251,6 +252,7 @@ def training_batches(
 
 def _set_up_worker(_: int) -> None:
     leave_stopping_to_parent()
+    hush_pillow()
 
 
 class _CountFrom(torch.utils.data.Sampler[int]):
@@ -298,6 +300,7 @@ def evaluation_batches(
     batch_size: int,
     width_stride: int,
     workers: int = 0,
+    which: np.ndarray | None = None,
     on_problem: Callable[[str], None] = lambda _: None,
 ) -> Iterator[tuple[list[int], Batch]]:
     """Give every readable line once, in batches of one padded width, with the lines' numbers.
@@ -311,6 +314,7 @@ def evaluation_batches(
         batch_size: At most so many lines a batch.
         width_stride: Pixels a frame.
         workers: Processes that load; 0 loads in this one.
+        which: For each line whether it is wanted; all by default.
         on_problem: Called with a message for each line that cannot be read.
     """
     padded = np.array(
@@ -319,7 +323,8 @@ def evaluation_batches(
             for width, height in zip(dataset.widths, dataset.heights, strict=True)
         ]
     )
-    groups = [np.flatnonzero(padded == width) for width in np.unique(padded)]
+    wanted = np.ones(len(padded), bool) if which is None else which
+    groups = [np.flatnonzero((padded == width) & wanted) for width in np.unique(padded[wanted])]
     batches = [group[cut : cut + batch_size] for group in groups for cut in range(0, len(group), batch_size)]
     whole = _Whole(
         source=dataset, batches=batches, charset=charset, preprocessing=preprocessing, width_stride=width_stride

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from ocrcc.charset import Charset
-from ocrcc.config import EvaluateConfig, Preprocessing
+from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
 from ocrcc.data.batching import evaluation_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.opened import Say, opened
@@ -30,6 +30,8 @@ from ocrcc.models.contract import resolve
 from ocrcc.reading.engines import lines_at_once, torch_engine
 from ocrcc.reading.looks import find_rivals, read_lines
 from ocrcc.reading.onnx_engine import OnnxModel, load_onnx, pick_onnx
+from ocrcc.reading.parts import is_too_long
+from ocrcc.reading.reader import LineReader
 from ocrcc.types import Batch, RecognizerOutput, SizedLineSource
 
 Report = Callable[[int, int | None], None]
@@ -191,7 +193,8 @@ def evaluate_datasets(
         rivals: Whom centers decide between, if they have a share.
         center_share: That share (`ocrcc.decoding.greedy.reread`).
         second_look: How sure a line must be not to be read again (`ocrcc.reading.looks.read_lines`).
-        losses: Whether `Metrics.losses` are wanted; there are none where lines are looked at twice.
+        losses: Whether `Metrics.losses` are wanted; there are none where lines are looked at twice. Lines longer than
+            the model takes are then squeezed, as in training; else they are read in parts, as in prediction.
         report: Told how many lines are done, of how many.
         on_reading: Given every label and what was read.
 
@@ -209,6 +212,7 @@ def evaluate_datasets(
         for number, dataset in enumerate(datasets):
             tally = Tally(charset, worst=worst, lookalikes=lookalikes)
             started = time.perf_counter()
+            long = _too_long(dataset, preprocessing) & (not losses)
             batches = evaluation_batches(
                 dataset,
                 charset,
@@ -216,6 +220,7 @@ def evaluate_datasets(
                 batch_size=batch_size,
                 width_stride=int(recognizer.width_stride),  # type: ignore[arg-type]
                 workers=workers,
+                which=~long,
                 on_problem=tally.update_unreadable,
             )
             done = sum(sizes[:number])
@@ -235,6 +240,14 @@ def evaluate_datasets(
                     right[index] = tally.update(*line)
                     on_reading(*line[:2])
                 done += len(indices)
+                report(done, sum(sizes))
+            reading = PredictConfig(batch_size=batch_size, center_share=center_share, second_look=second_look)
+            for index, *line in _read_in_parts(
+                recognizer, dataset, long, charset, preprocessing, device, rivals, reading, tally.update_unreadable
+            ):
+                right[index] = tally.update(*line)
+                on_reading(*line[:2])
+                done += 1
                 report(done, sum(sizes))
             found.append(tally.summary(dataset.name, time.perf_counter() - started, **outcomes[-1]))
             total.merge(tally)
@@ -328,6 +341,41 @@ def _read(
             unwritable = torch.tensor([bool(label) for label in batch.labels[part]]) & (lengths == 0)
             found_losses.append(some.masked_fill(unwritable, torch.inf).numpy())
     return found, np.concatenate(found_losses)
+
+
+def _too_long(dataset: SizedLineSource, preprocessing: Preprocessing) -> np.ndarray:
+    """Tell for each line whether prediction would cut it and read it in parts."""
+    sizes = zip(dataset.widths.tolist(), dataset.heights.tolist(), strict=True)
+    return np.array([is_too_long(width, height, preprocessing) for width, height in sizes], bool)
+
+
+def _read_in_parts(
+    recognizer: nn.Module,
+    dataset: SizedLineSource,
+    which: np.ndarray,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    device: str,
+    rivals: Rivals | None,
+    config: PredictConfig,
+    on_problem: Callable[[str], None],
+) -> Iterator[tuple[int, str, str, str]]:
+    """Read lines that are longer than the model takes, as prediction does: give number, truth, reading and source."""
+    reader = LineReader(
+        torch_engine(recognizer, device),
+        replace(charset, bidi=False),  # what is read is compared as it stands on the line
+        preprocessing,
+        width_stride=int(recognizer.width_stride),  # type: ignore[arg-type]
+        rivals=rivals,
+        config=config,
+    )
+    for index in np.flatnonzero(which).tolist():
+        try:
+            line = dataset.line(index)
+        except DataError as error:
+            on_problem(error.message)
+            continue
+        yield index, charset.normalise(line.label), reader.recognize([line.image])[0].text, line.source
 
 
 def _look_twice(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import math
 import re
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +14,7 @@ from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 from ocrcc.config import BuildConfig
 from ocrcc.errors import DataError
 from ocrcc.files import check_regular
+from ocrcc.images.depth import is_wide, low_bytes, narrowed, stretch_colours
 
 MOST_BYTES = 1 << 30
 """Of a file that is read as a whole; what is larger and not endless is a TIFF of many pages, which is not."""
@@ -38,7 +37,7 @@ def open_image(
 ) -> Image.Image:
     """Open an image of any kind as an upright one in grey or RGB.
 
-    Transparent parts become white; 16-bit and floating-point greys are brought to 0..255; what EXIF says of
+    Transparent parts become white; what has more than 8 bits a channel is brought to 0..255; what EXIF says of
     the camera's position is carried out.
 
     Args:
@@ -62,7 +61,10 @@ def open_image(
         # A phone's MPO has the photograph first, and then a preview or the other eye's.
         if frame is None and image.format != "MPO" and (pages := _pages(image, name)) > 1:
             raise DataError(f"{name}: has {pages} pages or frames, and a line has one", "save each as its own image")
+        low = low_bytes(image)
         image.load()
+        if low is not None:
+            stretch_colours(image, low, name)
         return _plain(ImageOps.exif_transpose(image), name)
 
 
@@ -148,11 +150,7 @@ def _pages(image: Image.Image, name: str) -> int:
 def _data_errors(name: str) -> Iterator[None]:
     """Turn whatever a decoder raises into one sentence with the name."""
     try:
-        with warnings.catch_warnings():
-            # Of what it finds odd, Pillow warns on stderr. Its own limit only warns up to twice its size; ours is
-            # checked before decoding.
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except DataError:
         raise
     except FileNotFoundError:
@@ -214,19 +212,17 @@ def _identify(source: bytes | str | Path, formats: Sequence[str]) -> Image.Image
 
 
 def _plain(image: Image.Image, name: str) -> Image.Image:
+    if is_wide(image):
+        image = narrowed(image, name)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         paper = (*(3 * [_paper_under(image)]), 255)
         return Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("RGB")
     if image.mode in ("L", "RGB"):
         return image
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_to_bytes(np.asarray(image, dtype=np.float64), image.mode, name))
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-_LEAST_SEEN = 16
-"""Times less than the lightest grey of a wide range is the least difference that something can be told from."""
 _OWN_CONTRAST = 48
 """Grey levels; a picture of more, most of which is opaque, shows something by itself."""
 _LIGHTEST_ON_WHITE = 170
@@ -252,22 +248,3 @@ def _paper_under(image: Image.Image) -> int:
         if (np.abs(pixels[core] - rim) > 2 * _OWN_CONTRAST).mean() > 0.1:  # outlined letters: the outline vanishes
             return 255 if rim >= 128 else 0
     return 255 if middle <= _LIGHTEST_ON_WHITE else 0
-
-
-def _to_bytes(values: np.ndarray, mode: str, name: str) -> np.ndarray:
-    """Scale wide pixels to 0..255, from the lowest to the highest there are, but for single ones.
-
-    Greys of 10 to 14 bits lie in files of 16. Where hardly anything is to be seen, noise is not blown up to text.
-    """
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise DataError(f"{name}: some pixels are not numbers")
-    if low >= 0 and high <= 255 and not (mode.startswith("F") and high <= 1):
-        low, high = 0.0, 255.0
-    elif low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif low >= 0:
-        darkest, lightest = np.quantile(values, (0.001, 0.999)).tolist()
-        seen = lightest - darkest >= lightest / _LEAST_SEEN
-        low, high = (darkest, lightest) if seen else (0.0, float(2 ** math.ceil(math.log2(high + 1)) - 1))
-    return np.clip((values - low) * (255 / max(high - low, 1e-9)), 0, 255).round().astype(np.uint8)

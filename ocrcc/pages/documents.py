@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -17,6 +17,9 @@ from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import check_regular
 from ocrcc.images.opening import identify, open_image
 from ocrcc.pages.detect import INSTALL_PAGE
+from ocrcc.types import Page, Recognition
+
+Result = TypeVar("Result", Recognition, Page, Recognition | Page)
 
 _PDFIUM = Lock()
 """PDFium works for one thread at a time."""
@@ -33,12 +36,14 @@ class Frame:
         size: Width and height in pixels, before EXIF turns the image; None for a PDF's.
         alone: Whether the file is this one image, so that opening the file gives the same.
         load: Decodes it, until the next frame is asked for; a DataError if it cannot be.
+        pdf_page: Which page of a PDF it is, from 0; None if the file is none.
     """
 
     path: str
     size: tuple[int, int] | None
     alone: bool
     load: Callable[[], Image.Image]
+    pdf_page: int | None = None
 
 
 def open_frames(path: str, *, dpi: int, max_pixels: int = PredictConfig.max_pixels) -> Iterator[Frame]:
@@ -69,6 +74,36 @@ def open_frames(path: str, *, dpi: int, max_pixels: int = PredictConfig.max_pixe
             yield Frame(path=name, size=None, alone=False, load=load)
 
 
+def open_again(results: Iterable[Result], *, dpi: int, max_pixels: int) -> Iterator[tuple[Result, Frame]]:
+    """Give readings, in the order of the pages of their files, with what each was read on.
+
+    Args:
+        results: Lines and pages.
+        dpi: As for `open_frames`.
+        max_pixels: As for `open_frames`.
+    """
+    frames: Iterator[Frame] = iter(())
+    opened = ""
+    for result in results:
+        file = result.path if Path(result.path).exists() else result.path.rpartition("#")[0]
+        if file != opened or file == result.path:
+            frames, opened = open_frames(file, dpi=dpi, max_pixels=max_pixels), file
+        yield result, next(frame for frame in frames if frame.path == result.path)
+
+
+def has_text(frame: Frame) -> bool:
+    """Tell whether a page of a PDF has text of its own."""
+    if frame.pdf_page is None:
+        return False
+    with (
+        _opened_pdf(frame.path.rpartition("#")[0]) as document,
+        _PDFIUM,
+        closing(document[frame.pdf_page]) as page,
+        closing(page.get_textpage()) as text,
+    ):
+        return bool(text.get_text_bounded().strip())
+
+
 def _is_pdf(path: str) -> bool:
     if Path(path).suffix.lower() == ".pdf":
         return True
@@ -90,9 +125,8 @@ def _pdf_frames(path: str, dpi: int, max_pixels: int) -> Iterator[Frame]:
                 raise DataError(f"{path}: this PDF has no pages")
             for index in range(start, min(start + _PAGES_AT_ONCE, count)):
                 name = f"{path}#{index + 1}"
-                yield Frame(
-                    path=name, size=None, alone=False, load=partial(_draw, document, index, name, dpi, max_pixels)
-                )
+                load = partial(_draw, document, index, name, dpi, max_pixels)
+                yield Frame(path=name, size=None, alone=False, load=load, pdf_page=index)
         start += _PAGES_AT_ONCE
 
 

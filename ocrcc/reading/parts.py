@@ -35,6 +35,11 @@ class Part:
     gap: int = 0
 
 
+def is_too_long(width: int, height: int, preprocessing: Preprocessing) -> bool:
+    """Tell whether a line of this size is longer than a model takes, which would be squeezed if it were not cut."""
+    return round(width * preprocessing.height / height) > preprocessing.max_width
+
+
 def cut_at_gaps(image: Image.Image, preprocessing: Preprocessing) -> list[Part]:
     """Cut a line that is longer than a model takes into parts that are not, where no stroke is cut if possible.
 
@@ -46,7 +51,7 @@ def cut_at_gaps(image: Image.Image, preprocessing: Preprocessing) -> list[Part]:
         The parts from left to right; one for a line that fits.
     """
     width, height = image.size
-    if round(width * preprocessing.height / height) <= preprocessing.max_width:
+    if not is_too_long(width, height, preprocessing):
         return [Part(left=0, right=width)]
     most = max(2, int(_FILL * preprocessing.max_width * height / preprocessing.height))
     blank = _blank_columns(image)

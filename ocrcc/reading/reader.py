@@ -19,7 +19,7 @@ from PIL import Image
 
 from ocrcc import packaged
 from ocrcc.bidi import as_typed
-from ocrcc.charset import Charset
+from ocrcc.charset import Charset, normalise
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.decoding.boxes import glyph_boxes, ink_columns
 from ocrcc.decoding.greedy import Reading, decode
@@ -72,8 +72,8 @@ class _Waiting:
 class _Done:
     """What was read and is still to be given, by the number of its image; parts wait for one another."""
 
-    def __init__(self, charset: Charset) -> None:
-        self._spaces, self._bidi = " " in charset, charset.bidi
+    def __init__(self, charset: Charset, half_width: bool) -> None:
+        self._spaces, self._bidi, self._half_width = " " in charset, charset.bidi, half_width
         self._whole: dict[int, Recognition | Unreadable] = {}
         self._parts: defaultdict[int, dict[int, tuple[Part, Recognition]]] = defaultdict(dict)
 
@@ -87,7 +87,8 @@ class _Done:
             if len(parts) == line.count:
                 ordered = [parts[number] for number in range(line.count)]
                 whole = join(ordered, line.height, spaces=self._spaces)
-                self._whole[line.index] = _as_typed(whole) if self._bidi else whole
+                whole = _as_typed(whole) if self._bidi else whole
+                self._whole[line.index] = _in_half_width(whole) if self._half_width else whole
                 del self._parts[line.index]
 
     def __contains__(self, index: int) -> bool:
@@ -214,7 +215,7 @@ class LineReader:
             raise TypeError("images must be a list of images, not one image; use [image]")
         count = self.config.alternatives if alternatives is None else alternatives
         queue = _Queue(self)
-        done = _Done(self.charset)
+        done = _Done(self.charset, self.config.half_width)
         given = 0
         longest = self.config.window + self.parallel * self.config.batch_size
         with ThreadPoolExecutor(self.parallel, thread_name_prefix="ocrcc-read") as pool:
@@ -354,6 +355,12 @@ class _Queue:
 def _as_typed(line: Recognition) -> Recognition:
     """Bring a reading from the order on the line to that in which it is typed."""
     chars = tuple(replace(line.chars[place], char=char) for place, char in as_typed(line.text))
+    return replace(line, text="".join(char.char for char in chars), chars=chars)
+
+
+def _in_half_width(line: Recognition) -> Recognition:
+    """Write full-width forms, which are one character as their twins are, in half width."""
+    chars = tuple(replace(char, char=normalise(char.char, "halfwidth")) for char in line.chars)
     return replace(line, text="".join(char.char for char in chars), chars=chars)
 
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ocrcc.cli.page_formats import choose_writer, rows
+from ocrcc.cli.page_formats import READINGS, choose_writer, rows
 from ocrcc.types import Page, PageChar, PageLine, Recognition, RecognizedChar
 
 HTML = "{http://www.w3.org/1999/xhtml}"
@@ -146,3 +146,29 @@ def test_pages_are_written_as_they_come(form):
     while "2.png" not in seen:
         seen += next(pieces)
     assert len(taken) <= 4
+
+
+@pytest.mark.parametrize("form", ["tsv", "json", "hocr", "alto"])
+def test_a_file_of_readings_is_known_as_ours(form, tmp_path):
+    path = tmp_path / "readings"
+    for pages in ([page()], [page('say "己"\\', path='a"b\tc.png'), page("b")]):
+        path.write_text(written(form, pages), encoding="utf-8")
+        assert READINGS.ours(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "some text",
+        "path\ttext\n",
+        '{"path": "a.png", "label": "x"}\n',
+        '{"text": "a", "path": "b"}',
+        "<html/>",
+        "{",
+    ],
+)
+def test_a_file_of_somebody_else_is_not(text, tmp_path):
+    path = tmp_path / "readings"
+    path.write_text(text)
+    assert not READINGS.ours(path)

@@ -102,14 +102,33 @@ def test_tsv_has_a_header_and_four_columns(run, folder):
     assert all(line.count("\t") == 3 and 0 <= float(line.split("\t")[2]) <= 1 for line in lines[1:])
 
 
-def test_results_go_to_a_file_that_replaces_nothing(run, folder, tmp_path):
+def test_results_go_to_a_file_that_replaces_readings_alone(run, folder, tmp_path):
     shown = run("lines", "--format", "tsv").stdout
-    result = run("lines", "--format", "tsv", "-o", "read.tsv")
+    (tmp_path / "read.tsv").write_text("path\ttext\nmine\t1\n")
+    refused = run("lines", "-o", "read.tsv")
+    assert refused.exit_code == 2
+    assert "no file of readings that ocrcc made" in refused.stderr
+    assert (tmp_path / "read.tsv").read_text() == "path\ttext\nmine\t1\n"
+    (tmp_path / "read.tsv").unlink()
+    for _ in range(2):
+        result = run("lines", "-o", "read.tsv")  # the name says the format
+        assert result.exit_code == 0, result.stderr
+        assert result.stdout == ""
+        assert (tmp_path / "read.tsv").read_text(encoding="utf-8") == shown
+    assert run("lines", "-o", "read.txt").exit_code == 0
+    assert run("lines", "-o", "read.txt").exit_code == 2  # it may be anybody's
+
+
+def test_pdf_needs_a_file_and_has_the_lines(run, folder, tmp_path):
+    pytest.importorskip("pikepdf")
+    pdfium = pytest.importorskip("pypdfium2")
+    assert run("lines/01.png", "--format", "pdf").exit_code == 2
+    result = run("lines/01.png", "lines/02.png", "-o", "read.pdf")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout == ""
-    assert (tmp_path / "read.tsv").read_text(encoding="utf-8") == shown
-    assert run("lines", "-o", "read.tsv").exit_code == 2
-    assert (tmp_path / "read.tsv").read_text(encoding="utf-8") == shown
+    read = json.loads(run("lines/02.png", "--format", "json").stdout)["text"]
+    with pdfium.PdfDocument(tmp_path / "read.pdf") as document:
+        assert len(document) == 2
+        assert "".join(document[1].get_textpage().get_text_range().split()) == "".join(read.split())
 
 
 def test_what_was_read_is_drawn(run, folder, tmp_path):

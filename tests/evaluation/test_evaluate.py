@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,9 +29,9 @@ STEP = 28
 PLAIN = Preprocessing(polarity="keep")
 
 
-def stripes(text):
+def stripes(text, gap=1):
     """An image that `StripeReader` reads as a text."""
-    columns = [grey for char in text for grey in (CHARSET.id(char) * STEP, 0)] or [0]
+    columns = [grey for char in text for grey in (CHARSET.id(char) * STEP, *[0] * gap)] or [0]
     return Image.fromarray(np.tile(np.repeat(np.array(columns, dtype=np.uint8), STRIDE), (32, 1)))
 
 
@@ -52,16 +53,18 @@ class StripeReader(torch.nn.Module):
         count, _, _, width = images.shape
         grey = (images * PLAIN.std + PLAIN.mean) * 255
         grey = grey.reshape(count, 32, width // STRIDE, STRIDE).mean(dim=(1, 3))
-        return SimpleNamespace(logits=self.factor * (grey[..., None] / STEP - torch.arange(self.num_classes)).abs())
+        logits = self.factor * (grey[..., None] / STEP - torch.arange(self.num_classes)).abs()
+        return SimpleNamespace(logits=logits, features=grey[..., None])
 
 
 class Lines:
     """A dataset in memory of (what is drawn, what the label says); an image of None cannot be opened."""
 
-    def __init__(self, *lines, name="lines"):
+    def __init__(self, *lines, name="lines", gap=1):
         self.name = name
         self.lines = lines
-        self.widths = np.array([stripes(drawn or "").width for drawn, _ in lines])
+        self.gap = gap
+        self.widths = np.array([stripes(drawn or "", gap).width for drawn, _ in lines])
         self.heights = np.full(len(lines), 32)
 
     @property
@@ -75,7 +78,7 @@ class Lines:
         drawn, label = self.lines[index]
         if drawn is None:
             raise DataError(f"{self.name}#{index + 1}: truncated image")
-        return Line(image=stripes(drawn), label=label, source=f"{self.name}#{index + 1}")
+        return Line(image=stripes(drawn, self.gap), label=label, source=f"{self.name}#{index + 1}")
 
 
 def measure(*datasets, recognizer=None, charset=CHARSET, batch_size=4, **options):
@@ -101,6 +104,20 @@ def test_figures_by_hand():
     assert [pair.truth for pair in metrics.deletions] == ["c"]
     assert metrics.lines_per_second > 0
     assert (total.strict, total.substitutions) == (metrics.strict, metrics.substitutions)
+
+
+@pytest.mark.parametrize("second_look", [0.0, 0.7])
+def test_lines_longer_than_the_model_takes_are_measured_as_they_are_read(second_look):
+    narrow = replace(PLAIN, max_width=128)
+    drawn, other = "beg" * 12, "beg" * 11 + "bed"  # no a, which is too pale to tell from a gap
+    lines = Lines((drawn, drawn), ("abc", "abc"), (None, "a"), (drawn, other), gap=2)
+    lines.widths[2] = 999  # as long, and cannot be opened
+    (metrics,), _ = evaluate_datasets(
+        StripeReader(), CHARSET, narrow, [lines], batch_size=4, device="cpu", second_look=second_look
+    )
+    assert (metrics.lines, metrics.strict.edits, metrics.unreadable) == (3, 1, 1)
+    assert [(pair.truth, pair.predicted) for pair in metrics.substitutions] == [("d", "g")]
+    assert metrics.right.tolist() == [1, 1, -1, 0]
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 64])

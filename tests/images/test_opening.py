@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -246,3 +248,45 @@ def test_heic_is_read_or_named(monkeypatch):
     with pytest.raises(DataError, match="photo: a HEIC image: .* pillow-heif") as raised:
         open_image(file.getvalue(), name="photo")
     assert "ocrcc[heic]" in raised.value.hint
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_colours_of_fewer_bits_in_a_wide_file_use_all_of_the_range(bits, mode):
+    line = np.asarray(draw_line("1024"), dtype=np.uint16)
+    deep = np.stack([line << (bits - 8)] * 3 + [np.full_like(line, 65535)] * (mode == "RGBA"), axis=2)
+    pixels = np.asarray(open_image(png_of_16_bits(deep)), dtype=int)
+    assert pixels.shape == (*line.shape, 3)
+    assert (pixels.min(), pixels.max()) == ((line.min(), line.max()) if bits in (8, 16) else (0, 255))
+    assert np.corrcoef(pixels[..., 0].ravel(), line.ravel())[0, 1] > 0.999
+
+
+def png_of_16_bits(pixels: np.ndarray, *more: bytes) -> bytes:
+    height, width, channels = pixels.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    data = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(more) + data + chunk(b"IEND", b"")
+
+
+def test_a_wide_colour_is_turned_as_exif_says():
+    deep = np.zeros((4, 8, 3), np.uint16)
+    deep[:, :4] = 1023
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = open_image(png_of_16_bits(deep, chunk(b"eXIf", exif.tobytes()[6:])))
+    assert image.size == (4, 8)
+    assert np.asarray(image)[:, 0, 0].tolist() == [255] * 4 + [0] * 4
+
+
+def test_a_grey_that_means_transparent_in_a_wide_file_is_paper():
+    deep = Image.fromarray(np.array([[3000] * 9 + [100]], np.uint16))
+    assert np.unique(np.asarray(open_image(encoded(deep, transparency=3000)))).tolist() == [0, 255]
+
+
+def test_opening_in_threads_leaves_the_callers_warnings_as_they_were():
+    before = list(warnings.filters)
+    data = encoded(drawn())
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: open_image(data), range(200)))
+    assert warnings.filters == before

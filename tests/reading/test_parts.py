@@ -8,6 +8,7 @@ from drawn_lines import draw_line
 from drawn_pages import CHARSET, PLAIN, STEP, STRIDE, read_stripes
 from PIL import Image
 
+from ocrcc.charset import Charset
 from ocrcc.config import PredictConfig
 from ocrcc.reading.parts import Part, cut_at_gaps, join
 from ocrcc.reading.reader import LineReader
@@ -74,3 +75,12 @@ def test_a_wide_gap_between_words_is_a_space(texts, gap, joined):
     assert lefts == sorted(lefts)
     if texts[1]:
         assert found.chars[-1].left == 40 + 10 * (len(texts[1]) - 1)
+
+
+@pytest.mark.parametrize(("half_width", "text"), [(False, "Ａ１，己"), (True, "A1,己")])
+def test_full_width_forms_are_given_in_half_width_where_that_is_wanted(half_width, text):
+    charset = Charset("Ａ１，己efgh")
+    config = PredictConfig(second_look=0, half_width=half_width)
+    reader = LineReader(read_stripes, charset, PLAIN, width_stride=STRIDE, config=config)
+    (read,) = reader.recognize([spaced("abcd")])
+    assert read.text == text == "".join(char.char for char in read.chars)
