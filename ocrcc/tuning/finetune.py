@@ -35,6 +35,7 @@ from ocrcc.training.run import Trainee
 from ocrcc.training.sources import Opener, Sources, charset_of, check_validation, open_sources, with_replay
 from ocrcc.tuning.general_lines import general_lines
 from ocrcc.tuning.guard import Guard, Verdict, verdict
+from ocrcc.tuning.new_characters import place_new, showing
 from ocrcc.tuning.own_lines import parted, trusted
 from ocrcc.types import LabelledLines
 
@@ -128,6 +129,8 @@ def prepare(
         own, untrained = trusted(own, pretrained, charset, start.preprocessing, config, device, notes)
     own, validation, too_few = parted(own, [opener(path) for path in task.val], task, config, notes)
     config = _with_length(config, own.lines)
+    if now.new and not resume:
+        _place_new(recognizer, now, charset, start, own, task, config, device, notes)
     trainee = Trainee(
         recognizer=recognizer,
         arch=start.arch,
@@ -142,7 +145,8 @@ def prepare(
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
         return lambda model: measure(model, trainee, datasets, config, lookalikes, losses=True)
 
-    guard = Guard(pretrained, reading(validation), reading(retained) if retained else None)
+    new = [charset.id(char) for char in moved.new]
+    guard = Guard(pretrained, reading(validation), reading(retained) if retained else None, new)
     validate = None
     if validation:
         validate = guard if task.guard else validator(trainee, validation, config)
@@ -181,6 +185,25 @@ def _objective(
         centers.center_counts.copy_(moved.center_counts)
     siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
     return CenterObjective(task, recognizer.head, siblings, centers, pretrained)
+
+
+def _place_new(
+    recognizer: Recognizer,
+    moved: Transfer,
+    charset: Charset,
+    start: LoadedModel,
+    own: Sources,
+    task: FinetuneConfig,
+    config: TrainConfig,
+    device: str,
+    notes: list[str],
+) -> None:
+    """Place new characters by own lines that show them, and by rendered ones."""
+    lines = showing(moved.new, charset, own, task.corpus, config.seed)
+    seen = place_new(recognizer, moved, charset, start.preprocessing, lines, device)
+    unseen = [char for char in moved.new if char not in seen]
+    placed = f"{len(seen)} new characters are placed by {sum(seen.values())} samples"
+    notes.append(placed + (f"; no line shows {describe(unseen)}" if unseen else ""))
 
 
 def _with_length(config: TrainConfig, lines: int) -> TrainConfig:

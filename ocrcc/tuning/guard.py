@@ -23,7 +23,7 @@ SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of the tuned weights in the mixtures that are measured."""
 _MOST_LOSS = 3.0
 """Nats per character: a line that is lost is lost, and no single one is to decide."""
-_GAINED, _LOST = 1.0, 1.5
+_GAINED, _LOST = 1.0, 1.0
 """Standard errors: what counts as better on own lines, and as worse on general ones."""
 
 Measure = Callable[[nn.Module], Metrics]
@@ -104,11 +104,13 @@ class Guard:
         pretrained: The model that fine-tuning started from.
         read_own: Reads the user's own lines.
         read_general: Reads general lines; None without any.
+        new: Class ids of characters that the pretrained model lacked; their rows are the tuned ones in any mixture.
     """
 
     pretrained: nn.Module
     read_own: Measure
     read_general: Measure | None
+    new: Sequence[int] = ()
     _before: list[Found] = field(default_factory=list)
 
     @property
@@ -132,12 +134,12 @@ class Guard:
         if same_weights(tuned, self.pretrained):
             return Judgement(figures=_figures(self.before, 0.0), score=1.0, weights=self.pretrained)
         before = max(mean_loss(self.before.own), 1e-6)
-        read = [(share, self.read_own(mixture(self.pretrained, tuned, share))) for share in SHARES]
+        read = [(share, self.read_own(mixture(self.pretrained, tuned, share, self.new))) for share in SHARES]
         read.sort(key=lambda one: mean_loss(one[1]))
         for share, own in read:  # the best first: what the others cost in general need not be measured
             if not is_better(self.before.own, own):
                 continue
-            mixed = mixture(self.pretrained, tuned, share)
+            mixed = mixture(self.pretrained, tuned, share, self.new)
             found = Found(own=own, retained=None if self.read_general is None else self.read_general(mixed))
             if is_kept(self.before.retained, found.retained):
                 return Judgement(figures=_figures(found, share), score=mean_loss(own) / before, weights=mixed)
@@ -145,20 +147,24 @@ class Guard:
         return Judgement(figures=_figures(Found(own=own, retained=None), share), score=math.inf, weights=tuned)
 
 
-def mixture(pretrained: nn.Module, tuned: nn.Module, share: float) -> nn.Module:
+def mixture(pretrained: nn.Module, tuned: nn.Module, share: float, new: Sequence[int] = ()) -> nn.Module:
     """Return a recogniser between two, weight by weight (Wortsman et al. 2022, eq. 1).
 
     Args:
         pretrained: At a share of 0.
         tuned: At a share of 1.
         share: Of the tuned weights, 0..1.
+        new: Classes whose rows of the classifier have nothing to be mixed with.
     """
     mixed = copy.deepcopy(tuned)
     before = pretrained.state_dict()
     with torch.no_grad():
         for name, value in mixed.state_dict().items():
             if value.is_floating_point():
-                value.copy_(torch.lerp(before[name].to(value), value, share))
+                between = torch.lerp(before[name].to(value), value, share)
+                if new and name.startswith("head."):
+                    between[list(new)] = value[list(new)]
+                value.copy_(between)
     return mixed
 
 

@@ -1,0 +1,119 @@
+"""Characters that a model lacks are placed by a few lines, and nothing else changes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from drawn_lines import draw_line, png
+
+from ocrcc.charset import Charset
+from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig
+from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.evaluation.evaluate import read_dataset
+from ocrcc.models.checkpoint import load_model
+from ocrcc.models.registry import create_model
+from ocrcc.models.transfer import transfer
+from ocrcc.training.pretrain import pretrain
+from ocrcc.training.sources import Opener, open_sources
+from ocrcc.tuning.finetune import finetune
+from ocrcc.tuning.guard import mixture
+from ocrcc.tuning.new_characters import place_new, showing
+
+
+def write(path: Path, texts: list[str]) -> Path:
+    with LmdbWriter(path) as writer:
+        for number, text in enumerate(texts):
+            image = draw_line(text)
+            writer.add(png(image), text, source=f"{path.stem}:{number}", size=image.size)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A model that reads digits but 7."""
+    place = tmp_path_factory.mktemp("digits")
+    rng = random.Random(4)
+    texts = ["".join(rng.choices("012345689", k=5)) for _ in range(150)]
+    task = PretrainConfig(train=(str(write(place / "digits.lmdb", texts)),), arch="lcnet_050")
+    config = TrainConfig(
+        steps=400, batch_size=16, workers=0, threads=1, eval_every=0, save_every=0, learning_rate=3e-3, augment=0,
+        ema_decay=0, seed=2,
+    )  # fmt: skip
+    pretrain(task, config, place / "base", device="cpu")
+    return place / "base" / "last.safetensors"
+
+
+def test_a_new_character_is_read_at_once_and_the_others_as_before(trained, tmp_path):
+    loaded = load_model(trained, device="cpu")
+    charset = loaded.charset.merge(Charset("7"))
+    recognizer = create_model(loaded.arch, charset.num_classes, loaded.preprocessing)
+    moved = transfer(loaded, recognizer, charset)
+    rows = recognizer.head.weight.detach().clone()
+    shown = LmdbDataset(write(tmp_path / "shown.lmdb", ["17204", "39751", "68073", "27517", "07846"]))
+    counts = place_new(recognizer, moved, charset, loaded.preprocessing, [shown], "cpu")
+    assert counts == {"7": 6}
+    seven = charset.id("7")
+    others = [number for number in range(charset.num_classes) if number != seven]
+    assert torch.equal(recognizer.head.weight[others], rows[others])
+    assert not torch.equal(recognizer.head.weight[seven], rows[seven])
+    rng = random.Random(9)
+    texts = ["".join(rng.choices("0123456789", k=5)) for _ in range(60)]
+    test = LmdbDataset(write(tmp_path / "test.lmdb", texts))
+    read = read_dataset(recognizer, charset, loaded.preprocessing, test, batch_size=16, device="cpu")
+    sevens = sum(text.count("7") for text in texts)
+    found = sum(truth[place] == "7" == text[place : place + 1] for truth, text in zip(texts, read, strict=True)
+                for place in range(5))  # fmt: skip
+    assert sevens > 20
+    assert found > 0.8 * sevens
+    old = [index for index, text in enumerate(texts) if "7" not in text]
+    before = read_dataset(loaded.recognizer, loaded.charset, loaded.preprocessing, test, batch_size=16, device="cpu")
+    assert sum(before[index] == read[index] for index in old) > 0.9 * len(old)
+
+
+def test_lines_that_do_not_show_it_leave_its_row_alone(trained, tmp_path):
+    loaded = load_model(trained, device="cpu")
+    charset = loaded.charset.merge(Charset("7"))
+    recognizer = create_model(loaded.arch, charset.num_classes, loaded.preprocessing)
+    moved = transfer(loaded, recognizer, charset)
+    rows = recognizer.head.weight.detach().clone()
+    other = LmdbDataset(write(tmp_path / "other.lmdb", ["01234"]))
+    assert not place_new(recognizer, moved, charset, loaded.preprocessing, [other], "cpu")
+    assert torch.equal(recognizer.head.weight, rows)
+
+
+def test_a_few_lines_for_each_new_character_are_enough(tmp_path):
+    dataset = write(tmp_path / "own.lmdb", ["70"] * 30 + ["01"] * 5)
+    charset = Charset("01278")
+    opener = Opener(tmp_path / "run", False, pytest.fail)
+    own = open_sources((str(dataset),), charset=charset, opener=opener)
+    found, *rendered = showing("7", charset, own, (), 0)
+    assert [found.label(index) for index in range(len(found))] == ["70"] * 20
+    assert not rendered  # twenty samples are enough
+
+
+def test_in_a_mixture_a_new_row_is_the_tuned_one(trained):
+    loaded = load_model(trained, device="cpu")
+    charset = loaded.charset.merge(Charset("7"))
+    one, other = (create_model(loaded.arch, charset.num_classes, loaded.preprocessing) for _ in range(2))
+    seven = charset.id("7")
+    mixed = mixture(one, other, 0.25, [seven])
+    assert torch.equal(mixed.head.weight[seven], other.head.weight[seven])
+    assert torch.equal(mixed.head.bias[seven], other.head.bias[seven])
+    assert torch.allclose(mixed.head.weight[1], 0.75 * one.head.weight[1] + 0.25 * other.head.weight[1])
+
+
+def test_fine_tuning_places_what_the_labels_bring(trained, tmp_path):
+    rng = random.Random(5)
+    texts = list(dict.fromkeys("".join(rng.choices("01234567", k=5)) for _ in range(60)))
+    prepared = []
+    task = FinetuneConfig(pretrained=str(trained), train=(str(write(tmp_path / "own.lmdb", texts)),))
+    config = TuneConfig(steps=4, batch_size=8, workers=0, threads=1, seed=5, eval_every=4)
+    result = finetune(task, config, tmp_path / "run", device="cpu", on_start=prepared.append)
+    assert any(note.startswith("1 new characters are placed by") for note in prepared[0].notes)
+    own = result.verdict.rows[0]
+    assert own.change.fixed > own.change.broken
+    kept = load_model(tmp_path / "run" / "best.safetensors", device="cpu")
+    assert "7" in kept.charset
