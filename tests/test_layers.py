@@ -46,6 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "reading": {"images", "models", "decoding"},
     "pages": {"images", "reading"},
     "evaluation": {"data", "models", "losses", "decoding", "datasets", "reading"},
+    "reports": {"data", "datasets", "evaluation", "reading", "projection"},
     "export": {"images", "models", "decoding", "synth", "reading", "evaluation"},
     "projection": set(),
     "space": {"data", "models", "losses", "decoding", "datasets", "reading", "projection"},
