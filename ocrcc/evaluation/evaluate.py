@@ -28,8 +28,8 @@ from ocrcc.evaluation.scorecard import ScorecardCounter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.losses.ctc import line_losses
 from ocrcc.reading.engines import lines_at_once, torch_engine
-from ocrcc.reading.parts import is_too_long
 from ocrcc.reading.looks import read_lines
+from ocrcc.reading.parts import is_too_long
 from ocrcc.reading.reader import LineReader
 from ocrcc.types import Batch, Recognition, SizedLineSource
 

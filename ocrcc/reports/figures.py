@@ -62,18 +62,6 @@ def reliability(logs: Sequence[LineLog]) -> str:
     return _svg(figure, "reliability")
 
 
-def expected_error(sure: np.ndarray, right: np.ndarray) -> float:
-    """Return how far confidences (M,) lie from the share that is right, on average over 15 equally wide bins (ECE).
-
-    As Guo et al. 2017 have it; nan without characters.
-    """
-    if not len(sure):
-        return float("nan")
-    bins = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
-    apart = np.bincount(bins, weights=sure - right, minlength=_BINS)
-    return float(np.abs(apart).sum() / len(sure))
-
-
 def _bars(
     logs: Sequence[tuple[np.ndarray, np.ndarray]], edges: Sequence[float], names: list[str], label: str, salt: str
 ) -> str:

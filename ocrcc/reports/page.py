@@ -14,6 +14,7 @@ from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError
 from ocrcc.evaluation.evaluate import Readings
 from ocrcc.evaluation.line_log import LineLog, WrongRead
+from ocrcc.evaluation.metrics import expected_error
 from ocrcc.evaluation.report import EvaluationResult, PairConfusion
 from ocrcc.places import marked, output
 from ocrcc.projection.points import visible
@@ -76,7 +77,7 @@ def write_page(path: Path, readings: Readings) -> None:
             groups=_GROUPS,
             sheets=sheets,
             figures=drawn,
-            errors=[figures.expected_error(*log.characters) for log in logs],
+            errors=[expected_error(*log.characters) for log in logs],
             worst=[_shown(line, datasets, before) for line in worst],
             changed=[] if before is None else _changed(before, now, datasets),
         )

@@ -3,7 +3,6 @@ from __future__ import annotations
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from drawn_lines import draw_line, png
 from typer.testing import CliRunner
@@ -15,7 +14,7 @@ from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.reading.reader import LineReader
-from ocrcc.reports import figures, page
+from ocrcc.reports import page
 
 HOSTILE = (
     "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7 * 7 }}{% raw %}\u202eevil\x07&amp;</style></title>"
@@ -167,12 +166,6 @@ def test_a_foreign_page_stays(model, lines, tmp_path):
     html.write_text("<title>thesis</title>")
     assert run(model, "--data", lines, "--report", html).exit_code == 2
     assert html.read_text() == "<title>thesis</title>"
-
-
-def test_expected_error_by_hand():
-    sure, right = np.array([0.9, 0.9, 0.9, 0.1]), np.array([1, 1, 0, 0])
-    assert figures.expected_error(sure, right) == pytest.approx((0.7 + 0.1) / 4)
-    assert np.isnan(figures.expected_error(np.zeros(0), np.zeros(0)))
 
 
 def test_names_of_datasets_stay_apart():
