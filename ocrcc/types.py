@@ -202,7 +202,7 @@ class RecognizedChar:
             model has no centers or the character no look-alikes.
         alternatives: Other characters for the same frames, the likeliest first.
         doubt: Of a calibrated model, where it was asked for.
-        evidence: What that is told from (`ocrcc.decoding.evidence.FEATURES`).
+        evidence: What that is told from (`ocrcc.decoding.evidence.FEATURES`); kept for calibrating alone.
     """
 
     char: str

@@ -22,7 +22,7 @@ from ocrcc.bidi import as_typed
 from ocrcc.charset import Charset, normalise
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.decoding.boxes import glyph_boxes, ink_columns
-from ocrcc.decoding.calibration import Calibration, parse_calibration
+from ocrcc.decoding.calibration import BLANK, Calibration, parse_calibration
 from ocrcc.decoding.evidence import assemble, from_ink
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
@@ -441,7 +441,7 @@ def _place(line: _Waiting, look: Look, scale: float, calibration: Calibration | 
                 margin=margin,
                 alternatives=others,
                 doubt=doubt,
-                evidence=tuple(told),
+                evidence=tuple(told) if calibration is BLANK else (),
             )
         )
     return Recognition(

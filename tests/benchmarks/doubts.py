@@ -21,9 +21,9 @@ The shipped model, 2,400 lines, the four fonts and seed 1811 (one set; 40 look-a
     fund documents           posterior alone           0.78 %             -       0 %         22 %
       878, 9 wrong           shipped: --review         0.29 %             -      50 %         22 %
 
-So chances are what they say, on other kinds too; 80 % of the look-alikes in 2 % is not reached where more than 2 % of the
-characters are wrong: lines that can hardly be read at all take the place. An order by the chance to be wrong gains nothing
-on the posterior's.
+So chances are what they say, on other kinds too. 80 % of the look-alikes in 2 % is not reached where more than 2 % of
+the characters are wrong: lines that can hardly be read at all take the place. An order by the chance to be wrong gains
+nothing on the posterior's.
 """
 
 from __future__ import annotations
