@@ -169,7 +169,9 @@ def command(
         shown = [
             (path, render.coloured((char.char, id(char) in marked_chars) for char in chars), confidence)
             for result in table
-            for (path, _, confidence, _), (_, chars) in zip(rows(result), lines_of(result), strict=False)
+            for (path, _, confidence, _), (_, chars) in zip(
+                rows(result), list(lines_of(result)) or [("", ())], strict=True
+            )
         ]
         render.out.print(render.table("", ("image", "text", "confidence"), shown, left=2))
     if review is not None and doubts is not None:
