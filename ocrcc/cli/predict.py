@@ -169,8 +169,8 @@ def command(
         shown = [
             (path, render.coloured((char.char, id(char) in marked_chars) for char in chars), confidence)
             for result in table
-            for (path, _, confidence, _), (_, chars) in zip(
-                rows(result), list(lines_of(result)) or [("", ())], strict=True
+            for (path, _, confidence, _), chars in zip(
+                rows(result), [line.chars for line in lines_of(result)] or [()], strict=True
             )
         ]
         render.out.print(render.table("", ("image", "text", "confidence"), shown, left=2))

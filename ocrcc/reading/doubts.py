@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ocrcc.types import Doubt, Page, Recognition, RecognizedChar
+from ocrcc.types import Doubt, Page, PageLine, Recognition, RecognizedChar
 
 BUDGET = 0.02
 """Share of the characters that somebody looks at."""
 _SEEN_ANYWAY = 0.1
 """What an error is worth that is neither a look-alike nor a gap: who reads the text stumbles over it, while nobody
 misses the point of an amount, or takes a 已 for a mistake."""
-Reason = Literal["look-alike", "missing after", "unsure"]
+Reason = Literal["look-alike", "missing after", "unsure", "nothing read"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +50,16 @@ def worth_of(char: RecognizedChar) -> float:
 def reason(char: RecognizedChar) -> Reason:
     """Say what is most likely wrong with a character."""
     doubt = char.doubt
+    if not char.char:
+        return "nothing read"
     if doubt is None or doubt.wrong - doubt.lookalike - doubt.dropped > max(doubt.lookalike, doubt.dropped):
         return "unsure"
     return "look-alike" if doubt.lookalike >= doubt.dropped else "missing after"
 
 
-def lines_of(result: Recognition | Page) -> Iterator[tuple[str, Sequence[RecognizedChar]]]:
-    """Give the text and the characters of each line."""
-    for line in (result,) if isinstance(result, Recognition) else result.lines:
-        yield line.text, line.chars
+def lines_of(result: Recognition | Page) -> Sequence[Recognition | PageLine]:
+    """Give the lines of what was read on an image."""
+    return (result,) if isinstance(result, Recognition) else result.lines
 
 
 class Doubts:
@@ -76,9 +77,11 @@ class Doubts:
 
     def add(self, result: Recognition | Page) -> None:
         """Take in what was read on an image."""
-        for number, (text, chars) in enumerate(lines_of(result), start=1):
-            for position, char in enumerate(chars, start=1):
-                self.calibrated &= char.doubt is not None or char.char == " "
+        for number, line in enumerate(lines_of(result), start=1):
+            # A line on which nothing was read stands for one character, which is none.
+            nothing = RecognizedChar(char="", confidence=line.confidence, left=0, right=0)
+            for position, char in enumerate(line.chars or (nothing,), start=1):
+                self.calibrated &= char.doubt is not None or not char.char.strip(" ")
                 self._all.append(
                     Doubtful(
                         path=result.path,
@@ -86,7 +89,7 @@ class Doubts:
                         position=position,
                         char=char,
                         worth=worth_of(char),
-                        text=text,
+                        text=line.text,
                     )
                 )
 

@@ -153,3 +153,8 @@ def test_what_is_said_to_be_wrong_is_the_likeliest():
     chars = [char(wrong=0.9, lookalike=0.0, dropped=0.0), char(wrong=0.2, lookalike=0.2, dropped=0.0)]
     doubts.add(Recognition(path="a", text="44", confidence=1.0, chars=tuple(chars)))
     assert [one.char for one in doubts.chosen()] == chars[1:]
+    doubts.add(Recognition(path="b", text="", confidence=0.1))
+    first, second = doubts.chosen()
+    assert (first.path, reason(first.char), first.worth) == ("b", "nothing read", pytest.approx(0.9))
+    assert second.char == chars[1]
+    assert doubts.calibrated
