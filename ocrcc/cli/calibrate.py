@@ -31,7 +31,7 @@ def command(
     or has lost the one after it: from posterior, margin, the agreement of its looks, and the ink and gaps around it.
     That is stored in the model, whose weights stay as they are.
     """
-    from ocrcc.evaluation.calibration import calibrate
+    from ocrcc.calibration.calibrate import calibrate
 
     with render.show_progress("calibrate") as report:
         found = calibrate(model, data, settings, out=out, device=device, report=report, say=render.warn)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ocrcc import packaged
+from ocrcc.calibration.store import KINDS, calibration_of
 from ocrcc.config import EvaluateConfig, ExportConfig, Preprocessing
 from ocrcc.decoding import greedy
 from ocrcc.errors import ConfigError, ModelError, OcrccError
@@ -24,7 +25,6 @@ from ocrcc.images.opening import open_image
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
 from ocrcc.models.contract import KEY, describe
-from ocrcc.models.metadata import KINDS, calibration_of
 from ocrcc.places import check_file, output
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.onnx_engine import CENTERS, COUNTS, load_onnx

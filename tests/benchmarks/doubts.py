@@ -35,13 +35,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from rich.console import Console
 
+from ocrcc.calibration.calibrate import Observed, fit, observe, share_held
 from ocrcc.cli import render
 from ocrcc.config import PredictConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.opened import opened
 from ocrcc.datasets.synthesize import synthesise
 from ocrcc.decoding.calibration import Calibration
-from ocrcc.evaluation.calibration import Observed, fit, observe, share_held
 from ocrcc.evaluation.metrics import expected_error
 from ocrcc.lookalikes import load_lookalikes
 from ocrcc.reading.doubts import worth

@@ -11,6 +11,7 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from ocrcc import packaged
+from ocrcc.calibration.store import check_storable, store_calibration
 from ocrcc.charset import Charset
 from ocrcc.config import CalibrateConfig, PredictConfig
 from ocrcc.data.lmdb_store import LmdbDataset
@@ -21,7 +22,6 @@ from ocrcc.evaluation.kinds import kind_of
 from ocrcc.evaluation.metrics import expected_error
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.models.contract import resolve
-from ocrcc.models.metadata import check_storable, store_calibration
 from ocrcc.reading.doubts import BUDGET, worth
 from ocrcc.reading.reader import LineReader
 from ocrcc.types import Doubt, Recognition

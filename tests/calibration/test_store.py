@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from ocrcc.calibration.store import store_calibration
 from ocrcc.config import ExportConfig
 from ocrcc.decoding.calibration import BLANK
 from ocrcc.errors import ConfigError, ModelError
 from ocrcc.export.export import export
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.contract import read_metadata
-from ocrcc.models.metadata import store_calibration
 from ocrcc.reading.onnx_engine import load_onnx
 
 STORED = BLANK.described() | {"characters": 7}

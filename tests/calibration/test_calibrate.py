@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ocrcc.calibration.calibrate import Observed, compare, fit, held_out, share_held
 from ocrcc.charset import Charset
 from ocrcc.decoding.calibration import Calibration
-from ocrcc.evaluation.calibration import Observed, compare, fit, held_out, share_held
 from ocrcc.evaluation.metrics import expected_error
 from ocrcc.lookalikes import Group, Lookalikes
 
