@@ -175,6 +175,21 @@ class Alternative:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """What a calibrated model thinks of a character that it has read.
+
+    Attributes:
+        wrong: Chance that it is another one, none at all, or has lost the one after it, 0..1.
+        lookalike: Chance that it is one of its look-alikes.
+        dropped: Chance that the character after it is missing (for a line's first, the one before it as well).
+    """
+
+    wrong: float
+    lookalike: float
+    dropped: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecognizedChar:
     """One character of a reading, placed on the input image.
 
@@ -186,6 +201,8 @@ class RecognizedChar:
         margin: Distance to the nearest look-alike's center minus the distance to its own; None where the
             model has no centers or the character no look-alikes.
         alternatives: Other characters for the same frames, the likeliest first.
+        doubt: Of a calibrated model, where it was asked for.
+        evidence: What that is told from (`ocrcc.decoding.evidence.FEATURES`); kept for calibrating alone.
     """
 
     char: str
@@ -194,6 +211,8 @@ class RecognizedChar:
     right: int
     margin: float | None = None
     alternatives: tuple[Alternative, ...] = ()
+    doubt: Doubt | None = None
+    evidence: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

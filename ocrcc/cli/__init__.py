@@ -34,6 +34,7 @@ _COMMANDS = {
     "pretrain": "pretrain",
     "finetune": "finetune",
     "eval": "evaluate",
+    "calibrate": "calibrate",
     "predict": "predict",
     "export": "export",
     "project": "project",

@@ -43,6 +43,16 @@ def command(
         ),
     ] = False,
     json: JsonFile = None,
+    report: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="FILE.html", help="Write a page that shows what is wrong, in pictures too."),
+    ] = None,
+    failures: Annotated[
+        Path | None,
+        typer.Option(
+            "--failures", metavar="DIR", help="Copy the images that were read wrongly into a new folder, with a list."
+        ),
+    ] = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
@@ -53,18 +63,37 @@ def command(
     """
     if fail_if_worse and not settings.compare:
         raise ConfigError("--fail-if-worse: worse than what?", "name the other model: --compare MODEL")
-    from ocrcc.evaluation.evaluate import evaluate
+    from ocrcc.evaluation.evaluate import Readings, evaluate
     from ocrcc.evaluation.report import REPORT
     from ocrcc.places import check_file
+    from ocrcc.reports import page
+    from ocrcc.reports.failures import check_failures, write_failures
 
     if json is not None:
         check_file(json, REPORT)
+    if report is not None:
+        page.check_installed()
+        check_file(report, page.PAGE)
+    if failures is not None:
+        check_failures(failures)
 
-    with render.show_progress("eval") as report:
-        result = evaluate(model, data, settings, device=device, report=report, say=render.warn)
+    def write(readings: Readings) -> None:
+        if failures is not None:
+            write_failures(failures, readings.logs[-1].wrong.values(), readings.datasets)
+        if report is not None:
+            page.write_page(report, readings)
+
+    with render.show_progress("eval") as progress:
+        then = None if report is None and failures is None else write
+        result = evaluate(model, data, settings, device=device, then=then, report=progress, say=render.warn)
     if json is not None:
         result.write_json(json)
     _show(result, confusions, folded)
+    if report is not None:
+        render.notice(f"{report}: open it in a browser")
+    if failures is not None:
+        wrong = result.total.lines - result.total.strict.correct
+        render.notice(f"{failures}: the images of {wrong} lines, and failures.tsv, which build-lmdb takes as labels")
     if fail_if_worse and (worse := result.worse()):
         raise OcrccError(f"worse than {settings.compare}: {'; '.join(worse)}")
     unreadable = result.total.unreadable

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from ocrcc.cli import render
+from ocrcc.cli.doubts import LIST, write_doubts
 from ocrcc.cli.options import ConfigFile, Device, with_config_options
 from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
 from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
 from ocrcc.places import check_file, output
+from ocrcc.reading.doubts import BUDGET, Doubts, lines_of
 from ocrcc.types import Page, Recognition
 
 _FORMATS: dict[str, Literal["tsv", "json", "hocr", "pdf"]] = {
@@ -64,6 +66,16 @@ def command(
         Path | None,
         typer.Option(metavar="DIR", help="Draw what was read, with its boxes, into pictures in a new folder."),
     ] = None,
+    review: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="List the characters that a person should look at, the worst first, as TSV."),
+    ] = None,
+    budget: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of the characters that --review lists, and a table on a terminal colours."
+        ),
+    ] = BUDGET,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
@@ -81,6 +93,9 @@ def command(
     In text and tsv, tabs, newlines and other control characters are escaped. FILE may replace a file that an earlier
     run has made, except plain text, which does not say who made it.
 
+    --review is best after ocrcc calibrate: it comes first to what nobody notices in the text, look-alikes and
+    characters that are missing. Without, it can only go by confidence.
+
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
     """
     from ocrcc.reading.inputs import STDIN, find_images
@@ -90,6 +105,8 @@ def command(
         format = format or _FORMATS.get(out.suffix.lower())  # noqa: A001
     if format == "pdf" and out is None:
         raise ConfigError("a PDF goes into a file", "name it: -o searchable.pdf")
+    if review is not None:
+        check_file(review, LIST)
     if visualize is not None and visualize.exists():
         raise ConfigError(f"{visualize} exists", "choose another folder")
     failures = _Failures()
@@ -105,7 +122,11 @@ def command(
     from ocrcc.pages.reader import PageReader
     from ocrcc.reading.reader import LineReader, default_model
 
-    if format != "json" and not settings.center_share and settings.lookalikes == PredictConfig.lookalikes:
+    to_terminal = out is None and _on_terminal()
+    table: list[Result] | None = [] if format is None and to_terminal else None
+    doubts = Doubts(budget) if review is not None or table is not None else None
+    shown_alike = format == "json" or review is not None or table is not None
+    if not shown_alike and not settings.center_share and settings.lookalikes == PredictConfig.lookalikes:
         # Nothing that will be shown needs the groups; bringing them together takes a tenth of a cold start.
         settings = replace(settings, lookalikes="")
     lines = LineReader.load(model or default_model(), device=device, config=settings)
@@ -115,8 +136,6 @@ def command(
         lines_as_pages=format in PAGE_FORMATS,
         on_hint=lambda path, hint: hints.append(f"{path}: {hint}"),
     )
-    to_terminal = out is None and _on_terminal()
-    table: list[Result] | None = [] if format is None and to_terminal else None
     images: Iterable[str] = itertools.chain([first], found)
     total = None
     if sys.stderr.isatty() and STDIN not in paths:
@@ -129,6 +148,8 @@ def command(
     with bar as report, closing(reader.stream(images)) as results:
         report(0, total)
         readable = _readable(results, failures, lambda done: report(done, None if total is None else max(done, total)))
+        if doubts is not None:
+            readable = _doubted(readable, doubts)
         if visualize is not None:
             readable = _drawn(readable, visualize, settings)
         if table is not None:
@@ -141,9 +162,24 @@ def command(
                     # Flushed, so that whoever reads at the other end of a pipe need not wait for more.
                     place.write(piece)
                     place.flush()
+    chosen = doubts.chosen() if doubts is not None else []
     if table:
-        shown = [row[:3] for result in table for row in rows(result)]
+        # A model that is not calibrated is sure of most of what is wrong: its doubts would mislead.
+        marked_chars = {id(one.char) for one in chosen} if doubts is not None and doubts.calibrated else set()
+        shown = [
+            (path, render.coloured((char.char, id(char) in marked_chars) for char in chars), confidence)
+            for result in table
+            for (path, _, confidence, _), chars in zip(
+                rows(result), [line.chars for line in lines_of(result)] or [()], strict=True
+            )
+        ]
         render.out.print(render.table("", ("image", "text", "confidence"), shown, left=2))
+    if review is not None and doubts is not None:
+        write_doubts(review, chosen)
+        render.notice(f"{review}: {len(chosen)} of {doubts.count} characters to look at, the worst first")
+        if not doubts.calibrated:
+            render.warn("the model is not calibrated, so these are the least confident ones")
+            render.notice("  ocrcc calibrate MODEL --data LABELLED_LINES finds more of the errors")
     render.warn_each("images may be read wrongly" if len(hints) > 1 else "image may be read wrongly", hints)
     failures.finish()
 
@@ -160,6 +196,13 @@ def _readable(
         else:
             yield result
         report(done)
+
+
+def _doubted(results: Iterable[Result], doubts: Doubts) -> Iterator[Result]:
+    """Pass on what was read, and take note of what is doubtful."""
+    for result in results:
+        doubts.add(result)
+        yield result
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from ocrcc.harmless import harmless
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     out: Console
     """Results."""
@@ -49,8 +50,15 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     for index, column in enumerate(columns):
         result.add_column(Text(column), justify="left" if index < left else "right", overflow="fold")
     for row in rows:
-        result.add_row(*(Text(harmless(str(cell))) for cell in row))
+        result.add_row(*(cell if isinstance(cell, Text) else Text(harmless(str(cell))) for cell in row))
     return result
+
+
+def coloured(pieces: Iterable[tuple[str, bool]]) -> Text:
+    """Make a text for a table in which some pieces stand out, where the terminal can show it."""
+    from rich.text import Text
+
+    return Text.assemble(*((harmless(piece), "bold red" if doubtful else "") for piece, doubtful in pieces))
 
 
 def notice(message: str) -> None:

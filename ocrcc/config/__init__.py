@@ -2,11 +2,19 @@
 
 from ocrcc.config.datasets import KEPT_FOR_TESTS, BuildConfig, LookalikesConfig, SynthConfig
 from ocrcc.config.image import ImportConfig, Preprocessing
-from ocrcc.config.reading import DEFAULT_MODEL, EvaluateConfig, ExportConfig, PredictConfig, ProjectConfig
+from ocrcc.config.reading import (
+    DEFAULT_MODEL,
+    CalibrateConfig,
+    EvaluateConfig,
+    ExportConfig,
+    PredictConfig,
+    ProjectConfig,
+)
 from ocrcc.config.training import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig, Unknown
 
 __all__ = [
     "BuildConfig",
+    "CalibrateConfig",
     "DEFAULT_MODEL",
     "DataConfig",
     "EvaluateConfig",

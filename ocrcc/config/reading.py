@@ -111,6 +111,32 @@ def _check_second_look(confidence: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CalibrateConfig:
+    """How a model is taught how far to trust itself.
+
+    Attributes:
+        batch_size: Lines read at once.
+        threads: CPU threads of the recogniser; 0 lets the engine decide.
+        lookalikes: Groups of look-alike characters, by name or file; they are those of prediction.
+        second_look: As in prediction: lines less sure than this are read again.
+        limit: Lines that are read at most, of all datasets alike many; 0 for all of them.
+    """
+
+    batch_size: int = 32
+    threads: int = 0
+    lookalikes: str = "gb2312"
+    second_look: float = SECOND_LOOK
+    limit: int = 0
+
+    def __post_init__(self) -> None:
+        if self.batch_size <= 0 or min(self.threads, self.limit) < 0:
+            raise ConfigError("batch_size must be positive, threads and limit cannot be negative")
+        if not self.lookalikes:
+            raise ConfigError("lookalikes: a calibration tells how likely a character is its look-alike", "gb2312")
+        _check_second_look(self.second_look)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """What an exported model is like, and how it is checked.
 

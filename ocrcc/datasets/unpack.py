@@ -98,7 +98,7 @@ def _image_writer(folder: Path) -> Callable[[int, bytes], str]:
     (folder / "images").mkdir()
 
     def write(number: int, image: bytes) -> str:
-        name = f"images/{number:06d}.{_suffix(image)}"
+        name = f"images/{number:06d}.{suffix_of(image)}"
         (folder / name).write_bytes(image)
         return name
 
@@ -130,7 +130,7 @@ def _jsonl(folder: Path, stack: ExitStack) -> Write:
 
 def _pairs(folder: Path, stack: ExitStack) -> Write:  # noqa: ARG001 - every file is closed at once
     def write(number: int, raw: bytes, label: str) -> None:
-        (folder / f"{number:06d}.{_suffix(raw)}").write_bytes(raw)
+        (folder / f"{number:06d}.{suffix_of(raw)}").write_bytes(raw)
         (folder / f"{number:06d}.gt.txt").write_bytes(label.encode() + b"\n")
 
     return write
@@ -157,7 +157,7 @@ def _parquet(folder: Path, stack: ExitStack) -> Write:
         rows.clear()
 
     def write(number: int, raw: bytes, label: str) -> None:
-        rows.append({"image": {"bytes": raw, "path": f"{number:06d}.{_suffix(raw)}"}, "text": label})
+        rows.append({"image": {"bytes": raw, "path": f"{number:06d}.{suffix_of(raw)}"}, "text": label})
         if len(rows) >= _ROWS:
             flush()
 
@@ -169,7 +169,7 @@ def _tar(folder: Path, stack: ExitStack) -> Write:
     shard = stack.enter_context(tarfile.TarFile(folder / "train-000000.tar", "w"))
 
     def write(number: int, raw: bytes, label: str) -> None:
-        for kind, content in ((_suffix(raw), raw), ("txt", label.encode())):
+        for kind, content in ((suffix_of(raw), raw), ("txt", label.encode())):
             member = tarfile.TarInfo(f"{number:09d}.{kind}")
             member.size = len(content)
             shard.addfile(member, io.BytesIO(content))
@@ -187,7 +187,8 @@ _WRITERS: dict[str, Callable[[Path, ExitStack], Write]] = {
 }
 
 
-def _suffix(raw: bytes) -> str:
+def suffix_of(raw: bytes) -> str:
+    """Return what the name of a file with an encoded image ends in."""
     try:
         image, _ = identify(raw)
     except DataError:

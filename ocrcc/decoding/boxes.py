@@ -9,7 +9,7 @@ import numpy as np
 
 _WIDE, _NARROW = 1.1, 0.7
 """No character is wider than this share of its line's height: hanzi, and letters and digits."""
-_INK = 0.25
+INK = 0.25
 """Columns whose darkest pixel is paler than this share of the line's darkest have no ink."""
 _PAPER = 0.15
 """Of the contrast, by which most pixels may differ from the lightest (or darkest) and still be paper."""
@@ -68,7 +68,7 @@ def glyph_boxes(spans: np.ndarray, text: Sequence[str], ink: np.ndarray, height:
 
 def _centred(peaks: np.ndarray, widths: np.ndarray, ink: np.ndarray, height: float) -> np.ndarray:
     """Move peaks (L,) so that the first and the last lie as far within the line's ink as glyphs of their widths do."""
-    inked = np.flatnonzero(ink > _INK)
+    inked = np.flatnonzero(ink > INK)
     if not len(inked):
         return peaks
     first, end = inked[0], inked[-1] + 1
@@ -95,7 +95,7 @@ def _least_ink(ink: np.ndarray, left: float, right: float, share: float) -> int:
 
 def _trim(ink: np.ndarray, first: int, end: int) -> tuple[int, int]:
     """Leave out columns without ink at both sides; a character without any keeps its place."""
-    inked = np.flatnonzero(ink[first:end] > _INK)
+    inked = np.flatnonzero(ink[first:end] > INK)
     if not len(inked):
         return first, end
     return first + int(inked[0]), first + int(inked[-1]) + 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ocrcc.charset import BLANK, Charset
+from ocrcc.decoding.evidence import from_logits
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ModelError
 from ocrcc.types import Alternative, CharSpan
@@ -59,12 +60,15 @@ class Reading:
             look-alike's; None where that is not known.
         confidence: The lowest of the characters' confidences; of a line read as empty, the lowest posterior
             of the blank over its frames.
+        evidence: For each of them, what its scores say (`ocrcc.decoding.evidence.from_logits`); empty where nobody
+            asked.
     """
 
     spans: tuple[CharSpan, ...]
     alternatives: tuple[tuple[Alternative, ...], ...]
     margins: tuple[float | None, ...]
     confidence: float
+    evidence: tuple[tuple[float, ...], ...] = ()
 
     @property
     def text(self) -> str:
@@ -134,6 +138,7 @@ def decode(
     rivals: Rivals | None = None,
     features: np.ndarray | None = None,
     center_share: float = 0.0,
+    evidence: bool = False,
 ) -> list[Reading]:
     """Read a batch: characters with their frames, how sure each is, and what else it could be.
 
@@ -151,6 +156,7 @@ def decode(
             likeliest, which is where fine-tuning looks as well.
         center_share: Weight of the distances to the centers beside the classifier's scores, in deciding
             between look-alikes (`reread`).
+        evidence: Gather what tells whether a character is right; with `rivals`.
 
     Raises:
         ModelError: A score that decides is not finite.
@@ -171,7 +177,11 @@ def decode(
     for line, own in enumerate(runs.line_slices()):
         spans, others, margins = zip(*found[own], strict=True) if found[own] else ((), (), ())
         sure = [span.confidence for span in spans] or [_emptiness(logits[line, : frames[line]])]
-        readings.append(Reading(spans=spans, alternatives=others, margins=margins, confidence=min(sure)))
+        told: tuple[tuple[float, ...], ...] = ()
+        if evidence and rivals is not None:
+            scores, run = logits[line, : frames[line]], (runs.classes[own], runs.starts[own], runs.ends[own])
+            told = tuple(map(tuple, from_logits(scores, *run, rivals.siblings).tolist()))
+        readings.append(Reading(spans=spans, alternatives=others, margins=margins, confidence=min(sure), evidence=told))
     return readings
 
 

@@ -20,21 +20,39 @@ from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.opened import Say, opened
 from ocrcc.decoding import greedy
 from ocrcc.decoding.rivals import Rivals
-from ocrcc.errors import DataError, ModelError
+from ocrcc.errors import DataError
+from ocrcc.evaluation.line_log import LineLog, OnLine, line_read
+from ocrcc.evaluation.models import line_reader, open_model, rivals_of
 from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
 from ocrcc.evaluation.scorecard import ScorecardCounter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.losses.ctc import line_losses
-from ocrcc.models.checkpoint import LoadedModel, load_model
-from ocrcc.models.contract import resolve
 from ocrcc.reading.engines import lines_at_once, torch_engine
-from ocrcc.reading.looks import find_rivals, read_lines
-from ocrcc.reading.onnx_engine import OnnxModel, load_onnx, pick_onnx
+from ocrcc.reading.looks import read_lines
 from ocrcc.reading.parts import is_too_long
 from ocrcc.reading.reader import LineReader
-from ocrcc.types import Batch, RecognizerOutput, SizedLineSource
+from ocrcc.types import Batch, Recognition, SizedLineSource
 
 Report = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """What one or two models read, line by line.
+
+    Attributes:
+        result: The figures.
+        logs: What was read on each line, by the model compared with first, if there is one.
+        datasets: The lines, still open.
+        reader: Of the model, for single images.
+        lookalikes: Who looks like whom; None where nobody said.
+    """
+
+    result: EvaluationResult
+    logs: tuple[LineLog, ...]
+    datasets: tuple[LmdbDataset, ...]
+    reader: LineReader
+    lookalikes: Lookalikes | None
 
 
 def evaluate(
@@ -43,6 +61,7 @@ def evaluate(
     config: EvaluateConfig | None = None,
     *,
     device: str = "auto",
+    then: Callable[[Readings], None] | None = None,
     report: Report = lambda _done, _total: None,
     say: Say = lambda _: None,
 ) -> EvaluationResult:
@@ -53,6 +72,7 @@ def evaluate(
         data: Datasets, label files, or folders with labels.
         config: How.
         device: Where to.
+        then: Given what was read on each line while the datasets are still open; that takes longer to find out.
         report: Told how many lines are done, of how many.
         say: Told of lines of label files that cannot be used.
 
@@ -68,16 +88,22 @@ def evaluate(
             raise DataError(
                 f"{', '.join(map(str, data))}: no lines to measure on", "make a dataset with ocrcc build-lmdb"
             )
-        return _evaluate(model, datasets, config, device, report)
+        return _evaluate(model, datasets, config, device, then, report)
 
 
 def _evaluate(
-    model: str | Path, datasets: Sequence[LmdbDataset], config: EvaluateConfig, device: str, report: Report
+    model: str | Path,
+    datasets: Sequence[LmdbDataset],
+    config: EvaluateConfig,
+    device: str,
+    then: Callable[[Readings], None] | None,
+    report: Report,
 ) -> EvaluationResult:
     lookalikes = load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None
-    models = [_open(each, device, config.threads) for each in (config.compare, model) if each]
+    models = [open_model(each, device, config.threads) for each in (config.compare, model) if each]
+    logs = [LineLog() for _ in models]
     result: EvaluationResult | None = None
-    for number, loaded in enumerate(models):
+    for number, (loaded, log) in enumerate(zip(models, logs, strict=True)):
         card = ScorecardCounter(loaded.charset, lookalikes)
         metrics, total = evaluate_datasets(
             loaded.recognizer,
@@ -89,11 +115,12 @@ def _evaluate(
             workers=config.workers,
             worst=config.worst,
             lookalikes=lookalikes,
-            rivals=_rivals(loaded, config),
+            rivals=rivals_of(loaded, config),
             center_share=config.center_share,
             second_look=config.second_look,
             report=partial(_report_share, report, number, len(models)),
             on_reading=card.update,
+            on_line=log.update if then is not None else None,
         )
         result = EvaluationResult(
             model=str(loaded.path),
@@ -106,49 +133,17 @@ def _evaluate(
             lineage={"charset": loaded.charset.sha256, "data": [dataset.sha256 for dataset in datasets]},
         )
     assert result is not None
+    if then is not None:
+        then(
+            Readings(
+                result=result,
+                logs=tuple(logs),
+                datasets=tuple(datasets),
+                reader=line_reader(models[-1], config),
+                lookalikes=lookalikes,
+            )
+        )
     return result
-
-
-class _Exported(nn.Module):
-    """An exported model, called as a recogniser is."""
-
-    def __init__(self, model: OnnxModel) -> None:
-        super().__init__()
-        self.width_stride = model.width_stride
-        self.num_classes = model.charset.num_classes
-        self._engine = model.engine
-
-    def forward(self, images: torch.Tensor) -> RecognizerOutput:
-        """Turn images (N, K, H, W) into features and logits."""
-        features, logits = self._engine(images.numpy())
-        return RecognizerOutput(features=torch.from_numpy(features), logits=torch.from_numpy(logits))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Reader:
-    recognizer: nn.Module
-    charset: Charset
-    preprocessing: Preprocessing
-    centers: torch.Tensor | None
-    center_counts: torch.Tensor | None
-    path: Path
-    device: str
-
-
-def _open(model: str | Path, device: str, threads: int) -> _Reader | LoadedModel:
-    path = resolve(model)
-    if path.suffix.lower() != ".onnx":
-        return load_model(path, device=device)
-    exported = load_onnx(pick_onnx(path, "onnx", device) or path, threads=threads)
-    return _Reader(
-        recognizer=_Exported(exported),
-        charset=exported.charset,
-        preprocessing=exported.preprocessing,
-        centers=None if exported.centers is None else torch.from_numpy(exported.centers),
-        center_counts=None if exported.center_counts is None else torch.from_numpy(exported.center_counts),
-        path=path,
-        device="cpu",
-    )
 
 
 def _report_share(report: Report, before: int, models: int, done: int, total: int | None) -> None:
@@ -173,6 +168,7 @@ def evaluate_datasets(
     losses: bool = False,
     report: Report = lambda _done, _total: None,
     on_reading: Callable[[str, str], None] = lambda _truth, _read: None,
+    on_line: OnLine | None = None,
 ) -> tuple[tuple[Metrics, ...], Metrics]:
     """Measure a live recogniser on several datasets.
 
@@ -197,6 +193,7 @@ def evaluate_datasets(
             the model takes are then squeezed, as in training; else they are read in parts, as in prediction.
         report: Told how many lines are done, of how many.
         on_reading: Given every label and what was read.
+        on_line: Given every line with all that is known of its reading, which takes longer.
 
     Returns:
         The metrics of each dataset, and of all lines as one set.
@@ -228,10 +225,12 @@ def evaluate_datasets(
             loss = np.full(sizes[number] if losses else 0, np.nan, np.float32)
             outcomes.append({"right": right, "losses": loss})
             for indices, batch in batches:
-                if second_look:
-                    read = _look_twice(
+                readings: list[greedy.Reading] = []
+                if second_look or on_line is not None:
+                    readings = _look_twice(
                         recognizer, batch, charset, preprocessing, device, rivals, center_share, second_look
                     )
+                    read = [reading.text for reading in readings]
                 else:
                     read, found_losses = _read(recognizer, batch, charset, device, rivals, center_share, losses)
                     if losses:
@@ -239,14 +238,21 @@ def evaluate_datasets(
                 for index, *line in zip(indices, batch.labels, read, batch.sources, strict=True):
                     right[index] = tally.update(*line)
                     on_reading(*line[:2])
+                if on_line is not None:
+                    for index, truth, reading, source in zip(
+                        indices, batch.labels, readings, batch.sources, strict=True
+                    ):
+                        on_line(line_read(dataset, number, index, truth, reading.confidence, reading.spans, source))
                 done += len(indices)
                 report(done, sum(sizes))
-            reading = PredictConfig(batch_size=batch_size, center_share=center_share, second_look=second_look)
-            for index, *line in _read_in_parts(
-                recognizer, dataset, long, charset, preprocessing, device, rivals, reading, tally.update_unreadable
+            settings = PredictConfig(batch_size=batch_size, center_share=center_share, second_look=second_look)
+            for index, truth, whole, source in _read_in_parts(
+                recognizer, dataset, long, charset, preprocessing, device, rivals, settings, tally.update_unreadable
             ):
-                right[index] = tally.update(*line)
-                on_reading(*line[:2])
+                right[index] = tally.update(truth, whole.text, source)
+                on_reading(truth, whole.text)
+                if on_line is not None:
+                    on_line(line_read(dataset, number, index, truth, whole.confidence, whole.chars, source))
                 done += 1
                 report(done, sum(sizes))
             found.append(tally.summary(dataset.name, time.perf_counter() - started, **outcomes[-1]))
@@ -288,21 +294,6 @@ def _evaluation_mode(recognizer: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-
-
-def _rivals(loaded: _Reader | LoadedModel, config: EvaluateConfig) -> Rivals | None:
-    """Find what centers decide between.
-
-    Raises:
-        ModelError: They shall, and the model has none.
-    """
-    if not config.center_share:
-        return None
-    if loaded.centers is None or loaded.center_counts is None:
-        raise ModelError(f"{loaded.path}: no class centers to have a share", "ocrcc finetune makes them")
-    return find_rivals(
-        config.lookalikes, loaded.charset, loaded.centers.cpu().numpy(), loaded.center_counts.cpu().numpy()
-    )
 
 
 def _read(
@@ -359,7 +350,7 @@ def _read_in_parts(
     rivals: Rivals | None,
     config: PredictConfig,
     on_problem: Callable[[str], None],
-) -> Iterator[tuple[int, str, str, str]]:
+) -> Iterator[tuple[int, str, Recognition, str]]:
     """Read lines that are longer than the model takes, as prediction does: give number, truth, reading and source."""
     reader = LineReader(
         torch_engine(recognizer, device),
@@ -375,7 +366,7 @@ def _read_in_parts(
         except DataError as error:
             on_problem(error.message)
             continue
-        yield index, charset.normalise(line.label), reader.recognize([line.image])[0].text, line.source
+        yield index, charset.normalise(line.label), reader.recognize([line.image])[0], line.source
 
 
 def _look_twice(
@@ -387,7 +378,7 @@ def _look_twice(
     rivals: Rivals | None,
     center_share: float,
     unsure: float,
-) -> list[str]:
+) -> list[greedy.Reading]:
     """Read the lines of a batch as prediction does, which reads unsure ones again."""
     engine = torch_engine(recognizer, device)
     stride = int(recognizer.width_stride)  # type: ignore[arg-type]
@@ -403,4 +394,4 @@ def _look_twice(
 
     lines = [image[:, :, :width] for image, width in zip(batch.images.numpy(), batch.widths.tolist(), strict=True)]
     looked = read_lines(lines, read, preprocessing, charset, width_stride=stride, unsure=unsure, at_once=at_once)
-    return [look.reading.text for look in looked]
+    return [look.reading for look in looked]

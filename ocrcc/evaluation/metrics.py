@@ -7,7 +7,11 @@ import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
 from rapidfuzz.distance import Levenshtein
+
+_BINS = 15
+"""Of confidences, for `expected_error`."""
 
 
 def fold(text: str) -> str:
@@ -81,3 +85,15 @@ class ScoreCounter:
             cer=edits / self._characters if self._characters else math.nan,
             one_minus_ned=1 - ned / lines if lines else math.nan,
         )
+
+
+def expected_error(sure: np.ndarray, right: np.ndarray) -> float:
+    """Return how far confidences (M,) lie from the share that is right, on average over 15 equally wide bins (ECE).
+
+    As Guo et al. 2017 have it; nan without characters.
+    """
+    if not len(sure):
+        return float("nan")
+    bins = np.minimum((sure * _BINS).astype(np.int64), _BINS - 1)
+    apart = np.bincount(bins, weights=sure - right, minlength=_BINS)
+    return float(np.abs(apart).sum() / len(sure))

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ocrcc import packaged
+from ocrcc.calibration.store import KINDS, calibration_of
 from ocrcc.config import EvaluateConfig, ExportConfig, Preprocessing
 from ocrcc.decoding import greedy
 from ocrcc.errors import ConfigError, ModelError, OcrccError
@@ -24,15 +25,11 @@ from ocrcc.images.opening import open_image
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
 from ocrcc.models.contract import KEY, describe
-from ocrcc.places import check_file, marked, output
+from ocrcc.places import check_file, output
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.onnx_engine import CENTERS, COUNTS, load_onnx
 from ocrcc.synth.source import load_source
 
-_KINDS = {
-    ".onnx": marked("exported model", b"\x12\x05ocrcc"),
-    ".safetensors": marked("model", b'{"__metadata__":{"ocrcc":'),
-}
 _TOLERANCE = 1e-3
 """By which share of the largest logit others may differ in float32; it is some 1e-6 in truth."""
 _BATCHES = (1, 2, 4, 8)
@@ -113,14 +110,14 @@ def export(
         raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx, that of a model in .safetensors")
     if suffix == ".safetensors" and config.int8:
         raise ConfigError("int8 is for ONNX files alone")
-    check_file(out, _KINDS[suffix])
+    check_file(out, KINDS[suffix])
     if suffix == ".onnx":
         _check_installed()
     loaded = load_model(model, device="cpu")
     if out.exists() and (out.samefile(loaded.path) or (out.parent / "state.pt").exists()):
         raise ConfigError(f"{out}: a model of a training run, which an export does not replace", "choose another name")
     lines, rendered = _lines(loaded, config)
-    with output(out, _KINDS[suffix]) as aside:
+    with output(out, KINDS[suffix]) as aside:
         engine = _write_onnx(loaded, config, aside) if suffix == ".onnx" else _write_model(loaded, config, aside)
         parity = compare(torch_engine(loaded.recognizer, "cpu"), engine, lines, loaded, report=report)
         _check(parity, config, out)
@@ -154,7 +151,8 @@ def _write_model(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engin
         arch=loaded.arch,
         charset=loaded.charset,
         preprocessing=loaded.preprocessing,
-        info={"step": loaded.info["step"], "metrics": loaded.info["metrics"], "config": {}},
+        info={"step": loaded.info["step"], "metrics": loaded.info["metrics"], "config": {}}
+        | calibration_of(loaded.info),
         centers=loaded.centers,
         center_counts=loaded.center_counts,
         half=config.half,
@@ -196,6 +194,7 @@ def _write_onnx(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine
         "step": loaded.info["step"],
         "metrics": loaded.info["metrics"],
         "source": hashlib.sha256(loaded.path.read_bytes()).hexdigest(),
+        **calibration_of(loaded.info),
     }
     model.producer_name = "ocrcc"
     onnx.helper.set_model_props(model, {KEY: json.dumps(metadata, ensure_ascii=False)})

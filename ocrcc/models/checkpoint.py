@@ -42,7 +42,7 @@ class LoadedModel:
         preprocessing: What its input looks like.
         centers: (C, D) float32 mean features of the classes, or None.
         center_counts: (C,) float32, how many characters each center stands on, or None.
-        info: The rest of the metadata: ``step``, ``metrics``, ``config``, ``lineage``.
+        info: The rest of the metadata: ``step``, ``metrics``, ``config``, ``lineage``, ``calibration``.
         path: The file.
         device: Where the weights are.
     """
@@ -99,7 +99,7 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
         preprocessing=preprocessing,
         centers=None if centers is None else centers.to(device),
         center_counts=None if counts is None else counts.to(device),
-        info={key: metadata.get(key) for key in ("step", "metrics", "config", "lineage")},
+        info={key: metadata.get(key) for key in ("step", "metrics", "config", "lineage", "calibration")},
         path=path,
         device=device,
     )

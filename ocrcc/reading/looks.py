@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
@@ -36,12 +37,16 @@ class Look:
         width: Of the line in pixels, as it was looked at.
         upside_down: Whether it was turned for that.
         log_posteriors: (T, C) of the line's own frames; None if it was read surely at once.
+        looks: How many looks it was chosen from.
+        agreement: For each of its characters the share of these that read the same there; empty for one look.
     """
 
     reading: Reading
     width: int
     upside_down: bool = False
     log_posteriors: np.ndarray | None = None
+    looks: int = 1
+    agreement: tuple[float, ...] = ()
 
 
 def read_lines(
@@ -122,6 +127,7 @@ def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarra
 
 def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:
     """Choose the look whose text has the highest mean probability over all of them; of equal texts the surest."""
+    all_looks = looks
     texts = list(dict.fromkeys(look.reading.text for look in looks))
     if len(texts) > 1:
         ids = [charset.encode(text) for text in texts]
@@ -129,7 +135,19 @@ def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:
         scores = log_likelihoods(posteriors * len(ids), [each for each in ids for _ in posteriors])
         text = texts[int(np.logaddexp.reduce(scores.reshape(len(ids), -1), axis=1).argmax())]
         looks = [look for look in looks if look.reading.text == text]
-    return max(looks, key=lambda look: look.reading.confidence)
+    best = max(looks, key=lambda look: look.reading.confidence)
+    return replace(best, looks=len(all_looks), agreement=_agreement(best, all_looks)) if len(all_looks) > 1 else best
+
+
+def _agreement(best: Look, looks: Sequence[Look]) -> tuple[float, ...]:
+    """Tell for each character of a look which share of the looks, itself included, reads it there."""
+    text = best.reading.text
+    same = np.zeros(len(text))
+    for look in looks:
+        for block in Levenshtein.opcodes(text, look.reading.text):
+            if block.tag == "equal":
+                same[block.src_start : block.src_end] += 1
+    return tuple((same / len(looks)).tolist())
 
 
 def find_rivals(

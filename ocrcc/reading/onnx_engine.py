@@ -44,7 +44,7 @@ class OnnxModel:
         width_stride: Pixels of its input a frame.
         centers: (C, D) float32 mean features of the classes, or None.
         center_counts: (C,) float32, how many characters each center stands on, or None.
-        info: The rest of the metadata: ``step``, ``metrics``, ``source``.
+        info: The rest of the metadata: ``step``, ``metrics``, ``source``, ``calibration``.
         path: The file.
     """
 
@@ -147,7 +147,7 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
         width_stride=stride,
         centers=centers,
         center_counts=counts,
-        info={key: metadata.get(key) for key in ("step", "metrics", "source")},
+        info={key: metadata.get(key) for key in ("step", "metrics", "source", "calibration")},
         path=path,
     )
 

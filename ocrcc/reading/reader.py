@@ -22,6 +22,8 @@ from ocrcc.bidi import as_typed
 from ocrcc.charset import Charset, normalise
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.decoding.boxes import glyph_boxes, ink_columns
+from ocrcc.decoding.calibration import BLANK, Calibration, parse_calibration
+from ocrcc.decoding.evidence import assemble, from_ink
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
@@ -33,7 +35,7 @@ from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.looks import Look, find_rivals, read_lines
 from ocrcc.reading.onnx_engine import load_onnx, pick_onnx
 from ocrcc.reading.parts import Part, cut_at_gaps, join
-from ocrcc.types import Recognition, RecognizedChar
+from ocrcc.types import Doubt, Recognition, RecognizedChar
 
 ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
 """A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
@@ -107,6 +109,7 @@ class LineReader:
         preprocessing: What its input looks like.
         width_stride: Pixels of its input a frame.
         rivals: Who looks like whom, for margins and alternatives.
+        calibration: Tells with these how doubtful each character is; None for a model without one.
         config: How many at once.
         parallel: Batches that are read at the same time; the engine is called from as many threads.
     """
@@ -119,6 +122,7 @@ class LineReader:
         *,
         width_stride: int,
         rivals: Rivals | None = None,
+        calibration: Calibration | None = None,
         config: PredictConfig | None = None,
         parallel: int = 1,
     ) -> None:
@@ -128,6 +132,7 @@ class LineReader:
         self._engine = engine
         self._width_stride = width_stride
         self._rivals = rivals
+        self.calibration = calibration if rivals is not None else None
         self.parallel = parallel
         self.on_open: Callable[[str, Image.Image], None] = lambda _name, _image: None
         """Told of every image that was opened."""
@@ -158,6 +163,7 @@ class LineReader:
                 found.preprocessing,
                 width_stride=found.width_stride,
                 rivals=find_rivals(config.lookalikes, found.charset, found.centers, found.center_counts),
+                calibration=parse_calibration(found.info.get("calibration"), path),
                 config=config,
                 parallel=config.threads or cores(),
             )
@@ -176,6 +182,7 @@ class LineReader:
             loaded.preprocessing,
             width_stride=loaded.recognizer.width_stride,
             rivals=find_rivals(config.lookalikes, loaded.charset, centers, counts),
+            calibration=parse_calibration(loaded.info.get("calibration"), path),
             config=config,
         )
 
@@ -293,7 +300,7 @@ class LineReader:
             at_once=self.batch_limit,
         )
         return [
-            (line, _place(line, look, self._width_stride * line.extent / look.width))
+            (line, _place(line, look, self._width_stride * line.extent / look.width, self.calibration))
             for line, look in zip(batch, looked, strict=True)
         ]
 
@@ -307,6 +314,7 @@ class LineReader:
             rivals=self._rivals,
             features=features,
             center_share=self.config.center_share,
+            evidence=self.calibration is not None,
         )
         return readings, logits
 
@@ -401,19 +409,28 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
     return Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
 
 
-def _place(line: _Waiting, look: Look, scale: float) -> Recognition:
-    """Bring a reading's frames, each ``scale`` pixels of the input image wide, to its glyphs' boxes there."""
+def _place(line: _Waiting, look: Look, scale: float, calibration: Calibration | None) -> Recognition:
+    """Bring a reading's frames, each ``scale`` pixels of the input image wide, to its glyphs' boxes; doubt them."""
     reading = look.reading
     spans = np.array([(span.start, span.end) for span in reading.spans], np.float64).reshape(-1, 2) * scale
     ink = line.ink
     if look.upside_down:  # then what it was padded with comes first
         spans, ink = spans - (line.extent - line.width), ink[::-1]
-    boxes = glyph_boxes(spans, [span.char for span in reading.spans], ink, line.height)
+    text = [span.char for span in reading.spans]
+    boxes = glyph_boxes(spans, text, ink, line.height)
+    evidence = np.zeros((len(text), 0))
+    doubts: list[Doubt | None] = [None] * len(text)
+    if calibration is not None and text:
+        evidence = _evidence(look, from_ink(boxes, text, ink, line.height))
+        doubts = [
+            Doubt(wrong=1 - right, lookalike=alike, dropped=dropped)
+            for right, alike, dropped in calibration.chances(evidence).tolist()
+        ]
     if look.upside_down:
         boxes = line.width - boxes[:, ::-1]
     chars = []
-    for span, others, margin, (left, right) in zip(
-        reading.spans, reading.alternatives, reading.margins, boxes.tolist(), strict=True
+    for span, others, margin, (left, right), doubt, told in zip(
+        reading.spans, reading.alternatives, reading.margins, boxes.tolist(), doubts, evidence.tolist(), strict=True
     ):
         chars.append(
             RecognizedChar(
@@ -423,6 +440,8 @@ def _place(line: _Waiting, look: Look, scale: float) -> Recognition:
                 right=right,
                 margin=margin,
                 alternatives=others,
+                doubt=doubt,
+                evidence=tuple(told) if calibration is BLANK else (),
             )
         )
     return Recognition(
@@ -431,6 +450,19 @@ def _place(line: _Waiting, look: Look, scale: float) -> Recognition:
         confidence=reading.confidence,
         chars=tuple(chars),
         upside_down=look.upside_down,
+    )
+
+
+def _evidence(look: Look, ink: np.ndarray) -> np.ndarray:
+    """Return (L, F) the evidence on a look's characters."""
+    reading = look.reading
+    return assemble(
+        np.array([span.confidence for span in reading.spans]),
+        np.array(reading.evidence),
+        ink,
+        np.array([np.nan if margin is None else margin for margin in reading.margins]),
+        np.array(look.agreement or [1.0] * len(reading.spans)),
+        look.looks,
     )
 
 

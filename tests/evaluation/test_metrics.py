@@ -4,9 +4,10 @@ import itertools
 import math
 import random
 
+import numpy as np
 import pytest
 
-from ocrcc.evaluation.metrics import ScoreCounter, fold
+from ocrcc.evaluation.metrics import ScoreCounter, expected_error, fold
 
 
 def scores(pairs):
@@ -93,3 +94,9 @@ def test_neither_order_nor_parts_change_a_digit():
 def test_folding(text, folded):
     assert fold(text) == folded
     assert fold(folded) == folded
+
+
+def test_expected_error_by_hand():
+    sure, right = np.array([0.9, 0.9, 0.9, 0.1]), np.array([1, 1, 0, 0])
+    assert expected_error(sure, right) == pytest.approx((0.7 + 0.1) / 4)
+    assert np.isnan(expected_error(np.zeros(0), np.zeros(0)))

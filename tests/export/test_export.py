@@ -97,6 +97,7 @@ def test_metadata_says_what_reading_needs_and_nothing_of_the_machine(exported, m
         "step": 7,
         "metrics": {"cer": 0.5},
         "source": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "calibration": None,
     }
     content = exported.read_bytes()
     for place in (b"/secret", os.fsencode(model.parent), os.fsencode(Path(torch.__file__).parent), b".py"):

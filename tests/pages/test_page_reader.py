@@ -291,7 +291,8 @@ def test_json_of_a_page_has_lines_like_those_of_lines():
     assert list(written) == ["path", "width", "height", "lines"]
     assert set(written["lines"][0]) == {"text", "confidence", "chars", "box"}
     char = written["lines"][0]["chars"][0]
-    assert set(char) == {"char", "confidence", "left", "right", "margin", "alternatives", "box"}
+    keys = {"char", "confidence", "left", "right", "margin", "alternatives", "box", "doubt", "evidence"}
+    assert set(char) == keys
     assert np.array(char["box"]).shape == np.array(written["lines"][0]["box"]).shape == (4, 2)
 
 

@@ -382,7 +382,8 @@ def test_alternatives_and_json_keys():
     assert reader().recognize([stripes("d")])[0].chars[0].alternatives == ()
     written = json.loads(json.dumps(reading, default=vars))
     assert list(written) == ["path", "text", "confidence", "chars", "upside_down"]
-    assert list(written["chars"][0]) == ["char", "confidence", "left", "right", "margin", "alternatives"]
+    keys = ["char", "confidence", "left", "right", "margin", "alternatives", "doubt", "evidence"]
+    assert list(written["chars"][0]) == keys
     assert list(written["chars"][0]["alternatives"][0]) == ["char", "confidence"]
     assert written["confidence"] == written["chars"][0]["confidence"] > 0.9
 

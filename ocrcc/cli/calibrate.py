@@ -1,0 +1,48 @@
+"""``ocrcc calibrate``."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocrcc.cli import render
+from ocrcc.cli.options import ConfigFile, DataOption, Device, ModelArgument, with_config_options
+from ocrcc.config import CalibrateConfig
+
+
+@with_config_options()
+def command(
+    model: ModelArgument,
+    data: DataOption,
+    settings: CalibrateConfig,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", help="Write the calibrated model there; else into the model."),
+    ] = None,
+    device: Device = "auto",
+    config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
+) -> None:
+    """Teach a model how far to trust itself, so that predict --review lists what is worth a look.
+
+    From labelled lines of the kind that will be read it learns how likely each character is right, is its look-alike,
+    or has lost the one after it: from posterior, margin, the agreement of its looks, and the ink and gaps around it.
+    That is stored in the model, whose weights stay as they are.
+    """
+    from ocrcc.calibration.calibrate import calibrate
+
+    with render.show_progress("calibrate") as report:
+        found = calibrate(model, data, settings, out=out, device=device, report=report, say=render.warn)
+    render.out.print(
+        f"{render.harmless(str(found.path))}: calibrated on {found.characters} characters of {found.lines} lines, "
+        f"{found.wrong} of them wrong"
+    )
+    rows = [("calibration error (ECE)", f"{found.posterior_error:.2%}", f"{found.error:.2%}")]
+    for number, what in enumerate((f"{found.lookalikes} look-alikes", f"{found.dropped} missing characters")):
+        shares = (found.posterior_held[number], found.held[number])
+        if all(map(math.isfinite, shares)):
+            before, now = (f"{share:.0%}" for share in shares)
+            rows.append((f"{what}: among the first 2 %", before, now))
+    render.out.print(render.table("held out", ("", "posterior alone", "calibrated"), rows))
