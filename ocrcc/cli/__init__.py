@@ -34,6 +34,7 @@ _COMMANDS = {
     "finetune": "finetune",
     "eval": "evaluate",
     "predict": "predict",
+    "review": "review",
     "export": "export",
     "project": "project",
 }

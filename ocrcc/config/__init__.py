@@ -2,7 +2,14 @@
 
 from ocrcc.config.datasets import KEPT_FOR_TESTS, BuildConfig, LookalikesConfig, SynthConfig
 from ocrcc.config.image import ImportConfig, Preprocessing
-from ocrcc.config.reading import DEFAULT_MODEL, EvaluateConfig, ExportConfig, PredictConfig, ProjectConfig
+from ocrcc.config.reading import (
+    DEFAULT_MODEL,
+    EvaluateConfig,
+    ExportConfig,
+    PredictConfig,
+    ProjectConfig,
+    ReviewConfig,
+)
 from ocrcc.config.training import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig, Unknown
 
 __all__ = [
@@ -19,6 +26,7 @@ __all__ = [
     "Preprocessing",
     "PretrainConfig",
     "ProjectConfig",
+    "ReviewConfig",
     "SynthConfig",
     "TrainConfig",
     "TuneConfig",

@@ -109,6 +109,29 @@ def _check_second_look(confidence: float) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewConfig:
+    """What a person is asked about, and where.
+
+    Attributes:
+        unsure: Characters that were read less surely than this are asked about, 0..1.
+        port: Of the page, on this machine alone; 0 for any that is free.
+        dpi: At which resolution the pages of a PDF are drawn: that at which they were read.
+    """
+
+    unsure: float = 0.9
+    port: int = 0
+    dpi: int = PredictConfig.dpi
+
+    def __post_init__(self) -> None:
+        if not 0 < self.unsure <= 1:
+            raise ConfigError(f"unsure is {self.unsure}, not between 0 and 1")
+        if not 0 <= self.port < 65536:
+            raise ConfigError(f"port is {self.port}, not 0..65535")
+        if not 20 <= self.dpi <= 2400:
+            raise ConfigError(f"dpi is {self.dpi}, not 20..2400")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """What an exported model is like, and how it is checked.
 
