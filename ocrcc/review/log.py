@@ -161,13 +161,13 @@ def opened(folder: Path) -> Iterator[DecisionLog]:
             size = raw.rfind(b"\n") + 1
             if size < len(raw):
                 os.ftruncate(descriptor, size)
-            records, before = _read(path, raw[:size])
+            records, decided = _read(path, raw[:size])
             log = DecisionLog(folder, descriptor, records, size)
             if not size:
                 log._append(_HEADER)
                 sync_folder(folder)
             else:
-                _check_labels(folder / _LABELS, _labels(records), before)
+                _check_labels(folder / _LABELS, decided)
             log._write_labels()
             yield log
         finally:
@@ -183,14 +183,11 @@ def _check_ours(folder: Path) -> None:
         check_regular(folder / _NAME)
 
 
-def _read(path: Path, raw: bytes) -> tuple[list[Record], dict[str, str]]:
-    """Return the records that stand, and the labels as they were before the last line of the log."""
+def _read(path: Path, raw: bytes) -> tuple[list[Record], set[bytes]]:
+    """Return the records that stand, and the labels that any record made, undone ones too."""
     records: list[Record] = []
-    before: dict[str, str] = {}
-    lines = raw.split(b"\n")[:-1]
-    for number, line in enumerate(lines, start=1):
-        if number == len(lines):
-            before = _labels(records)
+    decided: set[bytes] = set()
+    for number, line in enumerate(raw.split(b"\n")[:-1], start=1):
         try:
             record = json.loads(line.decode("utf-8", "surrogatepass"))
             if number == 1:
@@ -201,11 +198,12 @@ def _read(path: Path, raw: bytes) -> tuple[list[Record], dict[str, str]]:
             else:
                 _check(record)
                 records.append(record)
+                decided.update(_tsv({record["line"]: record["text"]}).splitlines(keepends=True))
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, RecursionError):
             raise DataError(
                 f"{path}:{number}: damaged", "restore it from a copy, or review into another folder"
             ) from None
-    return records, before
+    return records, decided
 
 
 def _check(record: Any) -> None:
@@ -238,9 +236,9 @@ def _write_labels(folder: Path, labels: Mapping[str, str]) -> None:
         aside.write_bytes(_tsv(labels))
 
 
-def _check_labels(path: Path, *states: Mapping[str, str]) -> None:
-    """Replace only labels that follow from the log, as it is or as it was before its last line."""
-    if path.exists() and path.read_bytes() not in [_tsv(labels) for labels in states]:
+def _check_labels(path: Path, decided: set[bytes]) -> None:
+    """Replace only labels each of which follows from a decision; after a full disk some may lag behind."""
+    if path.exists() and not set(path.read_bytes().splitlines(keepends=True)) <= decided:
         raise ConfigError(
             f"{path} was changed by hand, and would be replaced", "move it away, or review into another folder"
         )

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
+from unicodedata import category
 
 from ocrcc.errors import DataError
 from ocrcc.review.lines import Doubt, DoubtfulLine, View
@@ -242,8 +243,8 @@ class Session:
 
     @staticmethod
     def _check_text(text: str) -> None:
-        if len(text) > _LONGEST or any(char in "\r\n" for char in text):
-            raise DataError("a line's text has no line breaks in it, and not so many characters")
+        if len(text) > _LONGEST or any(category(char) == "Cc" and char != "\t" for char in text):
+            raise DataError("a line's text has no line breaks and no other control characters")
         try:
             text.encode()
         except UnicodeEncodeError:
