@@ -207,6 +207,7 @@ class Recognition:
             as empty.
         chars: Its characters, in order; on a line that is upside down that is from right to left.
         upside_down: Whether the line could only be read upside down.
+        unmatched: Whether it matches no pattern or check digit that was asked for, so that its text was left as it is.
     """
 
     path: str
@@ -214,6 +215,7 @@ class Recognition:
     confidence: float
     chars: tuple[RecognizedChar, ...] = field(default=())
     upside_down: bool = False
+    unmatched: bool = False
 
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -261,12 +263,14 @@ class PageLine:
         confidence: As in `Recognition`.
         chars: Its characters, in order.
         box: Where the line stands on the page.
+        unmatched: As in `Recognition`.
     """
 
     text: str
     confidence: float
     chars: tuple[PageChar, ...]
     box: Box
+    unmatched: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,7 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
 
 def _keys(result: object) -> dict[str, object]:
     """Give a dataclass's fields, which are the format's keys, in its order; what is seldom so only where it is so."""
-    return {key: value for key, value in vars(result).items() if key != "upside_down" or value}
+    return {key: value for key, value in vars(result).items() if key not in ("upside_down", "unmatched") or value}
 
 
 def rows(result: Result) -> list[tuple[str, str, str, str]]:

@@ -97,6 +97,7 @@ def command(
         settings = replace(settings, lookalikes="")
     lines = LineReader.load(model or default_model(), device=device, config=settings)
     hints: list[str] = []
+    unmatched: list[str] = []
     reader = PageReader(
         lines,
         lines_as_pages=format in PAGE_FORMATS,
@@ -115,7 +116,9 @@ def command(
     bar = render.show_progress("predict") if table is not None or not to_terminal else nullcontext(_no_report)
     with bar as report, closing(reader.stream(images)) as results, _opened(out) as place:
         report(0, total)
-        readable = _readable(results, failures, lambda done: report(done, None if total is None else max(done, total)))
+        readable = _readable(
+            results, failures, unmatched, lambda done: report(done, None if total is None else max(done, total))
+        )
         if visualize is not None:
             readable = _drawn(readable, visualize, settings)
         if table is not None:
@@ -129,19 +132,27 @@ def command(
         shown = [row[:3] for result in table for row in rows(result)]
         render.out.print(render.table("", ("image", "text", "confidence"), shown, left=2))
     render.warn_each("images may be read wrongly" if len(hints) > 1 else "image may be read wrongly", hints)
+    render.warn_each(
+        "lines match no pattern or check digit, and keep their text"
+        if len(unmatched) > 1
+        else "line matches no pattern or check digit, and keeps its text",
+        unmatched,
+    )
     failures.finish()
 
 
 def _readable(
-    results: Iterable[Result | Unreadable], failures: _Failures, report: Callable[[int], None]
+    results: Iterable[Result | Unreadable], failures: _Failures, unmatched: list[str], report: Callable[[int], None]
 ) -> Iterator[Result]:
-    """Pass on what was read, name what was not, and count both."""
+    """Pass on what was read, name what was not and what keeps to no rule, and count them."""
     from ocrcc.reading.reader import Unreadable
 
     for done, result in enumerate(results, start=1):
         if isinstance(result, Unreadable):
             failures.add(result.path, result.message)
         else:
+            lines = [result] if isinstance(result, Recognition) else result.lines
+            unmatched += [f"{result.path}: {line.text}" for line in lines if line.unmatched]
             yield result
         report(done)
 

@@ -67,6 +67,11 @@ class PredictConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
+        allow: The only characters that may be read, such as 0123456789.-; empty for all that the model knows.
+        pattern: Regular expression that every line should match as a whole, such as [0-9]{1,3}(,[0-9]{3})*[.][0-9]{2}.
+            Where the reading does not, the likeliest text that does is taken; where none is plausible, the text stays,
+            and that is said.
+        check: What every line should be, by its check digit, in the same way; empty for anything.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
         max_pixels: Pages of more are refused.
@@ -82,6 +87,9 @@ class PredictConfig:
     lookalikes: str = "gb2312"
     center_share: float = 0.0
     second_look: float = SECOND_LOOK
+    allow: str = ""
+    pattern: str = ""
+    check: Literal["", "id-card", "bank-card", "iban", "vin"] = ""
     layout: Literal["auto", "line", "page"] = "auto"
     dpi: int = 200
     max_pixels: int = 170_000_000

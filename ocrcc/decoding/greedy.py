@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ocrcc.charset import BLANK, Charset
+from ocrcc.decoding.constraints import Rule
+from ocrcc.decoding.likelihood import log_softmax
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ModelError
 from ocrcc.types import Alternative, CharSpan
@@ -59,12 +61,14 @@ class Reading:
             look-alike's; None where that is not known.
         confidence: The lowest of the characters' confidences; of a line read as empty, the lowest posterior
             of the blank over its frames.
+        unmatched: Whether nothing plausible keeps to the rule that was given, so that the text was left as it is.
     """
 
     spans: tuple[CharSpan, ...]
     alternatives: tuple[tuple[Alternative, ...], ...]
     margins: tuple[float | None, ...]
     confidence: float
+    unmatched: bool = False
 
     @property
     def text(self) -> str:
@@ -134,6 +138,7 @@ def decode(
     rivals: Rivals | None = None,
     features: np.ndarray | None = None,
     center_share: float = 0.0,
+    rule: Rule | None = None,
 ) -> list[Reading]:
     """Read a batch: characters with their frames, how sure each is, and what else it could be.
 
@@ -151,15 +156,20 @@ def decode(
             likeliest, which is where fine-tuning looks as well.
         center_share: Weight of the distances to the centers beside the classifier's scores, in deciding
             between look-alikes (`reread`).
+        rule: What the lines may read as. It decides what is read, not how sure that is.
 
     Raises:
         ModelError: A score that decides is not finite.
     """
-    best = logits.argmax(-1)
+    scores = logits if rule is None else rule.masked(logits)
+    best = scores.argmax(-1)
     check_finite(np.take_along_axis(logits, best[..., None], -1)[..., 0], frames)
     runs = collapse(best, frames)
     if rivals is not None and features is not None and center_share:
-        runs = reread(runs, logits, features, rivals, center_share)
+        runs = reread(runs, scores, features, rivals, center_share)
+    unmatched: set[int] = set()
+    if rule is not None and rule.acceptor is not None:
+        runs, unmatched = _enforce(rule, runs, logits, frames, charset)
     found = [
         measured
         for first in range(0, len(runs.lines), _RUNS_AT_ONCE)
@@ -171,8 +181,34 @@ def decode(
     for line, own in enumerate(runs.line_slices()):
         spans, others, margins = zip(*found[own], strict=True) if found[own] else ((), (), ())
         sure = [span.confidence for span in spans] or [_emptiness(logits[line, : frames[line]])]
-        readings.append(Reading(spans=spans, alternatives=others, margins=margins, confidence=min(sure)))
+        readings.append(
+            Reading(
+                spans=spans,
+                alternatives=others,
+                margins=margins,
+                confidence=min(sure),
+                unmatched=line in unmatched,
+            )
+        )
     return readings
+
+
+def _enforce(rule: Rule, runs: Runs, logits: np.ndarray, frames: np.ndarray, charset: Charset) -> tuple[Runs, set[int]]:
+    """Read lines that do not match a rule so that they do, and tell those for which that is not plausible."""
+    unmatched = set()
+    parts = []
+    for line, own in enumerate(runs.line_slices()):
+        classes, starts, ends = runs.classes[own], runs.starts[own], runs.ends[own]
+        if not rule.holds(charset.decode(classes.tolist())):
+            path = rule.path(log_softmax(logits[line, : frames[line]]), classes.tolist())
+            if path is None:
+                unmatched.add(line)
+            else:
+                found = collapse(path[None], np.array([len(path)]))
+                classes, starts, ends = found.classes, found.starts, found.ends
+        parts.append((np.full(len(classes), line), classes, starts, ends))
+    lines, classes, starts, ends = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Runs(lines=lines, classes=classes, starts=starts, ends=ends, num_lines=runs.num_lines), unmatched
 
 
 def check_finite(highest: np.ndarray, frames: np.ndarray) -> None:

@@ -30,11 +30,6 @@ class _Row:
     place: Place
 
 
-def is_list(start: bytes) -> bool:
-    """Tell from a file's first bytes whether it is such a list."""
-    return start.startswith("\t".join(HEADER).encode() + b"\n")
-
-
 def disputed_lines(path: Path, complain: Callable[[str], None]) -> Iterator[DoubtfulLine]:
     """Find the lines of a list in their datasets.
 
@@ -46,7 +41,12 @@ def disputed_lines(path: Path, complain: Callable[[str], None]) -> Iterator[Doub
         DataError: The list is damaged.
     """
     rows: defaultdict[str, list[_Row]] = defaultdict(list)
-    for number, line in enumerate(read_small(path).decode("utf-8", "replace").splitlines()[1:], start=2):
+    header, *lines = read_small(path).decode("utf-8", "replace").split("\n")
+    if header != "\t".join(HEADER):
+        raise DataError(f"{path}: not a list of this version of ocrcc", "make it anew: ocrcc project --disputed FILE")
+    for number, line in enumerate(lines, start=2):
+        if not line:
+            continue
         try:
             cells = dict(zip(HEADER, line.split("\t"), strict=True))
             left, right = map(float, cells["place"].split("-"))

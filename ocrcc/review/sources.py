@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ocrcc.config import PredictConfig, ReviewConfig
 from ocrcc.errors import DataError
-from ocrcc.review.disputed import disputed_lines, is_list
 from ocrcc.review.lines import DoubtfulLine, Source, doubtful_lines
 from ocrcc.review.readings import read_readings
 from ocrcc.types import Page, Recognition
 
+_LIST = b"source\tposition\tcharacter\t"
+"""What a list of disputed labels begins with; whoever reads it looks closer, for which torch has to be there."""
 _ALTERNATIVES = 4
 """Other characters that are named for each, beside its look-alikes."""
 
@@ -48,6 +49,8 @@ def find_lines(
             source = Source(beside=Path(path).parent, dpi=config.dpi)
             found += doubtful_lines(read_readings(Path(path)), source, unsure=config.unsure, complain=complain)
         elif kind == "list":
+            from ocrcc.review.disputed import disputed_lines
+
             found += disputed_lines(Path(path), complain)
         else:
             images.append(path)
@@ -62,7 +65,7 @@ def _kind(path: str) -> str:
         return "images"
     with open(path, "rb") as file:
         start = file.read(4096)
-    if is_list(start):
+    if start.startswith(_LIST):
         return "list"
     return "readings" if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{") else "images"
 
