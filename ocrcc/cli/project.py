@@ -50,7 +50,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a TSV list of characters that model and label disagree on, from all of the data: one of the two "
+            help="Write a TSV list of characters that model and label disagree on, from all of the data: one of them "
             "is wrong. ocrcc review takes it.",
         ),
     ] = None,

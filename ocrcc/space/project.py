@@ -1,4 +1,4 @@
-"""``ocrcc project``: characters in feature space, for TensorBoard, as a picture, a page, or a list of disputed labels."""
+"""``ocrcc project``: characters in feature space, for TensorBoard, as a picture, a page, or a list of labels."""
 
 from __future__ import annotations
 
