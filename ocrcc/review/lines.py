@@ -178,13 +178,17 @@ class _Image:
 
 
 def _doubts(line: Recognition | PageLine, unsure: float) -> tuple[Doubt, ...]:
-    """Return a line's doubts; one on which nothing was read is a doubt as a whole."""
+    """Return a line's doubts.
+
+    One on which nothing was read is a doubt as a whole; one that matches no pattern or check digit has at least one.
+    """
     if not line.chars:
         return (Doubt(position=0, sure=line.confidence, choices=()),) if line.confidence < unsure else ()
+    least = min(char.confidence for char in line.chars)
     return tuple(
         Doubt(position=position, sure=char.confidence, choices=_choices(char))
         for position, char in enumerate(line.chars)
-        if char.confidence < unsure
+        if char.confidence < unsure or (line.unmatched and char.confidence == least)
     )
 
 

@@ -39,6 +39,7 @@ def _line(values: Any) -> Recognition:
         confidence=_number(values["confidence"]),
         chars=tuple(RecognizedChar(**_char(each)) for each in values["chars"]),
         upside_down=values.get("upside_down") is True,
+        unmatched=values.get("unmatched") is True,
     )
 
 
@@ -49,6 +50,7 @@ def _page(values: Any) -> Page:
             confidence=_number(line["confidence"]),
             chars=tuple(PageChar(**_char(each), box=_box(each["box"])) for each in line["chars"]),
             box=_box(line["box"]),
+            unmatched=line.get("unmatched") is True,
         )
         for line in values["lines"]
     )
@@ -62,7 +64,7 @@ def _char(values: Any) -> dict[str, Any]:
     margin = values.get("margin")
     return {
         "char": _text(values["char"]),
-        "confidence": _number(values["confidence"]),
+        "confidence": _sure(values),
         "left": left,
         "right": right,
         "margin": None if margin is None else float(margin),
@@ -71,6 +73,12 @@ def _char(values: Any) -> dict[str, Any]:
             for other in values.get("alternatives", ())
         ),
     }
+
+
+def _sure(values: Any) -> float:
+    """Return how sure a character is: by the model's calibration, where the reading has it, else its posterior."""
+    doubt = values.get("doubt")
+    return _number(values["confidence"] if doubt is None else 1 - float(doubt["wrong"]))
 
 
 def _text(value: Any) -> str:

@@ -99,9 +99,11 @@ def main() -> None:
     print(f"{len(errors)} lines, {sum(map(len, truths.values()))} characters, {total} errors")
     print(f"reading all: {read / 60:.1f} min, {total / read * 60:.2f} errors removed a minute")
     curve = review(options.results, truths, options.unsure)
+    if not curve:
+        return print("nothing was read unsurely")
     asked, minutes, removed = len(curve), curve[-1][0] / 60, curve[-1][1]
-    print(f"review: {asked} doubts, {minutes:.1f} min, {removed} errors removed ({removed / total:.0%}), "
-          f"{removed / minutes:.2f} a minute: {removed / minutes / (total / read * 60):.1f} times reading all")  # fmt: skip
+    print(f"review: {asked} doubts, {minutes:.1f} min, {removed} errors removed ({removed / total:.0%})")
+    print(f"{removed / minutes:.2f} a minute, {removed / minutes / (total / read * 60):.1f} times reading all")
     print("\n| minutes | errors removed by review | by reading all |\n|---|---|---|")
     for mark in MARKS:
         done = max((errors for seconds, errors in curve if seconds <= 60 * mark), default=0)

@@ -33,6 +33,21 @@ def test_images_are_found_from_beside_the_results(tmp_path, monkeypatch):
     assert line.view().places[1] == (0.25, 0.5)
 
 
+def test_calibrated_doubts_and_broken_rules_count(tmp_path):
+    results = make_results(
+        tmp_path, [("2O24", "2024", {}, {}), ("5678", "5678", {1: 0.95}, {}), ("A", "B", {0: 0.2}, {})]
+    )
+    rows = [json.loads(row) for row in results.read_text().splitlines()]
+    rows[0]["chars"][2]["doubt"] = {"wrong": 0.4, "lookalike": 0.3, "dropped": 0.0}
+    rows[1]["unmatched"] = True
+    rows[2]["chars"][0]["doubt"] = {"wrong": 0.05, "lookalike": 0.0, "dropped": 0.0}
+    results.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    lines, _ = find(results)
+    assert [(line.name, [(each.position, each.sure) for each in line.doubts]) for line in lines] == [
+        ("lines/000.png", [(2, pytest.approx(0.6))]), ("lines/001.png", [(1, 0.95)]),
+    ]  # fmt: skip
+
+
 def test_a_line_is_known_again_wherever_it_lies(tmp_path):
     (line,), _ = find(make_results(tmp_path, LINES))
     (tmp_path / "lines").rename(tmp_path / "moved")
