@@ -71,7 +71,7 @@ class PredictConfig:
         pattern: Regular expression that every line should match as a whole, such as [0-9]{1,3}(,[0-9]{3})*[.][0-9]{2}.
             Where the reading does not, the likeliest text that does is taken; where none is plausible, the text stays,
             and that is said.
-        check: What every line should be, by its check digit, in the same way; empty for anything.
+        check: What every line should be, by its check digit, in the same way.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
         max_pixels: Pages of more are refused.
@@ -89,7 +89,7 @@ class PredictConfig:
     second_look: float = SECOND_LOOK
     allow: str = ""
     pattern: str = ""
-    check: Literal["", "id-card", "bank-card", "iban", "vin"] = ""
+    check: Literal["none", "id-card", "bank-card", "iban", "vin"] = "none"
     layout: Literal["auto", "line", "page"] = "auto"
     dpi: int = 200
     max_pixels: int = 170_000_000

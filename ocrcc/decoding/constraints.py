@@ -53,14 +53,14 @@ class Rule:
     acceptor: Acceptor | None = None
 
     @classmethod
-    def of(cls, charset: Charset, *, allow: str, pattern: str, check: str) -> Rule | None:
+    def of(cls, charset: Charset, *, allow: str = "", pattern: str = "", check: str = "none") -> Rule | None:
         """Make the rule of a configuration; None if it has none.
 
         Args:
             charset: Of the model.
             allow: The characters that may be read; empty for all.
             pattern: A regular expression; empty for none.
-            check: One of `CHECKS`; empty for none.
+            check: One of `CHECKS`, or ``none``.
 
         Raises:
             ConfigError: The pattern is none, or the model cannot read what is allowed.
@@ -73,7 +73,7 @@ class Rule:
             allowed = np.zeros(charset.num_classes, bool)
             allowed[[BLANK, *(charset.id(char) for char in wanted)]] = True
         parts: list[Acceptor] = [Pattern(pattern)] if pattern else []
-        parts += [CHECKS[check]()] if check else []
+        parts += [CHECKS[check]()] if check != "none" else []
         if allowed is None and not parts:
             return None
         acceptor = Both(*parts) if len(parts) == 2 else parts[0] if parts else None

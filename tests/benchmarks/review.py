@@ -16,6 +16,7 @@ to be typed costs five keys (four of pinyin, one to choose).
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def main() -> None:
     print(f"reading all: {read / 60:.1f} min, {total / read * 60:.2f} errors removed a minute")
     curve = review(options.results, truths, options.unsure)
     if not curve:
-        return print("nothing was read unsurely")
+        sys.exit("nothing was read unsurely")
     asked, minutes, removed = len(curve), curve[-1][0] / 60, curve[-1][1]
     print(f"review: {asked} doubts, {minutes:.1f} min, {removed} errors removed ({removed / total:.0%})")
     print(f"{removed / minutes:.2f} a minute, {removed / minutes / (total / read * 60):.1f} times reading all")

@@ -25,8 +25,8 @@ VALID = {
 }
 
 
-def rule(charset=CHARSET, allow="", pattern="", check=""):
-    made = Rule.of(charset, allow=allow, pattern=pattern, check=check)
+def rule(charset=CHARSET, **given):
+    made = Rule.of(charset, **given)
     assert made is not None
     return made
 
@@ -188,8 +188,8 @@ def test_lines_of_a_batch_do_not_mix():
 
 def test_what_the_model_cannot_read_cannot_be_allowed():
     with pytest.raises(ConfigError, match="U\\+4E2D"):
-        Rule.of(CHARSET, allow="0中", pattern="", check="")
-    assert Rule.of(CHARSET, allow="", pattern="", check="") is None
+        Rule.of(CHARSET, allow="0中")
+    assert Rule.of(CHARSET) is None
 
 
 def test_no_line_and_no_frame():
