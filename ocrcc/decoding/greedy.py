@@ -207,6 +207,8 @@ def _enforce(rule: Rule, runs: Runs, logits: np.ndarray, frames: np.ndarray, cha
                 found = collapse(path[None], np.array([len(path)]))
                 classes, starts, ends = found.classes, found.starts, found.ends
         parts.append((np.full(len(classes), line), classes, starts, ends))
+    if not parts:
+        return runs, unmatched
     lines, classes, starts, ends = (np.concatenate(each) for each in zip(*parts, strict=True))
     return Runs(lines=lines, classes=classes, starts=starts, ends=ends, num_lines=runs.num_lines), unmatched
 
