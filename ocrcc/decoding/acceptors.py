@@ -51,12 +51,11 @@ class Pattern:
             re.compile(pattern)
         except (re.error, RecursionError, OverflowError) as error:
             raise ConfigError(f"{pattern!r} is no regular expression: {error}") from None
-        bare = re.sub(r"(?<!\\)((?:\\\\)*)\$$", r"\1", pattern.removeprefix("^"))
         try:
-            machine = greenery.parse(bare).to_fsm()
+            machine = greenery.parse(_in_greenery_s_words(pattern)).to_fsm()
         except Exception as error:  # its parser raises what it likes
             raise ConfigError(
-                f"{pattern!r} has something that no finite automaton can do, such as look-around, flags, \\b or \\1",
+                f"{pattern!r} has something that no finite automaton can do, such as look-around, flags, \\b, \\1 or ^",
                 "use characters, classes, groups, |, *, +, ? and {m,n}",
             ) from error
         self.start: State = machine.initial
@@ -199,3 +198,54 @@ CHECKS: dict[str, Callable[[], Acceptor]] = {"id-card": IdCard, "bank-card": Ban
 
 def _digit(char: str) -> int | None:
     return int(char) if char.isascii() and char.isdigit() else None
+
+
+_ESCAPED, _ESCAPED_IN_CLASS = "()*+.?[\\]{|}", "-[\\]^"
+"""What greenery wants to be escaped, and takes no escape of anything else that is no letter or digit."""
+
+
+def _in_greenery_s_words(pattern: str) -> str:
+    """Write a regular expression of Python so that greenery, whose escapes and anchors are others, has it the same.
+
+    Raises:
+        ValueError: An anchor stands where it is of no use, or a quantifier is possessive.
+    """
+    tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", pattern, flags=re.DOTALL)
+    if tokens[:1] == ["^"]:
+        del tokens[0]
+    if tokens[-1:] == ["$"]:
+        del tokens[-1]
+    words: list[str] = []
+    before = ""
+    for token in tokens:
+        quantified = before in ("*", "+", "?") or (len(before) > 2 and before[0] == "{")
+        if token in ("^", "$") or (token == "+" and quantified):
+            raise ValueError(token)
+        if token == "?" and quantified:
+            continue  # which text is taken first is of no consequence
+        if len(token) > 1 and token[0] == "[":
+            head = 2 if token[1] == "^" else 1
+            inner = re.findall(r"\\.|.", token[head:-1], flags=re.DOTALL)
+            last = len(inner) - 1
+            inner = [
+                "\\" + each
+                if each in ("[", "]", "^") or (each == "-" and at in (0, last))
+                else _escape(each, _ESCAPED_IN_CLASS)
+                for at, each in enumerate(inner)
+            ]
+            words.append(token[:head] + "".join(inner) + "]")
+        elif token.startswith("{,"):
+            words.append("{0" + token[1:])
+        else:
+            words.append(_escape(token, _ESCAPED))
+        before = token
+    return "".join(words)
+
+
+def _escape(token: str, needed: str) -> str:
+    """Leave an escape out where greenery knows none."""
+    return (
+        token[1]
+        if len(token) == 2 and token[0] == "\\" and not token[1].isalnum() and token[1] not in needed
+        else token
+    )

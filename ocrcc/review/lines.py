@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 from PIL import Image
@@ -71,8 +72,8 @@ class DoubtfulLine:
 
     @property
     def sure(self) -> float:
-        """How sure the least sure of its doubts is."""
-        return min(doubt.sure for doubt in self.doubts)
+        """How sure its doubts are on average: the less, the more errors go with each answer."""
+        return fmean(doubt.sure for doubt in self.doubts)
 
 
 @dataclass

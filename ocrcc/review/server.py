@@ -216,6 +216,7 @@ def serve(session: Session, *, port: int, on_ready: Callable[[str], None]) -> No
         server = uvicorn.Server(
             uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=1)
         )
+        listening.listen()  # from now on the page can be asked for, however long the server takes to start
         on_ready(f"http://{_HOST}:{port}/{token}/")
         with suppress(KeyboardInterrupt):  # the usual way to end: everything is on the disk already
             server.run(sockets=[listening])

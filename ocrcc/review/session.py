@@ -66,8 +66,8 @@ class Question:
 class Session:
     """Goes through lines, the worst first, and keeps what is decided.
 
-    A line's doubts are asked one after the other, so that it is read once; it comes before another if its worst doubt
-    is worse. Lines that the log has as decided are not asked again.
+    A line's doubts are asked one after the other, so that it is read once; it comes before another if its doubts are
+    worse on average. Lines that the log has as decided are not asked again.
 
     Args:
         lines: The lines.

@@ -58,12 +58,10 @@ def test_check_digits_of_known_numbers(check, text):
     acceptor = CHECKS[check]()
     assert matches(acceptor, text)
     assert not matches(acceptor, text[:-1])
-    assert not matches(acceptor, text + "0")
-    digits = [at for at, char in enumerate(text) if char.isdigit()]
-    for at in digits:
-        for other in "0123456789":
-            if other != text[at] and not (check == "vin" and (at == 8 or text[at] in "123456789")):
-                assert not matches(acceptor, text[:at] + other + text[at + 1 :]), (at, other)
+    assert check == "bank-card" or not matches(acceptor, text + "0")  # cards are of many lengths
+    for at in (at for at, char in enumerate(text) if char.isdigit()):
+        for other in set("0123456789") - {text[at]}:
+            assert not matches(acceptor, text[:at] + other + text[at + 1 :]), (at, other)
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -75,19 +73,21 @@ def test_what_is_no_number_at_all(check, text):
 PATTERNS = (
     "[0-9]{2,3}", r"\d+\.\d\d", "^(a|b)*c$", "¥?[0-9]{1,3}(,[0-9]{3})*", ".*5", "[^0-9]+", "a?b+|cc", "[一-龥]{1,2}",
     r"x\$",
+    r"[0-9.-]+",
+    r"\$[-\-a\.]x{,2}",
+    "a+?b*?|[]x]|[^]x-]5",
+    r"(?:a|b){2}\,x?\\?$",
 )  # fmt: skip
 
 
 @settings(deadline=None, max_examples=80)
-@given(st.sampled_from(PATTERNS), st.text("0159abcx.,¥$一龥中", max_size=6))
+@given(st.sampled_from(PATTERNS), st.text("0159abcx.,-]¥$\\一龥中", max_size=6))
 def test_patterns_match_as_python_has_them(pattern, text):
     assert matches(Pattern(pattern), text) == bool(re.fullmatch(pattern, text))
 
 
-@pytest.mark.parametrize("pattern", ["(", "[", r"(a)\1", "(?=a)b", "(?i)a", r"\bx", "a{3", "*", "[]"])
+@pytest.mark.parametrize("pattern", ["(", "[", r"(a)\1", "(?=a)b", "(?i)a", r"\bx", "*", "[]", "a^b", "a*+b"])
 def test_patterns_that_are_none_or_no_automaton_s(pattern):
-    if pattern == "a{3":
-        pytest.skip("that is a text to Python")
     with pytest.raises(ConfigError):
         Pattern(pattern)
 
