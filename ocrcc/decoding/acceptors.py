@@ -16,7 +16,9 @@ State = Hashable
 class Acceptor(Protocol):
     """A deterministic automaton over characters, whose states are made as they are reached."""
 
-    start: State
+    @property
+    def start(self) -> State:
+        """Where it stands before the first character."""
 
     def step(self, state: Any, char: str) -> State | None:
         """Return the state after a character; None if no text of the language goes on so."""

@@ -80,16 +80,18 @@ def work(browser, folder, truths, count):
         before = len(decisions(folder))
         wait(lambda: browser.find_elements(By.CSS_SELECTOR, "#text .now"), "no question is shown")
         name = browser.find_element(By.ID, "name").text.split(" ")[0]
-        cells = [cell.text for cell in browser.find_elements(By.CSS_SELECTOR, "#text span")]
         position = [cell.get_attribute("class") for cell in browser.find_elements(By.CSS_SELECTOR, "#text span")].index(
             "now"
         )
         right = truths[name][position]
-        choices = [button.text.split("\n")[0] for button in browser.find_elements(By.CSS_SELECTOR, "#choices button")]
-        if cells[position] == right:
+        buttons = [button.text.split("\n") for button in browser.find_elements(By.CSS_SELECTOR, "#choices button")]
+        key = next((hint for char, hint in buttons if char == right), "")
+        if key == "Enter":
             press(browser, Keys.ENTER)
-        elif right in choices[1:10]:
-            press(browser, str(choices.index(right)))
+        elif key == "Shift Enter":
+            press(browser, Keys.SHIFT, Keys.ENTER, Keys.NULL)
+        elif key:
+            press(browser, key)
         else:
             press(browser, *([Keys.SPACE] if right.isdigit() else []), right, Keys.ENTER)
         wait(lambda: len(decisions(folder)) > before, f"{name}, character {position} was not decided")  # noqa: B023
