@@ -96,7 +96,7 @@ def test_a_list_with_crops(tmp_path):
     assert found == {("lines#1", "1", "b", "a", "bbe"), ("lines#2", "1", "c", "d", "c")}
     for row in rows:
         left, right = map(float, row[7].split("-"))
-        assert 0 <= left < right <= 0.5  # the first of three, and the first of one and a space
+        assert 0 <= left < right <= 1
         with Image.open(tmp_path / row[8]) as crop:
             assert np.asarray(crop).max() == pytest.approx(CHARSET.id(row[3]) * 28, abs=2)
     write_suspects(path, check(("a", "b")), crops=True)  # an older list and its crops give way
