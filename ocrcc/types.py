@@ -226,6 +226,7 @@ class Recognition:
             as empty.
         chars: Its characters, in order; on a line that is upside down that is from right to left.
         upside_down: Whether the line could only be read upside down.
+        unmatched: Whether it matches no pattern or check digit that was asked for, so that its text was left as it is.
     """
 
     path: str
@@ -233,6 +234,7 @@ class Recognition:
     confidence: float
     chars: tuple[RecognizedChar, ...] = field(default=())
     upside_down: bool = False
+    unmatched: bool = False
 
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -280,12 +282,14 @@ class PageLine:
         confidence: As in `Recognition`.
         chars: Its characters, in order.
         box: Where the line stands on the page.
+        unmatched: As in `Recognition`.
     """
 
     text: str
     confidence: float
     chars: tuple[PageChar, ...]
     box: Box
+    unmatched: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "export": {"images", "models", "decoding", "synth", "reading", "evaluation", "calibration"},
     "projection": set(),
     "space": {"data", "models", "losses", "decoding", "datasets", "reading", "projection"},
+    "review": {"labels", "images", "data", "reading", "pages", "space"},
     "training": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation"},
     "tuning": {"data", "models", "losses", "synth", "datasets", "evaluation", "space", "training"},
 }

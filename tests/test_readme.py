@@ -42,7 +42,7 @@ def test_the_steps_run_one_after_the_other(tmp_path):
     assert len(lines) >= 8
     output = {line: run(line, tmp_path) for line in lines}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "center", "control", "projector"}
-    assert {"before.json", "lookalikes.png", "lookalikes.html", "suspects.tsv"} <= {
+    assert {"before.json", "lookalikes.png", "lookalikes.html", "disputed.tsv"} <= {
         path.name for path in tmp_path.iterdir()
     }
     predicted = next(text for line, text in output.items() if "--format json" in line)

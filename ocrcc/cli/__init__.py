@@ -36,6 +36,7 @@ _COMMANDS = {
     "eval": "evaluate",
     "calibrate": "calibrate",
     "predict": "predict",
+    "review": "review",
     "export": "export",
     "project": "project",
 }

@@ -71,7 +71,7 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
 
 def _keys(result: object) -> dict[str, object]:
     """Give a dataclass's fields, which are the format's keys, in its order; what is seldom so only where it is so."""
-    seldom = ("upside_down", "doubt")
+    seldom = ("upside_down", "doubt", "unmatched")
     return {key: value for key, value in vars(result).items() if key != "evidence" and (key not in seldom or value)}
 
 

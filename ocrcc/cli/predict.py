@@ -131,6 +131,7 @@ def command(
         settings = replace(settings, lookalikes="")
     lines = LineReader.load(model or default_model(), device=device, config=settings)
     hints: list[str] = []
+    unmatched: list[str] = []
     reader = PageReader(
         lines,
         lines_as_pages=format in PAGE_FORMATS,
@@ -147,7 +148,9 @@ def command(
     bar = render.show_progress("predict") if table is not None or not to_terminal else nullcontext(_no_report)
     with bar as report, closing(reader.stream(images)) as results:
         report(0, total)
-        readable = _readable(results, failures, lambda done: report(done, None if total is None else max(done, total)))
+        readable = _readable(
+            results, failures, unmatched, lambda done: report(done, None if total is None else max(done, total))
+        )
         if doubts is not None:
             readable = _doubted(readable, doubts)
         if visualize is not None:
@@ -181,19 +184,27 @@ def command(
             render.warn("the model is not calibrated, so these are the least confident ones")
             render.notice("  ocrcc calibrate MODEL --data LABELLED_LINES finds more of the errors")
     render.warn_each("images may be read wrongly" if len(hints) > 1 else "image may be read wrongly", hints)
+    render.warn_each(
+        "lines match no pattern or check digit, and keep their text"
+        if len(unmatched) > 1
+        else "line matches no pattern or check digit, and keeps its text",
+        unmatched,
+    )
     failures.finish()
 
 
 def _readable(
-    results: Iterable[Result | Unreadable], failures: _Failures, report: Callable[[int], None]
+    results: Iterable[Result | Unreadable], failures: _Failures, unmatched: list[str], report: Callable[[int], None]
 ) -> Iterator[Result]:
-    """Pass on what was read, name what was not, and count both."""
+    """Pass on what was read, name what was not and what keeps to no rule, and count them."""
     from ocrcc.reading.reader import Unreadable
 
     for done, result in enumerate(results, start=1):
         if isinstance(result, Unreadable):
             failures.add(result.path, result.message)
         else:
+            lines = [result] if isinstance(result, Recognition) else result.lines
+            unmatched += [f"{result.path}: {line.text}" for line in lines if line.unmatched]
             yield result
         report(done)
 

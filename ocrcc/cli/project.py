@@ -46,12 +46,15 @@ def command(
     html: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a page of the same points that tells about each.")
     ] = None,
-    suspects: Annotated[
+    disputed: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write a TSV list of characters whose label is probably wrong, from all of the data."
+            metavar="FILE",
+            help="Write a TSV list of characters that model and label disagree on, from all of the data: one of them "
+            "is wrong. ocrcc review takes it.",
         ),
     ] = None,
+    suspects: Annotated[Path | None, typer.Option(metavar="FILE", hidden=True)] = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
@@ -68,7 +71,7 @@ def command(
             model or [default_model()],
             data or [],
             settings,
-            outputs=Outputs(logdir=logdir, png=png, html=html, suspects=suspects),
+            outputs=Outputs(logdir=logdir, png=png, html=html, suspects=disputed or suspects),
             device=device,
             report=report,
         )
@@ -126,7 +129,7 @@ def _show_suspects(found: SuspectsResult) -> None:
         for one in found.suspects[:_SUSPECTS_SHOWN]
     ]
     total = len(found.suspects) + found.left_out
-    title = f"{total} suspects among {found.checked} characters that have look-alikes"
+    title = f"{total} labels that the model disputes, among {found.checked} characters that have look-alikes"
     render.out.print(
         render.table(title, ("source", "position", "label", "suggested", "posterior", "margin"), rows)
         if rows
@@ -135,7 +138,7 @@ def _show_suspects(found: SuspectsResult) -> None:
     if found.own_means:
         render.notice("the model has no centers; the means of the data's classes took their place")
     if found.left_out:
-        render.warn(f"{found.left_out} more suspects are not in the list, whose posteriors are lower")
+        render.warn(f"{found.left_out} more are not in the list, whose posteriors are lower")
 
 
 def _percent(share: float | None) -> str:

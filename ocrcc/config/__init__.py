@@ -9,6 +9,7 @@ from ocrcc.config.reading import (
     ExportConfig,
     PredictConfig,
     ProjectConfig,
+    ReviewConfig,
 )
 from ocrcc.config.training import DataConfig, FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig, Unknown
 
@@ -27,6 +28,7 @@ __all__ = [
     "Preprocessing",
     "PretrainConfig",
     "ProjectConfig",
+    "ReviewConfig",
     "SynthConfig",
     "TrainConfig",
     "TuneConfig",

@@ -68,6 +68,11 @@ class PredictConfig:
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
         half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins.
+        allow: The only characters that may be read, such as 0123456789.-; empty for all that the model knows.
+        pattern: Regular expression that every line should match as a whole, such as [0-9]{1,3}(,[0-9]{3})*[.][0-9]{2}.
+            Where the reading does not, the likeliest text that does is taken; where none is plausible, the text stays,
+            and that is said.
+        check: What every line should be, by its check digit, in the same way.
         layout: Whether an image is one line or a page of lines; auto looks at each.
         dpi: At which resolution the pages of a PDF are drawn.
         max_pixels: Pages of more are refused.
@@ -84,6 +89,9 @@ class PredictConfig:
     center_share: float = 0.0
     second_look: float = SECOND_LOOK
     half_width: bool = False
+    allow: str = ""
+    pattern: str = ""
+    check: Literal["none", "id-card", "bank-card", "iban", "vin"] = "none"
     layout: Literal["auto", "line", "page"] = "auto"
     dpi: int = 200
     max_pixels: int = 170_000_000
@@ -137,6 +145,29 @@ class CalibrateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReviewConfig:
+    """What a person is asked about, and where.
+
+    Attributes:
+        unsure: Characters that were read less surely than this are asked about, 0..1.
+        port: Of the page, on this machine alone; 0 for any that is free.
+        dpi: At which resolution the pages of a PDF are drawn: that at which they were read.
+    """
+
+    unsure: float = 0.9
+    port: int = 0
+    dpi: int = PredictConfig.dpi
+
+    def __post_init__(self) -> None:
+        if not 0 < self.unsure <= 1:
+            raise ConfigError(f"unsure is {self.unsure}, not between 0 and 1")
+        if not 0 <= self.port < 65536:
+            raise ConfigError(f"port is {self.port}, not 0..65535")
+        if not 20 <= self.dpi <= 2400:
+            raise ConfigError(f"dpi is {self.dpi}, not 20..2400")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportConfig:
     """What an exported model is like, and how it is checked.
 
@@ -178,9 +209,9 @@ class ProjectConfig:
         method: How pictures bring features to two dimensions: pca; centers, which looks from where the class
             centers are farthest apart, and flatters a model whose centers are only means of what is shown; or umap
             or tsne where umap-learn or scikit-learn is installed.
-        suspect_posterior: Suspects are characters that the model reads as their look-alike with at least this
+        suspect_posterior: Disputed are characters that the model reads as their look-alike with at least this
             posterior, 0..1.
-        suspect_crops: Write an image of each suspect into a folder beside the list.
+        suspect_crops: Write an image of each disputed character into a folder beside the list.
         seed: Of the choice of characters.
         batch_size: Lines read at once.
         workers: Processes that load; 0 loads in the main process.

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ocrcc.charset import BLANK, Charset
+from ocrcc.decoding.constraints import Rule
 from ocrcc.decoding.evidence import from_logits
+from ocrcc.decoding.likelihood import log_softmax
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ModelError
 from ocrcc.types import Alternative, CharSpan
@@ -62,6 +64,7 @@ class Reading:
             of the blank over its frames.
         evidence: For each of them, what its scores say (`ocrcc.decoding.evidence.from_logits`); empty where nobody
             asked.
+        unmatched: Whether nothing plausible keeps to the rule that was given, so that the text was left as it is.
     """
 
     spans: tuple[CharSpan, ...]
@@ -69,6 +72,7 @@ class Reading:
     margins: tuple[float | None, ...]
     confidence: float
     evidence: tuple[tuple[float, ...], ...] = ()
+    unmatched: bool = False
 
     @property
     def text(self) -> str:
@@ -139,6 +143,7 @@ def decode(
     features: np.ndarray | None = None,
     center_share: float = 0.0,
     evidence: bool = False,
+    rule: Rule | None = None,
 ) -> list[Reading]:
     """Read a batch: characters with their frames, how sure each is, and what else it could be.
 
@@ -157,15 +162,20 @@ def decode(
         center_share: Weight of the distances to the centers beside the classifier's scores, in deciding
             between look-alikes (`reread`).
         evidence: Gather what tells whether a character is right; with `rivals`.
+        rule: What the lines may read as. It decides what is read, not how sure that is.
 
     Raises:
         ModelError: A score that decides is not finite.
     """
-    best = logits.argmax(-1)
+    scores = logits if rule is None else rule.masked(logits)
+    best = scores.argmax(-1)
     check_finite(np.take_along_axis(logits, best[..., None], -1)[..., 0], frames)
     runs = collapse(best, frames)
     if rivals is not None and features is not None and center_share:
-        runs = reread(runs, logits, features, rivals, center_share)
+        runs = reread(runs, scores, features, rivals, center_share)
+    unmatched: set[int] = set()
+    if rule is not None and rule.acceptor is not None:
+        runs, unmatched = _enforce(rule, runs, logits, frames, charset)
     found = [
         measured
         for first in range(0, len(runs.lines), _RUNS_AT_ONCE)
@@ -181,8 +191,37 @@ def decode(
         if evidence and rivals is not None:
             scores, run = logits[line, : frames[line]], (runs.classes[own], runs.starts[own], runs.ends[own])
             told = tuple(map(tuple, from_logits(scores, *run, rivals.siblings).tolist()))
-        readings.append(Reading(spans=spans, alternatives=others, margins=margins, confidence=min(sure), evidence=told))
+        readings.append(
+            Reading(
+                spans=spans,
+                alternatives=others,
+                margins=margins,
+                confidence=min(sure),
+                evidence=told,
+                unmatched=line in unmatched,
+            )
+        )
     return readings
+
+
+def _enforce(rule: Rule, runs: Runs, logits: np.ndarray, frames: np.ndarray, charset: Charset) -> tuple[Runs, set[int]]:
+    """Read lines that do not match a rule so that they do, and tell those for which that is not plausible."""
+    unmatched = set()
+    parts = []
+    for line, own in enumerate(runs.line_slices()):
+        classes, starts, ends = runs.classes[own], runs.starts[own], runs.ends[own]
+        if not rule.holds(charset.decode(classes.tolist())):
+            path = rule.path(log_softmax(logits[line, : frames[line]]), classes.tolist())
+            if path is None:
+                unmatched.add(line)
+            else:
+                found = collapse(path[None], np.array([len(path)]))
+                classes, starts, ends = found.classes, found.starts, found.ends
+        parts.append((np.full(len(classes), line), classes, starts, ends))
+    if not parts:
+        return runs, unmatched
+    lines, classes, starts, ends = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Runs(lines=lines, classes=classes, starts=starts, ends=ends, num_lines=runs.num_lines), unmatched
 
 
 def check_finite(highest: np.ndarray, frames: np.ndarray) -> None:

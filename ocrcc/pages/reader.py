@@ -254,7 +254,13 @@ def _place(reading: Recognition, quad: np.ndarray, width: int, pad: float, page:
         left = min(min(x for x, _ in box), page[0] - 1)
         right = max(left + 1, max(x for x, _ in box))
         chars.append(PageChar(**(vars(char) | {"left": left, "right": right}), box=box))
-    return PageLine(text=reading.text, confidence=reading.confidence, chars=tuple(chars), box=_box(quad, page))
+    return PageLine(
+        text=reading.text,
+        confidence=reading.confidence,
+        chars=tuple(chars),
+        box=_box(quad, page),
+        unmatched=reading.unmatched,
+    )
 
 
 def _part(quad: np.ndarray, start: float, end: float) -> np.ndarray:

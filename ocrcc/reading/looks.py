@@ -126,8 +126,12 @@ def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarra
 
 
 def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:
-    """Choose the look whose text has the highest mean probability over all of them; of equal texts the surest."""
+    """Choose the look whose text has the highest mean probability over all of them; of equal texts the surest.
+
+    Where some keep to the rule that was given, the others do not count.
+    """
     all_looks = looks
+    looks = [look for look in looks if not look.reading.unmatched] or looks
     texts = list(dict.fromkeys(look.reading.text for look in looks))
     if len(texts) > 1:
         ids = [charset.encode(text) for text in texts]

@@ -23,6 +23,7 @@ from ocrcc.charset import Charset, normalise
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.decoding.boxes import glyph_boxes, ink_columns
 from ocrcc.decoding.calibration import BLANK, Calibration, parse_calibration
+from ocrcc.decoding.constraints import Rule
 from ocrcc.decoding.evidence import assemble, from_ink
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
@@ -74,8 +75,9 @@ class _Waiting:
 class _Done:
     """What was read and is still to be given, by the number of its image; parts wait for one another."""
 
-    def __init__(self, charset: Charset, half_width: bool) -> None:
+    def __init__(self, charset: Charset, half_width: bool, rule: Rule | None) -> None:
         self._spaces, self._bidi, self._half_width = " " in charset, charset.bidi, half_width
+        self._rule = rule
         self._whole: dict[int, Recognition | Unreadable] = {}
         self._parts: defaultdict[int, dict[int, tuple[Part, Recognition]]] = defaultdict(dict)
 
@@ -89,6 +91,8 @@ class _Done:
             if len(parts) == line.count:
                 ordered = [parts[number] for number in range(line.count)]
                 whole = join(ordered, line.height, spaces=self._spaces)
+                if line.count > 1 and self._rule is not None:
+                    whole = replace(whole, unmatched=not self._rule.holds(whole.text))
                 whole = _as_typed(whole) if self._bidi else whole
                 self._whole[line.index] = _in_half_width(whole) if self._half_width else whole
                 del self._parts[line.index]
@@ -133,6 +137,7 @@ class LineReader:
         self._width_stride = width_stride
         self._rivals = rivals
         self.calibration = calibration if rivals is not None else None
+        self._rule = Rule.of(charset, allow=self.config.allow, pattern=self.config.pattern, check=self.config.check)
         self.parallel = parallel
         self.on_open: Callable[[str, Image.Image], None] = lambda _name, _image: None
         """Told of every image that was opened."""
@@ -222,7 +227,7 @@ class LineReader:
             raise TypeError("images must be a list of images, not one image; use [image]")
         count = self.config.alternatives if alternatives is None else alternatives
         queue = _Queue(self)
-        done = _Done(self.charset, self.config.half_width)
+        done = _Done(self.charset, self.config.half_width, self._rule)
         given = 0
         longest = self.config.window + self.parallel * self.config.batch_size
         with ThreadPoolExecutor(self.parallel, thread_name_prefix="ocrcc-read") as pool:
@@ -290,9 +295,19 @@ class LineReader:
         )
 
     def _read(self, batch: list[_Waiting], alternatives: int) -> list[tuple[_Waiting, Recognition]]:
+        if self._rule is None:
+            return self._read_with(None, batch, alternatives)
+        whole = [line for line in batch if line.count == 1]
+        parts = [line for line in batch if line.count > 1]
+        read = self._read_with(self._rule, whole, alternatives) if whole else []
+        return read + (self._read_with(self._rule.for_parts, parts, alternatives) if parts else [])
+
+    def _read_with(
+        self, rule: Rule | None, batch: list[_Waiting], alternatives: int
+    ) -> list[tuple[_Waiting, Recognition]]:
         looked = read_lines(
             [line.pixels for line in batch],
-            partial(self._decode, alternatives),
+            partial(self._decode, rule, alternatives),
             self.preprocessing,
             self.charset,
             width_stride=self._width_stride,
@@ -304,7 +319,9 @@ class LineReader:
             for line, look in zip(batch, looked, strict=True)
         ]
 
-    def _decode(self, alternatives: int, images: np.ndarray, widths: np.ndarray) -> tuple[list[Reading], np.ndarray]:
+    def _decode(
+        self, rule: Rule | None, alternatives: int, images: np.ndarray, widths: np.ndarray
+    ) -> tuple[list[Reading], np.ndarray]:
         features, logits = self._engine(images)
         readings = decode(
             logits,
@@ -315,6 +332,7 @@ class LineReader:
             features=features,
             center_share=self.config.center_share,
             evidence=self.calibration is not None,
+            rule=rule,
         )
         return readings, logits
 
@@ -450,6 +468,7 @@ def _place(line: _Waiting, look: Look, scale: float, calibration: Calibration | 
         confidence=reading.confidence,
         chars=tuple(chars),
         upside_down=look.upside_down,
+        unmatched=reading.unmatched,
     )
 
 

@@ -111,6 +111,7 @@ class CharacterBatch:
         rows: (M,) numbers of the lines in the batch.
         boxes: (M, 2) first pixel column of the character on the prepared line, and one past the last.
         images: (N, K, H, W) float32, prepared lines.
+        widths: (N,) columns of them that are the line's own.
         labels: N texts.
         sources: Where the N lines came from.
     """
@@ -128,6 +129,7 @@ class CharacterBatch:
     rows: np.ndarray
     boxes: np.ndarray
     images: np.ndarray
+    widths: np.ndarray
     labels: tuple[str, ...]
     sources: tuple[str, ...]
 
@@ -258,6 +260,7 @@ def _characters(
         rows=rows.cpu().numpy(),
         boxes=boxes[rows.cpu().numpy(), positions.cpu().numpy()],
         images=batch.images.numpy(),
+        widths=batch.widths.numpy(),
         labels=batch.labels,
         sources=batch.sources,
     )

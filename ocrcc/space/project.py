@@ -1,4 +1,4 @@
-"""``ocrcc project``: characters in feature space, for TensorBoard, as a picture, a page, or a list of suspects."""
+"""``ocrcc project``: characters in feature space, for TensorBoard, as a picture, a page, or a list of labels."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Outputs:
         logdir: For TensorBoard.
         png: Picture.
         html: Page.
-        suspects: List of labels that are probably wrong.
+        suspects: List of labels that the model disputes.
     """
 
     logdir: Path | None = None
@@ -163,7 +163,7 @@ def project(
 
 def _check_outputs(outputs: Outputs, config: ProjectConfig) -> None:
     if not outputs.points() and outputs.suspects is None:
-        raise ConfigError("nothing to write", "give --logdir DIR, --png FILE, --html FILE or --suspects FILE")
+        raise ConfigError("nothing to write", "give --logdir DIR, --png FILE, --html FILE or --disputed FILE")
     for path, kind in ((outputs.png, PICTURE), (outputs.html, PAGE), (outputs.suspects, LIST)):
         if path is not None:
             check_file(path, kind)

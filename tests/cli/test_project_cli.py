@@ -24,13 +24,13 @@ def run(*arguments):
 def test_everything_at_once(model, digits_lmdb, tmp_path):
     result = run(
         *("--model", model, "--data", digits_lmdb, "--chars", "38", "--chars", "017", "--logdir", tmp_path / "log x"),
-        *("--png", tmp_path / "p.png", "--html", tmp_path / "p.html", "--suspects", tmp_path / "s.tsv"),
+        *("--png", tmp_path / "p.png", "--html", tmp_path / "p.html", "--disputed", tmp_path / "s.tsv"),
         *("--suspect-posterior", "0", "--no-suspect-crops"),
     )
     assert result.exit_code == 0, result.stderr
     assert "3 " in result.stdout
     assert "wild: nearest own" in result.stdout
-    assert "suspects among" in result.stdout
+    assert "labels that the model disputes, among" in result.stdout
     assert f"tensorboard --logdir '{tmp_path / 'log x'}'" in result.stderr
     assert "the model has no centers" in result.stderr
     for name in ("log x/projector_config.pbtxt", "p.png", "p.html", "s.tsv"):

@@ -95,7 +95,9 @@ def test_a_list_with_crops(tmp_path):
     found = {(row[0], row[1], row[2], row[3], row[6]) for row in rows}
     assert found == {("lines#1", "1", "b", "a", "bbe"), ("lines#2", "1", "c", "d", "c")}
     for row in rows:
-        with Image.open(tmp_path / row[7]) as crop:
+        left, right = map(float, row[7].split("-"))
+        assert 0 <= left < right <= 1
+        with Image.open(tmp_path / row[8]) as crop:
             assert np.asarray(crop).max() == pytest.approx(CHARSET.id(row[3]) * 28, abs=2)
     write_suspects(path, check(("a", "b")), crops=True)  # an older list and its crops give way
     assert len(list((tmp_path / "suspects-crops").iterdir())) == 1
