@@ -57,7 +57,8 @@ class _Seen:
     Attributes:
         features: (M, D), of their characters.
         classes: (M,) class ids.
-        around: (A, D), of all frames of new characters: at some of them, a model without their row reads others.
+        around: (A, D), of all frames of these characters: beside the one where it peaks, each has more that it could be
+            read at, or a new one in its place.
         around_classes: (A,) class ids.
         blanks: (B, D), of frames that show no character.
     """
@@ -139,6 +140,8 @@ def showing(new: str, charset: Charset, own: Sources, corpus: Sequence[str], see
             found.append(SomeLines(dataset, np.array(chosen)))
     seldom = "".join(char for char, count in counts.items() if count < _ENOUGH)
     beside = "".join(char for char in charset if char not in new and char != " ")[:_BESIDE]
+    if not seldom:
+        return found
     with suppress(OcrccError):  # no font has them
         rendered = load_source(
             "synth:documents", Charset(seldom + beside), seed=seed, corpus=[Path(path) for path in corpus]
@@ -173,7 +176,7 @@ def _look_at(
             aligned = gather_features(output.features, alignment, batch.targets)
             frames = torch.arange(logits.shape[1], device=device)
             spans = (frames >= alignment.start[..., None]) & (frames < alignment.end[..., None])  # (N, L, T)
-            spans &= (alignment.mask & torch.isin(batch.targets, new))[..., None]
+            spans &= alignment.mask[..., None]
             line, place, frame = spans.nonzero(as_tuple=True)
             blank = (frames < batch.frames[:, None]) & (output.logits.argmax(-1) == BLANK) & ~spans.any(1)
             found.append(
@@ -230,10 +233,14 @@ def _fitted(
     varied = (
         means[:, None] + _SPREAD * some_of(spread, len(means) * _VARIANTS).view(len(means), _VARIANTS, -1)
     ).flatten(0, 1)
-    positives = torch.cat([varied, seen.around])
+    ours = torch.isin(seen.around_classes, shown)
+    positives = torch.cat([varied, seen.around[ours]])
     place = torch.arange(len(means), device=means.device)
-    target = torch.cat([place.repeat_interleave(_VARIANTS), torch.searchsorted(shown, seen.around_classes)])
-    negatives = [others, seen.blanks[torch.randperm(len(seen.blanks), generator=draw)[:_BLANKS].to(means.device)]]
+    target = torch.cat([place.repeat_interleave(_VARIANTS), torch.searchsorted(shown, seen.around_classes[ours])])
+    negatives = [
+        seen.around[~ours],
+        seen.blanks[torch.randperm(len(seen.blanks), generator=draw)[:_BLANKS].to(means.device)],
+    ]
     if centers is not None:
         negatives += [centers[known], centers[known] + some_of(spread, len(known))]
     samples = torch.cat([positives, *negatives]).detach()
