@@ -156,12 +156,13 @@ def test_a_check_digit_finds_the_doubt_that_is_not_the_greatest():
 def test_pattern_and_check_digit_hold_together():
     logits = frames("411111111111111I", [(15, "1", 0.1)])
     assert read(logits, rule(pattern="4[0-9]*", check="bank-card")).text == "4111111111111111"
-    assert read(logits, rule(pattern="5[0-9]*", check="bank-card")).unmatched
+    surely = frames("4111111111111111", sure=1 - 1e-7)  # as models are of what they read right
+    assert read(surely, rule(pattern="5[0-9]*", check="bank-card")).unmatched
 
 
 @pytest.mark.parametrize("text", ["¥10.50", "SOS", "123456 10.50"])
 def test_where_nothing_plausible_matches_the_text_stays(text):
-    found = read(frames(text), rule(pattern=r"\d{1,2}\.\d\d"))
+    found = read(frames(text, sure=1 - 1e-7), rule(pattern=r"\d{1,2}\.\d\d"))
     assert (found.text, found.unmatched) == (text, True)
 
 

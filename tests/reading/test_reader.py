@@ -381,7 +381,7 @@ def test_alternatives_and_json_keys():
     assert reader().recognize([stripes("d")], alternatives=1)[0].chars[0].alternatives[0].char in "ce"
     assert reader().recognize([stripes("d")])[0].chars[0].alternatives == ()
     written = json.loads(json.dumps(reading, default=vars))
-    assert list(written) == ["path", "text", "confidence", "chars", "upside_down"]
+    assert list(written) == ["path", "text", "confidence", "chars", "upside_down", "unmatched"]
     keys = ["char", "confidence", "left", "right", "margin", "alternatives", "doubt", "evidence"]
     assert list(written["chars"][0]) == keys
     assert list(written["chars"][0]["alternatives"][0]) == ["char", "confidence"]

@@ -74,18 +74,30 @@ def press(browser, *keys):
     webdriver.ActionChains(browser).send_keys(*keys).perform()
 
 
+def shown(browser):
+    """Look at the page in one go: elements that are asked one by one may be gone in between."""
+    return browser.execute_script(
+        """
+        const all = (selector) => [...document.querySelectorAll(selector)];
+        return {
+            name: document.getElementById("name").innerText.split(" ")[0],
+            position: all("#text span").findIndex((cell) => cell.classList.contains("now")),
+            buttons: all("#choices button").map((button) => button.innerText.split("\\n")),
+            nothing: document.getElementById("nothing").offsetParent !== null,
+        };
+        """
+    )
+
+
 def work(browser, folder, truths, count):
     """Mend so many characters as a person does who knows the truth: by number, by typing, or as they are."""
     for _ in range(count):
         before = len(decisions(folder))
-        wait(lambda: browser.find_elements(By.CSS_SELECTOR, "#text .now"), "no question is shown")
-        name = browser.find_element(By.ID, "name").text.split(" ")[0]
-        position = [cell.get_attribute("class") for cell in browser.find_elements(By.CSS_SELECTOR, "#text span")].index(
-            "now"
-        )
-        right = truths[name][position]
-        buttons = [button.text.split("\n") for button in browser.find_elements(By.CSS_SELECTOR, "#choices button")]
-        key = next((hint for char, hint in buttons if char == right), "")
+        wait(lambda: shown(browser)["position"] >= 0, "no question is shown")
+        page = shown(browser)
+        asked = page["name"], page["position"]
+        right = truths[page["name"]][page["position"]]
+        key = next((button[1] for button in page["buttons"] if button[0] == right and len(button) > 1), "")
         if key == "Enter":
             press(browser, Keys.ENTER)
         elif key == "Shift Enter":
@@ -94,16 +106,12 @@ def work(browser, folder, truths, count):
             press(browser, key)
         else:
             press(browser, *([Keys.SPACE] if right.isdigit() else []), right, Keys.ENTER)
-        wait(lambda: len(decisions(folder)) > before, f"{name}, character {position} was not decided")  # noqa: B023
-        wait(lambda: _asks_else(browser, name, position), "the next question did not appear")  # noqa: B023
+        wait(lambda: len(decisions(folder)) > before, f"{asked} was not decided")  # noqa: B023
+        wait(lambda: _asks_else(shown(browser), asked), "the next question did not appear")  # noqa: B023
 
 
-def _asks_else(browser, name, position):
-    if browser.find_element(By.ID, "nothing").is_displayed():
-        return True
-    spans = browser.find_elements(By.CSS_SELECTOR, "#text span")
-    now = [number for number, cell in enumerate(spans) if cell.get_attribute("class") == "now"]
-    return bool(now) and (browser.find_element(By.ID, "name").text.split(" ")[0], now[0]) != (name, position)
+def _asks_else(page, asked):
+    return page["nothing"] or (page["position"] >= 0 and (page["name"], page["position"]) != asked)
 
 
 @pytest.mark.timeout(900)
