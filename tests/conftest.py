@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,16 @@ def digits_lmdb(tmp_path: Path, digit_lines: list[tuple[Image.Image, str]]) -> P
         for number, (image, text) in enumerate(digit_lines):
             writer.add(png(image), text, source=f"digits:{number}", size=image.size)
     return path
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    """Give torch back the threads that it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
 from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation import evaluate as workflow
-from ocrcc.evaluation.evaluate import evaluate_datasets
+from ocrcc.evaluation.evaluate import evaluate, evaluate_datasets
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.reading.reader import LineReader
@@ -245,3 +245,10 @@ def test_no_lines_at_all_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(workflow, "opened", lambda paths, say: nullcontext([Lines()]))
     with pytest.raises(DataError, match="no lines"):
         workflow.evaluate("model", [tmp_path / "empty.lmdb"], EvaluateConfig())
+
+
+def test_torch_gets_the_threads_that_were_asked_for(tmp_path, digits_lmdb, torch_threads):
+    save_wild_model(tmp_path / "wild.safetensors")
+    how = EvaluateConfig(threads=3, workers=0, lookalikes="", second_look=0)
+    evaluate(tmp_path / "wild.safetensors", [digits_lmdb], how, device="cpu")
+    assert torch.get_num_threads() == 3

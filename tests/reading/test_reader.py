@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from drawn_lines import draw_line
 from drawn_pages import read_standing_stripes, stand
 from PIL import Image
@@ -367,6 +368,66 @@ def test_a_line_is_upside_down_only_if_it_is_surely_read_so():
         (found,) = reader(engine).recognize([image])
         assert found.upside_down == upside_down
         assert (found.text == "badge") == upside_down
+
+
+@pytest.mark.parametrize(
+    ("confidence", "second_look", "turned"),
+    [(0.4, 0.7, True), (0.6, 0.7, False), (0.6, 0.9, False), (0.4, 0.45, True), (0.4, 0.3, False)],
+)
+def test_only_a_line_that_is_hardly_read_is_turned_upside_down(confidence, second_look, turned):
+    """What is read with 0.5 or more is not lost; it is looked at wider, but never from below."""
+    image = Image.new("L", (64, 32), 255)
+    image.paste(0, (40, 0, 64, 32))  # black at its right end, and at its left one if it is turned
+
+    def read(images):
+        logits = np.full((len(images), images.shape[3] // STRIDE, CHARSET.num_classes), -30, np.float32)
+        logits[:, :, 0] = 0
+        for line, pixels in zip(logits, images, strict=True):
+            upright = pixels[0, 0, 0] > 0
+            sure = confidence if upright else 0.99
+            line[1, [0, 3]] = np.log((1 - sure) / 2)
+            line[1, 1 if upright else 2] = np.log(sure)
+        return logits[..., :1], logits
+
+    (found,) = reader(read, second_look=second_look).recognize([image])
+    assert found.upside_down == turned
+    assert found.text == ("b" if turned else "a")
+    assert found.confidence == pytest.approx(0.99 if turned else confidence, abs=1e-3)
+
+
+@pytest.mark.parametrize(("width", "text"), [(12, "abc"), (11, "abc"), (9, "abc"), (8, "ab")])
+def test_a_frame_that_a_line_begins_is_read(width, text):
+    def read(images):
+        count, frames = len(images), images.shape[3] // STRIDE
+        logits = np.zeros((count, frames, CHARSET.num_classes), np.float32)
+        logits[:, np.arange(frames), 1 + np.arange(frames) % 8] = 9
+        return logits[..., :1], logits
+
+    (found,) = reader(read).recognize([Image.new("L", (width, 32), 255)])
+    assert found.text == text
+
+
+def test_a_frame_that_a_line_begins_counts_when_looks_are_compared():
+    chances = {9: (0.6, 0.1), 12: (0.3, 0.65), 14: (0.35, 0.3)}  # of c and d on the third frame, by the look's width
+
+    def read(images):
+        logits = np.full((len(images), images.shape[3] // STRIDE, CHARSET.num_classes), -30, np.float32)
+        logits[:, 0, 1] = logits[:, 1, 2] = logits[:, 3:, 0] = 0
+        for line, image in zip(logits, images, strict=True):
+            width = int(np.flatnonzero(image[0, 0]).max()) + 1  # padding is 0
+            line[2, 3:5] = np.log(chances[width])
+            line[2, 0] = np.log(1 - sum(chances[width]))
+        return logits[..., :1], logits
+
+    assert reader(read).recognize([Image.new("L", (9, 32), 255)])[0].text == "abc"
+
+
+def test_torch_gets_the_threads_that_were_asked_for(tmp_path, torch_threads):
+    save_wild_model(tmp_path / "best.safetensors")
+    LineReader.load(tmp_path, device="cpu", config=PredictConfig(threads=3, engine="torch"))
+    assert torch.get_num_threads() == 3
+    LineReader.load(tmp_path, device="cpu", config=PredictConfig(threads=0, engine="torch"))
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
