@@ -17,7 +17,7 @@ from torch import nn
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource
-from ocrcc.models.checkpoint import read_metadata
+from ocrcc.models.contract import read_metadata
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.training.loop import train
 from ocrcc.training.objective import CtcObjective, Objective, Terms
