@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -162,6 +163,26 @@ def test_shipped_recipes_are_settings_of_their_command(command, start, name, tmp
     result = call(command, "--config", name, start, tmp_path / "no-model", "--out", tmp_path / "run")
     assert result.exit_code == 4, result.stderr
     assert "no-model" in result.stderr
-    unknown = call(command, "--config", f"{name}-unknown")
-    assert unknown.exit_code == 2
-    assert "TOML" in unknown.stderr
+
+
+def test_what_holds_for_a_whole_recipe_holds_for_its_parts(tmp_path):
+    result = call("pretrain", "--config", "zh-small-2", "--help")
+    assert result.exit_code == 0
+    said = " ".join(result.stdout.split())
+    for option, value in (("--batch-size", "64"), ("--minutes", "50"), ("--precision", "bf16"), ("--seed", "3")):
+        assert re.search(rf"{option} [^\[]*\[default: {value}\]", said)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("zh-small", "zh-small-1, zh-small-2"),
+        ("zh-small-99", "zh-small-1, zh-small-2"),
+        ("zh-small-1-unknown", "TOML"),
+        ("unknown-1", "TOML"),
+    ],
+)
+def test_an_unknown_recipe_is_a_usage_error(name, words):
+    result = call("pretrain", "--config", name)
+    assert result.exit_code == 2
+    assert words in result.stderr

@@ -1,4 +1,4 @@
-"""A small model file of each format version there ever was, as it was written then: it is still read, to the same text."""
+"""A small model file of each format version there ever was, as it was written then: each still reads the same text."""
 
 from __future__ import annotations
 
