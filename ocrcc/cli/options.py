@@ -80,9 +80,9 @@ ResumeRun = Annotated[
         "--resume", metavar="RUN", callback=_load_run, is_eager=True, help="Go on with this run, with its settings."
     ),
 ]
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A .safetensors file, a run folder, or hf://owner/name.")
-]
+RunFolder = Annotated[Path, typer.Option(metavar="RUN", help="Run folder; must not hold a run yet.")]
+MODEL_KINDS = "A .safetensors file, a run folder, or hf://owner/name"
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_KINDS}.")]
 DataOption = Annotated[list[Path], typer.Option("--data", metavar="LMDB", help="Dataset; repeat it for several.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON too.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or any torch device.")]

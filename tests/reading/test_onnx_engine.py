@@ -39,8 +39,8 @@ def test_centers_travel_and_give_the_same_margins(exported, model):
         assert one == pytest.approx(two, abs=1e-2)
 
 
-def test_a_model_without_centers_has_no_margins(folder):
-    path = export(folder / "wild.safetensors", folder / "plain.onnx", QUICK).path
+def test_a_model_without_centers_has_no_margins(wild_model, folder):
+    path = export(wild_model, folder / "plain.onnx", QUICK).path
     assert load_onnx(path).centers is None
     readings = LineReader.load(path).recognize(LINES[:3])
     assert {char.margin for reading in readings for char in reading.chars} == {None}

@@ -13,7 +13,6 @@ from drawn_lines import draw_line
 from drawn_pages import read_standing_stripes, stand
 from PIL import Image
 from wild import random_lines as wild_lines
-from wild import save_wild_model
 
 from ocrcc import load_recognizer
 from ocrcc.charset import Charset
@@ -335,16 +334,12 @@ def test_of_unsure_looks_the_text_counts_that_is_likeliest_on_average():
     assert found.confidence == pytest.approx(0.72, abs=1e-3)
 
 
-def test_second_looks_do_not_depend_on_the_batch(tmp_path):
-    save_wild_model(tmp_path / "wild.safetensors")
+def test_second_looks_do_not_depend_on_the_batch(wild_model):
     images = [draw_line(text) for text in wild_lines(24)]
-    loaded = [
-        LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(batch_size=size, second_look=1))
-        for size in (1, 24)
-    ]
+    loaded = [LineReader.load(wild_model, config=PredictConfig(batch_size=size, second_look=1)) for size in (1, 24)]
     alone, together = (each.recognize(images) for each in loaded)
     assert [line.text for line in alone] == [line.text for line in together]
-    once = LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(second_look=0)).recognize(images)
+    once = LineReader.load(wild_model, config=PredictConfig(second_look=0)).recognize(images)
     assert [line.text for line in once] != [line.text for line in together]
 
 
@@ -422,11 +417,10 @@ def test_a_frame_that_a_line_begins_counts_when_looks_are_compared():
     assert reader(read).recognize([Image.new("L", (9, 32), 255)])[0].text == "abc"
 
 
-def test_torch_gets_the_threads_that_were_asked_for(tmp_path, torch_threads):
-    save_wild_model(tmp_path / "best.safetensors")
-    LineReader.load(tmp_path, device="cpu", config=PredictConfig(threads=3, engine="torch"))
+def test_torch_gets_the_threads_that_were_asked_for(wild_model, torch_threads):
+    LineReader.load(wild_model, device="cpu", config=PredictConfig(threads=3, engine="torch"))
     assert torch.get_num_threads() == 3
-    LineReader.load(tmp_path, device="cpu", config=PredictConfig(threads=0, engine="torch"))
+    LineReader.load(wild_model, device="cpu", config=PredictConfig(threads=0, engine="torch"))
     assert torch.get_num_threads() == 3
 
 
@@ -479,10 +473,9 @@ def test_without_a_shipped_model_one_must_be_named(monkeypatch):
     assert predict.default_model() == predict.DEFAULT_MODEL
 
 
-def test_the_python_api_reads_like_the_reader(tmp_path):
-    save_wild_model(tmp_path / "best.safetensors")
+def test_the_python_api_reads_like_the_reader(wild_model, tmp_path):
     lines = [draw_line(text) for text in wild_lines(5)]
-    by_file, by_run = (load_recognizer(str(path)) for path in (tmp_path / "best.safetensors", tmp_path))
+    by_file, by_run = (load_recognizer(str(path)) for path in (wild_model, wild_model.parent))
     texts = [reading.text for reading in by_file.recognize(lines)]
     assert len(set(texts)) == 5
     assert [reading.text for reading in by_run.recognize(lines)] == texts
