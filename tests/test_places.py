@@ -90,7 +90,7 @@ def test_a_second_writer_is_refused_and_a_dead_one_is_swept(tmp_path):
     path = tmp_path / "d.lmdb"
     code = (
         "import sys, time; from ocrcc.data.lmdb_store import LmdbWriter; w = LmdbWriter(sys.argv[1]);"
-        "print('here', flush=True); time.sleep(60)"
+        "print('here', flush=True); time.sleep(900)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

@@ -277,7 +277,7 @@ def test_a_reader_that_leaves_ends_it_quietly(wild_model, folder):
         assert running.stdout.readline().startswith("lines/00.png\t")
         running.stdout.close()
         assert running.stderr.read() == ""
-        assert running.wait(timeout=60) != 0
+        assert running.wait() != 0
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals differ there")
@@ -290,5 +290,5 @@ def test_interrupting_it_ends_with_130(wild_model, folder):
     assert running.stdout.readline().startswith("lines/00.png\t")
     time.sleep(0.2)
     running.send_signal(signal.SIGINT)
-    assert running.wait(timeout=60) == 130
+    assert running.wait() == 130
     assert "Traceback" not in running.stderr.read()

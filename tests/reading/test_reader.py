@@ -179,7 +179,7 @@ def test_batches_hold_lines_of_one_padded_width_and_are_full():
 
 
 def test_batches_are_read_at_the_same_time_and_give_the_same():
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3)
 
     def meet(images):
         together.wait()  # fails unless three calls are under way
