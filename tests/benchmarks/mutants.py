@@ -174,7 +174,7 @@ def survives(file: Path, tree: ast.AST, tests: list[str], seconds: int) -> tuple
 
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts)
         sys.meta_path.insert(0, Finder(name, compile(tree, str(file), "exec")))
-        how = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not data", "-k", LEFT_OUT, "--timeout", "0"]
+        how = ["-x", "-q", "-p", "no:cacheprovider", "-m", "not data", "-k", LEFT_OUT]
         os._exit(int(pytest.main([*how, *tests])))
     _, status, used = os.wait4(child, 0)
     code = os.waitstatus_to_exitcode(status)
