@@ -35,7 +35,7 @@ def test_the_two_set_up_commands_are_there():
 def test_the_steps_run_one_after_the_other(tmp_path):
     lines = [line for block in blocks("run") for line in block.splitlines() if line.startswith(("ocrcc", "ls"))]
     assert len(lines) >= 9
-    assert lines[0] == "ocrcc samples"  # so that all of them run from a bare install
+    assert lines[0].split()[:2] == ["ocrcc", "samples"]  # so that all of them run from a bare install
     output = {line: run(line, tmp_path) for line in lines}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "center", "control", "projector"}
     assert {"before.json", "lookalikes.png", "lookalikes.html", "disputed.tsv"} <= {
