@@ -53,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "space": {"data", "models", "losses", "decoding", "datasets", "reading", "projection"},
     "review": {"labels", "images", "data", "reading", "pages", "space"},
     "training": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation"},
-    "tuning": {"data", "models", "losses", "synth", "datasets", "evaluation", "space", "training"},
+    "tuning": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation", "space", "training"},
 }
 """What each subject may import beside the core."""
 MOST_LINES = 1800
