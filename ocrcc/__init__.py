@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ocrcc.pages.api import Reader
 
-__version__ = "0.1.0"
+    __version__: str
+
 __all__ = ["__version__", "load_recognizer"]
 
 
@@ -32,3 +33,15 @@ def load_recognizer(model: str, *, device: str = "auto") -> Reader:
     from ocrcc.pages.api import Reader
 
     return Reader.load(model, device=device)
+
+
+def __getattr__(name: str) -> str:
+    """Look the version up when it is asked for: it is that of the git tag, which the installed package knows."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("ocrcc")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "0+unknown"

@@ -224,6 +224,31 @@ def output(path: Path, kind: Kind) -> Iterator[Path]:
         check_replaceable(path, kind)
 
 
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary neighbour to fill; it takes a folder's name when it is whole. What exists is never replaced.
+
+    Args:
+        path: The folder to be.
+
+    Raises:
+        ConfigError: Something is there, or another process writes it.
+        DataError: It cannot be written; nothing is left.
+    """
+    with claimed(path):
+        if os.path.lexists(path):
+            raise ConfigError(f"{path} exists", "choose another folder")
+        aside = new_aside(path)
+        try:
+            aside.mkdir()
+            yield aside
+            aside.rename(path)
+        except OSError as error:
+            raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
+        finally:
+            remove(aside)
+
+
 def check_file(path: Path, kind: Kind) -> None:
     """Make sure, before long work, that a file can be written: its folder is there, and nothing that is to stay.
 

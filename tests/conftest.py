@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def digit_lines() -> list[tuple[Image.Image, str]]:
     """Forty lines of two to seven digits."""
     rng = np.random.default_rng(7)
@@ -22,16 +23,48 @@ def digit_lines() -> list[tuple[Image.Image, str]]:
     return [(draw_line(text), text) for text in texts]
 
 
-@pytest.fixture
-def digits_lmdb(tmp_path: Path, digit_lines: list[tuple[Image.Image, str]]) -> Path:
-    """Those lines as a dataset."""
+@pytest.fixture(scope="session")
+def digits_lmdb(tmp_path_factory: pytest.TempPathFactory, digit_lines: list[tuple[Image.Image, str]]) -> Path:
+    """Those lines as a dataset; who changes it takes a copy."""
     from ocrcc.data.lmdb_store import LmdbWriter
 
-    path = tmp_path / "digits.lmdb"
+    path = tmp_path_factory.mktemp("digits") / "digits.lmdb"
     with LmdbWriter(path) as writer:
         for number, (image, text) in enumerate(digit_lines):
             writer.add(png(image), text, source=f"digits:{number}", size=image.size)
     return path
+
+
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    """Give torch back the threads that it had."""
+    import torch
+
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def wild_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best model of a folder, which reads something else in every image."""
+    from wild import save_wild_model
+
+    path = tmp_path_factory.mktemp("wild") / "best.safetensors"
+    save_wild_model(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def short_run(tmp_path_factory: pytest.TempPathFactory, digits_lmdb: Path) -> Path:
+    """The folder of a run of four steps on the digits."""
+    from ocrcc.config import PretrainConfig, TrainConfig
+    from ocrcc.training.pretrain import pretrain
+
+    out = tmp_path_factory.mktemp("short") / "run"
+    how = TrainConfig(steps=4, batch_size=4, workers=0, threads=1, eval_every=0, save_every=2, augment=0, seed=5)
+    pretrain(PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050"), how, out, device="cpu")
+    return out
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +74,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def model(folder: Path) -> Path:
-    """A model with random weights and centers."""
+def model(folder: Path, wild_model: Path) -> Path:
+    """That model with centers."""
     from exports import make_model
 
-    return make_model(folder)
+    return make_model(wild_model, folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from drawn_lines import draw_line
-from wild import random_lines, save_wild_model
+from wild import random_lines
 
 from ocrcc.config import ExportConfig, PredictConfig
 from ocrcc.models.checkpoint import load_model, save_model
@@ -34,11 +34,10 @@ def save_again(path, out, *, centers=False, config=None, change=lambda recognize
     return out
 
 
-def make_model(folder):
+def make_model(wild, folder):
     """Save a model with centers, and with settings that are nobody's business."""
-    save_wild_model(folder / "wild.safetensors")
     settings = {"train": ["/secret/place/train.lmdb"], "corpus": ["/secret/text.txt"]}
-    return save_again(folder / "wild.safetensors", folder / "model.safetensors", centers=True, config=settings)
+    return save_again(wild, folder / "model.safetensors", centers=True, config=settings)
 
 
 def texts(path, **config):

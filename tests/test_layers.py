@@ -98,12 +98,23 @@ def test_imports_follow_the_arrows(path: Path):
         assert name.split(".")[1] in allowed(own) | {own}, f"{path} imports {name}"
 
 
-def test_no_arrow_is_listed_in_vain():
+def used_arrows() -> dict[str, set[str]]:
+    """Which subject imports which."""
     used: dict[str, set[str]] = {name: set() for name in ARROWS}
     for path in FILES:
         if part(path) in ARROWS:
             used[part(path)] |= {name.split(".")[1] for name in imported_modules(path)} - CORE - {part(path)}
-    assert used == ARROWS
+    return used
+
+
+def test_no_arrow_is_listed_in_vain():
+    assert used_arrows() == ARROWS
+
+
+def test_the_picture_shows_what_is_imported():
+    from architecture import PICTURE, draw
+
+    assert PICTURE.read_text(encoding="utf-8") == draw(), "draw it anew: python tests/architecture.py"
 
 
 def test_nothing_imports_in_circles():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from drawn_lines import draw_line, png
 from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import beside, read_small
-from ocrcc.places import claimed, marked, output, replace, settle
+from ocrcc.places import claimed, marked, new_folder, output, replace, settle
 
 NOTE = marked("note", b"# made by a test")
 
@@ -34,6 +35,21 @@ def test_only_what_is_ours_is_replaced(tmp_path):
     with output(path, NOTE) as aside:
         aside.write_text("# made by a test again\n")
     assert path.read_text().endswith("again\n")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_folder_appears_when_it_is_whole(tmp_path):
+    path = tmp_path / "new"
+    with new_folder(path) as aside:
+        (aside / "a").write_text("a")
+        assert not path.exists()
+    assert (path / "a").read_text() == "a"
+    with pytest.raises(ConfigError, match="new exists"), new_folder(path):
+        pass
+    with pytest.raises(KeyError), new_folder(tmp_path / "other"):
+        raise KeyError
+    with pytest.raises(DataError, match="third: cannot be written: No space left"), new_folder(tmp_path / "third"):
+        raise OSError(errno.ENOSPC, "No space left")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -74,7 +90,7 @@ def test_a_second_writer_is_refused_and_a_dead_one_is_swept(tmp_path):
     path = tmp_path / "d.lmdb"
     code = (
         "import sys, time; from ocrcc.data.lmdb_store import LmdbWriter; w = LmdbWriter(sys.argv[1]);"
-        "print('here', flush=True); time.sleep(60)"
+        "print('here', flush=True); time.sleep(900)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as other:
         assert other.stdout is not None

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,11 +32,10 @@ def test_the_two_set_up_commands_are_there():
     assert blocks("the tests") == ['pip install ".[test]" && pytest\n']
 
 
-@pytest.mark.timeout(900)
 def test_the_steps_run_one_after_the_other(tmp_path):
-    shutil.copytree(ROOT / "assets" / "samples", tmp_path / "samples")
     lines = [line for block in blocks("run") for line in block.splitlines() if line.startswith(("ocrcc", "ls"))]
-    assert len(lines) >= 8
+    assert len(lines) >= 9
+    assert lines[0].split()[:2] == ["ocrcc", "samples"]  # so that all of them run from a bare install
     output = {line: run(line, tmp_path) for line in lines}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "center", "control", "projector"}
     assert {"before.json", "lookalikes.png", "lookalikes.html", "disputed.tsv"} <= {
@@ -49,7 +45,6 @@ def test_the_steps_run_one_after_the_other(tmp_path):
     assert predicted.count("\n") > 100
 
 
-@pytest.mark.timeout(900)
 def test_the_demo_runs(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "ocrcc", "demo", "--steps", "3"], capture_output=True, text=True, cwd=tmp_path

@@ -80,10 +80,8 @@ def test_workers_end_with_their_parent(how):
         workers = [int(parent.stdout.readline()) for _ in range(2)]
         getattr(parent, how)()
         parent.wait()
-        deadline = time.monotonic() + 5
-        while not all(map(_gone, workers)) and time.monotonic() < deadline:
+        while not all(map(_gone, workers)):  # or the test's own limit ends it
             time.sleep(0.1)
-        assert all(map(_gone, workers))
 
 
 def test_leaving_early_leaves_nobody():

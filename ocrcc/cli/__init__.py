@@ -24,6 +24,7 @@ from ocrcc.files import hush_pillow
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = {
     "demo": "demo",
+    "samples": "samples",
     "build-lmdb": "build_lmdb",
     "inspect": "inspect",
     "unpack": "unpack",

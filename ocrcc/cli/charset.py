@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from ocrcc.places import marked, output
 
 _FILE = marked("charset")
 """Made to be edited by hand, so that none is ever replaced."""
-_SCRIPTS = {
+_SCRIPTS: dict[str, Callable[[str], bool]] = {
     "ASCII": lambda char: char.isascii(),
     "ideographs": lambda char: "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff",
     "others": lambda _char: True,

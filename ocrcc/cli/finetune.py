@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from ocrcc.cli import render
-from ocrcc.cli.options import ConfigFile, Device, ResumeRun, with_config_options
-from ocrcc.cli.training import TrainingDisplay, show_result, show_start
+from ocrcc.cli.options import ConfigFile, Device, ResumeRun, RunFolder, with_config_options
+from ocrcc.cli.training import follow
 from ocrcc.config import FinetuneConfig, TuneConfig
 
 
@@ -17,9 +13,7 @@ from ocrcc.config import FinetuneConfig, TuneConfig
 def command(
     task: FinetuneConfig,
     training: TuneConfig,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder; must not hold a run yet.")] = Path(
-        "runs/finetune"
-    ),
+    out: RunFolder = Path("runs/finetune"),
     resume: ResumeRun = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
@@ -32,15 +26,4 @@ def command(
     """
     from ocrcc.tuning.finetune import finetune
 
-    with TrainingDisplay("finetune") as display:
-        result = finetune(
-            task,
-            training,
-            resume or out,
-            resume=resume is not None,
-            device=device,
-            on_start=lambda prepared: show_start(prepared, resume or out),
-            on_log=display.log,
-            say=render.warn,
-        )
-    show_result(result)
+    follow(finetune, task, training, resume or out, resume=resume is not None, device=device)

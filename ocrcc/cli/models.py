@@ -8,7 +8,7 @@ from ocrcc.cli import render
 
 def command() -> None:
     """List the recognisers that can be trained, and the trained ones that ship with the package."""
-    from ocrcc.models.checkpoint import read_metadata
+    from ocrcc.models.contract import read_metadata
     from ocrcc.models.registry import MODELS, create_model
 
     rows = []

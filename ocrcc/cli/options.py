@@ -24,14 +24,18 @@ def _load_config(context: typer.Context, path: Path | None) -> Path | None:
     """Let a TOML file, or a shipped one by its name, set the defaults of the command's options; flags win."""
     if path is None or context.resilient_parsing:
         return path
-    if str(path) in packaged.names("presets", ".toml") and not path.exists():
-        path = packaged.ASSETS / "presets" / f"{path}.toml"
+    path, part = _shipped(path)
     try:
         values = tomllib.loads(read_small(path).decode(errors="surrogateescape"))
     except DataError as error:
         raise ConfigError(error.message, "give a TOML file, such as a run's config.toml") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
+    if part is not None:
+        parts = {key: values.pop(key) for key in list(values) if isinstance(values[key], dict)}
+        if parts and part not in parts:
+            raise ConfigError(f"{path}: has parts", f"they are {', '.join(f'{path.stem}-{key}' for key in parts)}")
+        values |= parts.get(part, {})
     known = {param.name for param in context.command.params if param.name} - {"config", "help", "resume"}
     defaults = {key.replace("-", "_"): value for key, value in values.items()}
     for key in defaults:
@@ -41,6 +45,16 @@ def _load_config(context: typer.Context, path: Path | None) -> Path | None:
             raise ConfigError(f"{path}: {context.info_name} has no option {key!r}", hint)
     context.default_map = {**(context.default_map or {}), **defaults}
     return path
+
+
+def _shipped(path: Path) -> tuple[Path, str | None]:
+    """Find what a name means that is no file: a shipped one, and its table for the part of a recipe; None for files."""
+    names = packaged.names("presets", ".toml")
+    whole, _, part = str(path).rpartition("-")
+    if path.exists() or not {str(path), whole}.intersection(names):
+        return path, None
+    name, part = (str(path), "") if str(path) in names else (whole, part)
+    return packaged.ASSETS / "presets" / f"{name}.toml", part
 
 
 def _load_run(context: typer.Context, run: Path | None) -> Path | None:
@@ -66,9 +80,9 @@ ResumeRun = Annotated[
         "--resume", metavar="RUN", callback=_load_run, is_eager=True, help="Go on with this run, with its settings."
     ),
 ]
-ModelArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="A .safetensors file, a run folder, or hf://owner/name.")
-]
+RunFolder = Annotated[Path, typer.Option(metavar="RUN", help="Run folder; must not hold a run yet.")]
+MODEL_KINDS = "A .safetensors file, a run folder, or hf://owner/name"
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_KINDS}.")]
 DataOption = Annotated[list[Path], typer.Option("--data", metavar="LMDB", help="Dataset; repeat it for several.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON too.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or any torch device.")]
@@ -76,7 +90,9 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Lines read at once.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 means one per core.")]
 
 
-def with_config_options(*hidden: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_config_options(
+    *hidden: str, changes: type | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Replace a command's config dataclass parameters by one option for each of their fields.
 
     Names, types and defaults are the fields'; help texts are the dataclass's ``Attributes``. So a setting is
@@ -84,6 +100,8 @@ def with_config_options(*hidden: str) -> Callable[[Callable[..., None]], Callabl
 
     Args:
         hidden: Fields that get no option.
+        changes: A config that the command makes of something else, such as a preset: its options have no defaults, and
+            those that are given become the dictionary ``changes``.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -91,14 +109,20 @@ def with_config_options(*hidden: str) -> Callable[[Callable[..., None]], Callabl
         signature = inspect.signature(command)
         configs = {name: hints[name] for name in signature.parameters if is_dataclass(hints[name])}
         own = [parameter.replace(annotation=hints[name]) for name, parameter in signature.parameters.items()
-               if name not in configs]  # fmt: skip
+               if name not in configs and not (changes and name == "changes")]  # fmt: skip
         options = {name: _options(config, hidden) for name, config in configs.items()}
+        if changes:
+            options["changes"] = _options(changes, hidden, defaults=False)
 
         @wraps(command)
         def wrapper(**values: Any) -> None:
-            for name, config in configs.items():
-                given = {option.name: values.pop(option.name) for option in options[name]}
-                values[name] = config(**{key: tuple(v) if isinstance(v, list) else v for key, v in given.items()})
+            for name, parts in options.items():
+                taken = {option.name: values.pop(option.name) for option in parts}
+                given = {key: tuple(v) if isinstance(v, list) else v for key, v in taken.items()}
+                if name in configs:
+                    values[name] = configs[name](**given)
+                else:
+                    values[name] = {key: value for key, value in given.items() if value not in (None, ())}
             command(**values)
 
         parameters = [*own, *(option for group in options.values() for option in group)]
@@ -110,7 +134,7 @@ def with_config_options(*hidden: str) -> Callable[[Callable[..., None]], Callabl
     return decorate
 
 
-def _options(config: type, hidden: tuple[str, ...]) -> list[inspect.Parameter]:
+def _options(config: type, hidden: tuple[str, ...], *, defaults: bool = True) -> list[inspect.Parameter]:
     hints = typing.get_type_hints(config)
     help_texts = _attribute_docs(config)
     parameters = []
@@ -120,15 +144,17 @@ def _options(config: type, hidden: tuple[str, ...]) -> list[inspect.Parameter]:
         kind, default = hints[field.name], field.default
         if typing.get_origin(kind) is tuple:
             kind, default = list[typing.get_args(kind)[0]], list(default)  # type: ignore[arg-type, misc]
+        metavar = _METAVARS.get(kind)
         name = "--" + field.name.replace("_", "-")
         flags = (name, f"--no-{name[2:]}") if kind is bool else (name,)
         parameters.append(
             inspect.Parameter(
                 field.name,
                 inspect.Parameter.KEYWORD_ONLY,
-                default=... if default is MISSING else default,
+                default=None if not defaults else ... if default is MISSING else default,
                 annotation=Annotated[
-                    kind, typer.Option(*flags, metavar=_METAVARS.get(kind), help=help_texts[field.name])
+                    kind if defaults else kind | None,
+                    typer.Option(*flags, metavar=metavar, help=help_texts[field.name]),
                 ],
             )
         )

@@ -14,7 +14,7 @@ import typer
 
 from ocrcc.cli import render
 from ocrcc.cli.doubts import LIST, write_doubts
-from ocrcc.cli.options import ConfigFile, Device, with_config_options
+from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_options
 from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
 from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
@@ -49,7 +49,7 @@ def command(
             "-m",
             metavar="MODEL",
             envvar="OCRCC_MODEL",
-            help="A .safetensors file, a run folder, or hf://owner/name.",
+            help=f"{MODEL_KINDS}.",
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from ocrcc.cli import render
-from ocrcc.cli.options import ConfigFile, Device, ResumeRun, with_config_options
-from ocrcc.cli.training import TrainingDisplay, show_result, show_start
+from ocrcc.cli.options import ConfigFile, Device, ResumeRun, RunFolder, with_config_options
+from ocrcc.cli.training import follow
 from ocrcc.config import PretrainConfig, TrainConfig
 
 
@@ -17,9 +13,7 @@ from ocrcc.config import PretrainConfig, TrainConfig
 def command(
     task: PretrainConfig,
     training: TrainConfig,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="Run folder; must not hold a run yet.")] = Path(
-        "runs/pretrain"
-    ),
+    out: RunFolder = Path("runs/pretrain"),
     resume: ResumeRun = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
@@ -31,15 +25,4 @@ def command(
     """
     from ocrcc.training.pretrain import pretrain
 
-    with TrainingDisplay("pretrain") as display:
-        result = pretrain(
-            task,
-            training,
-            resume or out,
-            resume=resume is not None,
-            device=device,
-            on_start=lambda prepared: show_start(prepared, resume or out),
-            on_log=display.log,
-            say=render.warn,
-        )
-    show_result(result)
+    follow(pretrain, task, training, resume or out, resume=resume is not None, device=device)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocrcc.cli import render
-from ocrcc.cli.options import ConfigFile, Device, with_config_options
+from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_options
 from ocrcc.config import ProjectConfig
 from ocrcc.errors import SomeInputsFailedError
 
@@ -32,7 +32,7 @@ def command(
         typer.Option(
             metavar="MODEL",
             envvar="OCRCC_MODEL",
-            help="A .safetensors file, a run folder, or hf://owner/name; repeat it to compare, such as before and "
+            help=f"{MODEL_KINDS}; repeat it to compare, such as before and "
             "after. The first one cuts out the characters, and judges labels.",
         ),
     ] = None,

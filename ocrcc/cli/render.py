@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from ocrcc.harmless import harmless
+from ocrcc.harmless import harmless as harmless
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import webbrowser
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -73,7 +73,7 @@ def _ready(address: str, open_page: bool) -> None:
         webbrowser.open(address)
 
 
-def _summary(progress: dict, broken: list[str], out: Path) -> None:
+def _summary(progress: dict[str, Any], broken: list[str], out: Path) -> None:
     render.warn_each("lines passed over", broken)
     if progress["trouble"]:
         render.warn(progress["trouble"])

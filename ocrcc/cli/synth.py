@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ocrcc.cli import render
-from ocrcc.cli.options import ConfigFile, Workers
+from ocrcc.cli.options import ConfigFile, Workers, with_config_options
+from ocrcc.config import SynthConfig
 from ocrcc.errors import ConfigError
 
 
@@ -19,46 +20,16 @@ def _shard(text: str) -> tuple[int, int]:
     return int(number), int(total)
 
 
+@with_config_options("texts", "font_weights", "effects", "height", changes=SynthConfig)
 def command(
     output: Annotated[Path, typer.Argument(metavar="OUT.lmdb", help="Dataset to write.")],
+    changes: dict[str, Any],
     count: Annotated[int, typer.Option(min=1, help="Lines of the whole set.")] = 10_000,
     preset: Annotated[
         str, typer.Option(help="What lines look like: documents, clean, lookalikes, or a TOML file.")
     ] = "documents",
     charset: Annotated[str, typer.Option(help="What labels can say: a name or a file.")] = "gb2312",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same lines.")] = 0,
-    corpus: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Text to draw pieces of; repeat it for several.")
-    ] = None,
-    words: Annotated[
-        list[Path] | None, typer.Option(metavar="FILE", help="Word list, one a line; repeat it for several.")
-    ] = None,
-    templates: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Patterns of numbers, dates and the like.")
-    ] = None,
-    fonts: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Folder of fonts; else those that fontconfig finds.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN", help="Fonts to leave out, in place of the preset's patterns; none lets test fonts in."
-        ),
-    ] = None,
-    lookalikes: Annotated[
-        str | None, typer.Option(metavar="GROUPS", help="Look-alike groups: a name or a TSV file.")
-    ] = None,
-    lookalike_fraction: Annotated[
-        float | None, typer.Option(help="Share of lines with characters swapped for their look-alikes.")
-    ] = None,
-    minimal_pairs: Annotated[
-        bool | None,
-        typer.Option("--minimal-pairs/--no-minimal-pairs", help="Each line twice, one character swapped for its twin."),
-    ] = None,
-    max_length: Annotated[int | None, typer.Option(help="Longest line, in ems.")] = None,
-    appearance: Annotated[
-        float | None, typer.Option(help="From 0, clean print, to 1, the scans of an archive.")
-    ] = None,
     shard: Annotated[str, typer.Option(metavar="I/N", help="Make only the I-th of N parts.")] = "1/1",
     workers: Workers = 0,
     preview: Annotated[
@@ -69,8 +40,9 @@ def command(
 ) -> None:
     """Render labelled lines that look like scanned documents into a dataset.
 
-    Lines depend on the seed alone, not on the number of workers or shards, given the same fonts and texts.
-    """  # fmt: skip
+    Lines depend on the seed alone, not on the number of workers or shards, given the same fonts and texts. What the
+    options below say takes the place of what the preset says.
+    """
     part = _shard(shard)
     if preview is not None and not preview.absolute().parent.is_dir():
         raise ConfigError(f"{preview}: there is no folder {preview.parent}", "make it first")
@@ -78,21 +50,7 @@ def command(
     from ocrcc.datasets.synthesize import synthesise, write_preview
     from ocrcc.synth.source import load_source
 
-    source = load_source(
-        preset,
-        load_charset(charset),
-        seed=seed,
-        corpus=corpus or (),
-        words=tuple(str(path) for path in words) if words else None,
-        templates=templates,
-        fonts=fonts,
-        exclude=tuple(exclude) if exclude else None,
-        lookalikes=lookalikes,
-        lookalike_fraction=lookalike_fraction,
-        minimal_pairs=minimal_pairs,
-        max_length=max_length,
-        appearance=appearance,
-    )
+    source = load_source(preset, load_charset(charset), seed=seed, **changes)
     if preview is not None:
         write_preview(source, preview)
         render.notice(f"wrote {preview}")

@@ -15,8 +15,10 @@ from ocrcc.charset import describe
 from ocrcc.cli import render
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from ocrcc.config import DataConfig, TrainConfig
     from ocrcc.evaluation.report import Metrics
     from ocrcc.training.loop import LogEntry, TrainResult
     from ocrcc.training.pretrain import Prepared
@@ -83,6 +85,24 @@ def _losses_first(scalar: tuple[str, float]) -> int:
     """Order what is shown of a step: what is minimised, its parts, and only then the distances that are watched."""
     name = scalar[0]
     return _LOSSES.index(name) if name in _LOSSES else len(_LOSSES)
+
+
+def follow(
+    train: Callable[..., TrainResult], task: DataConfig, config: TrainConfig, run: Path, *, resume: bool, device: str
+) -> None:
+    """Pretrain or fine-tune, and show how it goes and ends."""
+    with TrainingDisplay(train.__name__) as display:
+        result = train(
+            task,
+            config,
+            run,
+            resume=resume,
+            device=device,
+            on_start=lambda prepared: show_start(prepared, run),
+            on_log=display.log,
+            say=render.warn,
+        )
+    show_result(result)
 
 
 def show_start(prepared: Prepared, out: Path) -> None:

@@ -66,8 +66,8 @@ class SynthConfig:
         corpus: Text files, UTF-8 or GB 18030.
         words: Text files with one word a line.
         templates: A file of templates; empty for those that ship with the package.
-        min_length: Characters.
-        max_length: Ems: an ideograph counts one, an ASCII character half.
+        min_length: Fewest characters of a line.
+        max_length: Longest line, in ems: an ideograph counts one, an ASCII character half.
         lookalikes: The groups whose members are swapped: a shipped name, a TSV file, or empty for none.
         lookalike_fraction: Share of the lines in which characters are swapped for their look-alikes, 0..1.
         minimal_pairs: Draw lines in pairs that differ in one character.

@@ -102,7 +102,7 @@ class MixedSource:
         return self.source.size if self.kept is None else len(self.kept)
 
 
-class TrainingChunks(Dataset):
+class TrainingChunks(Dataset[list[TrainingBatch] | OcrccError]):
     """Chunk number -> its batches, a pure function of the arguments; that is all a resumed run needs.
 
     Args:
@@ -267,7 +267,7 @@ class _CountFrom(torch.utils.data.Sampler[int]):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Whole(Dataset):
+class _Whole(Dataset[tuple[list[int], Batch | None, list[str]]]):
     """Batch number -> the lines of it, all of one padded width."""
 
     source: LineSource

@@ -53,7 +53,7 @@ def inspect(
     if _is_dataset(Path(path)):
         return describe_dataset(LmdbDataset(Path(path)), charset=charset, verify=verify, report=report)
     # Only here: it brings torch along, which datasets can do without.
-    from ocrcc.models.checkpoint import parse_contract, read_metadata, resolve
+    from ocrcc.models.contract import parse_contract, read_metadata, resolve
 
     file = resolve(path)
     metadata = read_metadata(file)

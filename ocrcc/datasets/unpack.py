@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,11 +14,10 @@ from typing import Literal
 
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.files import new_aside
 from ocrcc.harmless import json_text
 from ocrcc.images.opening import identify
 from ocrcc.labels.entries import check_text
-from ocrcc.places import claimed, remove
+from ocrcc.places import new_folder
 
 UnpackFormat = Literal["tab", "csv", "jsonl", "pairs", "parquet", "tar"]
 Write = Callable[[int, bytes, str], object]
@@ -66,30 +64,19 @@ def unpack(
         ConfigError: ``out`` exists, or the extra ``parquet`` is not installed.
         DataError: The dataset is damaged, or the disk is full.
     """
-    with claimed(out):
-        if os.path.lexists(out):
-            raise ConfigError(f"{out} exists", "choose another folder")
-        aside = new_aside(out)
-        count = min(limit, len(dataset)) if limit else len(dataset)
-        skipped = []
-        try:
-            aside.mkdir(parents=True)
-            with ExitStack() as stack:
-                write = _WRITERS[format](aside, stack)
-                for index in range(count):
-                    try:
-                        raw, label = dataset.image_bytes(index), dataset.label(index)
-                        if problem := check_text(label):
-                            raise DataError(f"{dataset.source(index)}: {problem}")
-                        write(index + 1, raw, label)
-                    except DataError as error:
-                        skipped.append(error.message)
-                    report(index + 1, count)
-            aside.rename(out)
-        except OSError as error:
-            raise DataError(f"{out}: cannot be written: {error.strerror or error}") from None
-        finally:
-            remove(aside)
+    count = min(limit, len(dataset)) if limit else len(dataset)
+    skipped = []
+    with new_folder(out) as aside, ExitStack() as stack:
+        write = _WRITERS[format](aside, stack)
+        for index in range(count):
+            try:
+                raw, label = dataset.image_bytes(index), dataset.label(index)
+                if problem := check_text(label):
+                    raise DataError(f"{dataset.source(index)}: {problem}")
+                write(index + 1, raw, label)
+            except DataError as error:
+                skipped.append(error.message)
+            report(index + 1, count)
     return UnpackResult(lines=count - len(skipped), skipped=tuple(skipped))
 
 

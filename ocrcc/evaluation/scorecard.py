@@ -148,7 +148,7 @@ class ScorecardCounter:
         for number, characters in enumerate(self._groups):
             for char in characters:
                 self._groups_of[char].append(number)
-        self._seen: defaultdict[int, tuple[array, array]] = defaultdict(lambda: (array("I"), array("I")))
+        self._seen: defaultdict[int, tuple[array[int], array[int]]] = defaultdict(lambda: (array("I"), array("I")))
         self._offsets: Counter[int] = Counter()
         self._offset_chars: defaultdict[int, set[str]] = defaultdict(set)
 

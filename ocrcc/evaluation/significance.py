@@ -24,6 +24,6 @@ def mcnemar(fixed: int, broken: int) -> float:
     differing, fewer = fixed + broken, min(fixed, broken)
     if differing <= _EXACT:
         tail = sum(math.comb(differing, count) for count in range(fewer + 1))
-        return min(1.0, 2 * tail / 2**differing)
+        return min(1.0, float(2 * tail / 2**differing))
     deviation = max(0.0, abs(fixed - broken) - 1) / math.sqrt(differing)  # with Edwards's continuity correction
     return math.erfc(deviation / math.sqrt(2))

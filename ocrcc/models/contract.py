@@ -20,6 +20,8 @@ from ocrcc.config import Preprocessing
 from ocrcc.errors import ConfigError, DataError, ModelError
 
 FORMAT = 1
+"""Rises where an older ocrcc would read a new file wrongly, not with a field whose default is what old files mean.
+Every version stays readable: `tests/models` keeps a file of each."""
 KEY = "ocrcc"
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +243,7 @@ def import_onnx(path: Path, config: ImportConfig | None = None) -> tuple[Recogni
         raise ModelError(f"{path}: made by ocrcc export, which torch does not read", "give the model it was made of")
     layout = onnx_file.find_layout(model, path)
     charset, preprocessing, space_last = onnx_file.read_contract(model, layout, config, path)
-    layout = onnx_file.replace(layout, space_last=space_last, stride=1)
+    layout = replace(layout, space_last=space_last, stride=1)
     tensors = onnx_file.constants(model.graph)
     weight = numpy_helper.to_array(tensors[layout.weight])
     weight = weight if layout.transposed else weight.T

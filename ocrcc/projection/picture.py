@@ -19,6 +19,7 @@ from ocrcc.projection.points import COLORS, PanelView, Shown, Space, view_panel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
 
 _OUTLIERS = 8
 _ODD = 0.8  # the least strangeness of an outlier
@@ -126,7 +127,7 @@ def _legend(axes: Axes, shown: Shown, view: PanelView) -> None:
     axes.set_ylim(max(4, len(view.chars)), 0)
 
 
-def _shades():  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _shades() -> Normalize:
     from matplotlib.colors import Normalize
 
     return Normalize(0, 255)

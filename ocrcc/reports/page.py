@@ -12,10 +12,11 @@ from rapidfuzz.distance import Levenshtein
 from ocrcc import __version__, packaged
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError
+from ocrcc.evaluation.confusions import PairConfusion
 from ocrcc.evaluation.evaluate import Readings
 from ocrcc.evaluation.line_log import LineLog, WrongRead
 from ocrcc.evaluation.metrics import expected_error
-from ocrcc.evaluation.report import EvaluationResult, PairConfusion
+from ocrcc.evaluation.report import EvaluationResult
 from ocrcc.places import marked, output
 from ocrcc.projection.points import visible
 from ocrcc.reports.gallery import contact_sheets, line_picture

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
+from typer.testing import CliRunner
+
+from ocrcc.cli import app
 
 THESIS = "years of work\n"
 
@@ -31,19 +31,21 @@ THESIS = "years of work\n"
         ["pretrain", "--train", "synth:clean", "--charset", "digits", "--steps", "1", "--out", "@"],
         ["unpack", "d.lmdb", "@"],
         ["demo", "--out", "@"],
+        ["samples", "@"],
     ],
     ids=" ".join,
 )
-def test_a_thesis_stays(arguments, tmp_path, digits_lmdb):
+def test_a_thesis_stays(arguments, tmp_path, digits_lmdb, monkeypatch):
     tmp_path = tmp_path / "work"
     tmp_path.mkdir()
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "d.lmdb").symlink_to(digits_lmdb)
     theses = [tmp_path / f"thesis{suffix}" for suffix in ("", ".onnx", ".safetensors", ".png")]
     for thesis in theses:
         thesis.write_text(THESIS)
     given = [word.replace("@", "thesis") for word in arguments]
-    done = subprocess.run([sys.executable, "-m", "ocrcc", *given], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode in (2, 3), done.stderr
+    done = CliRunner().invoke(app, given)
+    assert done.exit_code in (2, 3), done.stderr
     assert done.stderr.splitlines()[-2].startswith("error: thesis"), done.stderr
     assert [thesis.read_text() for thesis in theses] == [THESIS] * 4
     assert {path.name for path in tmp_path.iterdir()} - {"new.lmdb"} == {"d.lmdb", *(path.name for path in theses)}
@@ -53,7 +55,7 @@ def test_a_thesis_stays(arguments, tmp_path, digits_lmdb):
 def test_a_run_starts_beside_nobodys_files(name, tmp_path):
     (tmp_path / name).write_text(THESIS)
     command = ["pretrain", "--train", "synth:clean", "--charset", "digits", "--steps", "1", "--out", str(tmp_path)]
-    done = subprocess.run([sys.executable, "-m", "ocrcc", *command], capture_output=True, text=True)
-    assert done.returncode == 2, done.stderr
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 2, done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == THESIS

@@ -12,25 +12,17 @@ from drawn_lines import draw_line
 from drawn_pages import draw_page
 from PIL import Image
 from typer.testing import CliRunner
-from wild import save_wild_model
 
 from ocrcc.cli import app
 from ocrcc.pages import reader as pages
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "wild.safetensors"
-    save_wild_model(path)
-    return path
-
-
 @pytest.fixture
-def run(model, tmp_path, monkeypatch):
+def run(wild_model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def invoke(*arguments):
-        return CliRunner().invoke(app, ["predict", *map(str, arguments), "--model", str(model)])
+        return CliRunner().invoke(app, ["predict", *map(str, arguments), "--model", str(wild_model)])
 
     return invoke
 
@@ -123,7 +115,7 @@ def test_odd_images_give_a_result_or_a_hint(run, tmp_path, monkeypatch):
     assert "upright.png: runs from top to bottom" in result.stderr
 
 
-def test_lines_need_neither_the_detector_nor_pdfium(model, tmp_path):
+def test_lines_need_neither_the_detector_nor_pdfium(wild_model, tmp_path):
     draw_line("12").save(tmp_path / "line.png")
     code = (
         "import sys; from ocrcc.cli import app\n"
@@ -131,7 +123,7 @@ def test_lines_need_neither_the_detector_nor_pdfium(model, tmp_path):
         "except SystemExit: pass\n"
         "sys.exit(bool({'rapidocr', 'pypdfium2', 'cv2', 'onnxruntime'} & set(sys.modules)))"
     )
-    environment = {**os.environ, "OCRCC_MODEL": str(model), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OCRCC_MODEL": str(wild_model), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(done.stdout) > 1

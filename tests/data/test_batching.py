@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
 from drawn_lines import draw_line, png
+from PIL import Image
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
@@ -171,6 +174,36 @@ def test_evaluation_sees_every_line_once_in_batches_of_one_width(broken_lmdb):
         seen += indices
     assert sorted(seen) == [index for index in range(40) if index not in (0, 17, 39)]
     assert len(problems) == 3
+
+
+@dataclass(frozen=True)
+class Blank:
+    """Blank lines of given widths."""
+
+    widths: np.ndarray
+    name = "blank"
+
+    @property
+    def size(self) -> int:
+        return len(self.widths)
+
+    @property
+    def heights(self) -> np.ndarray:
+        return np.full(len(self.widths), 32)
+
+    def line(self, index: int) -> Line:
+        return Line(image=Image.new("L", (int(self.widths[index]), 32), 255), label="1", source=str(index))
+
+
+def test_a_frame_that_a_line_begins_is_the_lines_own():
+    source = Blank(np.array([61, 62, 63, 64, 57]))
+    for stride, frames in ((4, [16, 16, 16, 16, 15]), (8, [8, 8, 8, 8, 8])):
+        ((_, batch),) = evaluation_batches(source, DIGITS, Preprocessing(), batch_size=8, width_stride=stride)
+        assert batch.widths.tolist() == source.widths.tolist()
+        assert batch.frames.tolist() == frames
+        stream = chunks(MixedSource(source=source, weight=1), width_stride=stride, strength=0)
+        for trained in take(stream, 3):
+            assert trained.frames.tolist() == [frames[int(name)] for name in trained.sources]
 
 
 def test_evaluation_keeps_labels_that_the_charset_cannot_write(digits_lmdb):

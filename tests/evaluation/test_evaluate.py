@@ -11,13 +11,12 @@ import torch
 from drawn_lines import draw_line
 from PIL import Image
 from wild import random_lines as wild_lines
-from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
 from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation import evaluate as workflow
-from ocrcc.evaluation.evaluate import evaluate_datasets
+from ocrcc.evaluation.evaluate import evaluate, evaluate_datasets
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.reading.reader import LineReader
@@ -198,9 +197,8 @@ def test_long_batches_are_cut_to_what_memory_holds(monkeypatch):
     assert [shape[0] for shape in recognizer.shapes] == [3, 3, 3, 1]
 
 
-def test_second_looks_are_those_of_prediction(tmp_path):
-    save_wild_model(tmp_path / "wild.safetensors")
-    reader = LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(second_look=1))
+def test_second_looks_are_those_of_prediction(wild_model):
+    reader = LineReader.load(wild_model, config=PredictConfig(second_look=1))
     images = [draw_line(text) for text in wild_lines(20)]
     read = [line.text for line in reader.recognize(images)]
 
@@ -210,7 +208,7 @@ def test_second_looks_are_those_of_prediction(tmp_path):
 
     drawn = Drawn(*[("", text) for text in read])
     drawn.widths, drawn.heights = (np.array(sizes) for sizes in zip(*[image.size for image in images], strict=True))
-    model = load_model(tmp_path / "wild.safetensors")
+    model = load_model(wild_model)
 
     def right(second_look):
         metrics, _ = evaluate_datasets(
@@ -245,3 +243,9 @@ def test_no_lines_at_all_is_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(workflow, "opened", lambda paths, say: nullcontext([Lines()]))
     with pytest.raises(DataError, match="no lines"):
         workflow.evaluate("model", [tmp_path / "empty.lmdb"], EvaluateConfig())
+
+
+def test_torch_gets_the_threads_that_were_asked_for(wild_model, digits_lmdb, torch_threads):
+    how = EvaluateConfig(threads=3, workers=0, lookalikes="", second_look=0)
+    evaluate(wild_model, [digits_lmdb], how, device="cpu")
+    assert torch.get_num_threads() == 3

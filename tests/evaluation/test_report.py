@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from ocrcc.charset import Charset
 from ocrcc.errors import ConfigError
 from ocrcc.evaluation.report import EvaluationResult, Tally
+from ocrcc.evaluation.significance import mcnemar
 from ocrcc.lookalikes import Group, Lookalikes
 
 CHARSET = Charset("自己已巳abc, ")
@@ -135,3 +138,15 @@ def test_lookalike_accuracy_of_no_lookalikes_is_undefined():
     counter.update("自", "己", "1")
     found = counter.summary("set", 1.0).to_json()
     assert (found["lookalike_chars"], found["lookalike_accuracy"]) == (0, None)
+
+
+def test_fixed_lines_are_those_that_only_the_new_model_reads():
+    def read(right):
+        return result_of(tally(("a", "a")).summary("set", 1.0, np.array(right, np.int8)))
+
+    before, after = read([0, 0, 0, 1, 1, -1, 0, -1]), read([1, 1, 1, 0, 1, 1, 0, 0])
+    found = replace(after, baseline=before).comparison()
+    assert (found.fixed, found.broken) == (3, 1)
+    assert found.p_value == mcnemar(3, 1) == 0.625
+    found = replace(before, baseline=after).comparison()
+    assert (found.fixed, found.broken) == (1, 3)

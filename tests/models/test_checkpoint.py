@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
 from ocrcc.errors import ModelError
-from ocrcc.models.checkpoint import load_model, pick_device, read_metadata, resolve, save_model
+from ocrcc.models.checkpoint import load_model, pick_device, save_model
+from ocrcc.models.contract import read_metadata, resolve
 from ocrcc.models.registry import create_model
 from ocrcc.models.transfer import transfer
 

@@ -39,8 +39,8 @@ def test_centers_travel_and_give_the_same_margins(exported, model):
         assert one == pytest.approx(two, abs=1e-2)
 
 
-def test_a_model_without_centers_has_no_margins(folder):
-    path = export(folder / "wild.safetensors", folder / "plain.onnx", QUICK).path
+def test_a_model_without_centers_has_no_margins(wild_model, folder):
+    path = export(wild_model, folder / "plain.onnx", QUICK).path
     assert load_onnx(path).centers is None
     readings = LineReader.load(path).recognize(LINES[:3])
     assert {char.margin for reading in readings for char in reading.chars} == {None}
@@ -199,3 +199,19 @@ def test_shipped_exports_are_of_the_shipped_models():
         source = path.with_suffix(".safetensors")
         assert load_onnx(path).info["source"] == hashlib.sha256(source.read_bytes()).hexdigest()
         assert KEY in source.read_bytes().decode("utf-8", "replace")[:100_000]
+
+
+def test_as_many_batches_as_threads_are_read_at_a_time(exported, monkeypatch):
+    import onnxruntime
+
+    given = []
+    session = onnxruntime.InferenceSession
+
+    def remember(file, options, **rest):
+        given.append(options.intra_op_num_threads)
+        return session(file, options, **rest)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", remember)
+    assert LineReader.load(exported, config=PredictConfig(threads=3)).parallel == 3
+    load_onnx(exported, threads=2)
+    assert given == [1, 2]  # a thread a batch, or all for the one that is measured

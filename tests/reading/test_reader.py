@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from drawn_lines import draw_line
 from drawn_pages import read_standing_stripes, stand
 from PIL import Image
 from wild import random_lines as wild_lines
-from wild import save_wild_model
 
 from ocrcc import load_recognizer
 from ocrcc.charset import Charset
@@ -179,7 +179,7 @@ def test_batches_hold_lines_of_one_padded_width_and_are_full():
 
 
 def test_batches_are_read_at_the_same_time_and_give_the_same():
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3)
 
     def meet(images):
         together.wait()  # fails unless three calls are under way
@@ -334,16 +334,12 @@ def test_of_unsure_looks_the_text_counts_that_is_likeliest_on_average():
     assert found.confidence == pytest.approx(0.72, abs=1e-3)
 
 
-def test_second_looks_do_not_depend_on_the_batch(tmp_path):
-    save_wild_model(tmp_path / "wild.safetensors")
+def test_second_looks_do_not_depend_on_the_batch(wild_model):
     images = [draw_line(text) for text in wild_lines(24)]
-    loaded = [
-        LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(batch_size=size, second_look=1))
-        for size in (1, 24)
-    ]
+    loaded = [LineReader.load(wild_model, config=PredictConfig(batch_size=size, second_look=1)) for size in (1, 24)]
     alone, together = (each.recognize(images) for each in loaded)
     assert [line.text for line in alone] == [line.text for line in together]
-    once = LineReader.load(tmp_path / "wild.safetensors", config=PredictConfig(second_look=0)).recognize(images)
+    once = LineReader.load(wild_model, config=PredictConfig(second_look=0)).recognize(images)
     assert [line.text for line in once] != [line.text for line in together]
 
 
@@ -367,6 +363,65 @@ def test_a_line_is_upside_down_only_if_it_is_surely_read_so():
         (found,) = reader(engine).recognize([image])
         assert found.upside_down == upside_down
         assert (found.text == "badge") == upside_down
+
+
+@pytest.mark.parametrize(
+    ("confidence", "second_look", "turned"),
+    [(0.4, 0.7, True), (0.6, 0.7, False), (0.6, 0.9, False), (0.4, 0.45, True), (0.4, 0.3, False)],
+)
+def test_only_a_line_that_is_hardly_read_is_turned_upside_down(confidence, second_look, turned):
+    """What is read with 0.5 or more is not lost; it is looked at wider, but never from below."""
+    image = Image.new("L", (64, 32), 255)
+    image.paste(0, (40, 0, 64, 32))  # black at its right end, and at its left one if it is turned
+
+    def read(images):
+        logits = np.full((len(images), images.shape[3] // STRIDE, CHARSET.num_classes), -30, np.float32)
+        logits[:, :, 0] = 0
+        for line, pixels in zip(logits, images, strict=True):
+            upright = pixels[0, 0, 0] > 0
+            sure = confidence if upright else 0.99
+            line[1, [0, 3]] = np.log((1 - sure) / 2)
+            line[1, 1 if upright else 2] = np.log(sure)
+        return logits[..., :1], logits
+
+    (found,) = reader(read, second_look=second_look).recognize([image])
+    assert found.upside_down == turned
+    assert found.text == ("b" if turned else "a")
+    assert found.confidence == pytest.approx(0.99 if turned else confidence, abs=1e-3)
+
+
+@pytest.mark.parametrize(("width", "text"), [(12, "abc"), (11, "abc"), (9, "abc"), (8, "ab")])
+def test_a_frame_that_a_line_begins_is_read(width, text):
+    def read(images):
+        count, frames = len(images), images.shape[3] // STRIDE
+        logits = np.zeros((count, frames, CHARSET.num_classes), np.float32)
+        logits[:, np.arange(frames), 1 + np.arange(frames) % 8] = 9
+        return logits[..., :1], logits
+
+    (found,) = reader(read).recognize([Image.new("L", (width, 32), 255)])
+    assert found.text == text
+
+
+def test_a_frame_that_a_line_begins_counts_when_looks_are_compared():
+    chances = {9: (0.6, 0.1), 12: (0.3, 0.65), 14: (0.35, 0.3)}  # of c and d on the third frame, by the look's width
+
+    def read(images):
+        logits = np.full((len(images), images.shape[3] // STRIDE, CHARSET.num_classes), -30, np.float32)
+        logits[:, 0, 1] = logits[:, 1, 2] = logits[:, 3:, 0] = 0
+        for line, image in zip(logits, images, strict=True):
+            width = int(np.flatnonzero(image[0, 0]).max()) + 1  # padding is 0
+            line[2, 3:5] = np.log(chances[width])
+            line[2, 0] = np.log(1 - sum(chances[width]))
+        return logits[..., :1], logits
+
+    assert reader(read).recognize([Image.new("L", (9, 32), 255)])[0].text == "abc"
+
+
+def test_torch_gets_the_threads_that_were_asked_for(wild_model, torch_threads):
+    LineReader.load(wild_model, device="cpu", config=PredictConfig(threads=3, engine="torch"))
+    assert torch.get_num_threads() == 3
+    LineReader.load(wild_model, device="cpu", config=PredictConfig(threads=0, engine="torch"))
+    assert torch.get_num_threads() == 3
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
@@ -418,10 +473,9 @@ def test_without_a_shipped_model_one_must_be_named(monkeypatch):
     assert predict.default_model() == predict.DEFAULT_MODEL
 
 
-def test_the_python_api_reads_like_the_reader(tmp_path):
-    save_wild_model(tmp_path / "best.safetensors")
+def test_the_python_api_reads_like_the_reader(wild_model, tmp_path):
     lines = [draw_line(text) for text in wild_lines(5)]
-    by_file, by_run = (load_recognizer(str(path)) for path in (tmp_path / "best.safetensors", tmp_path))
+    by_file, by_run = (load_recognizer(str(path)) for path in (wild_model, wild_model.parent))
     texts = [reading.text for reading in by_file.recognize(lines)]
     assert len(set(texts)) == 5
     assert [reading.text for reading in by_run.recognize(lines)] == texts

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -72,17 +73,17 @@ def test_a_picture_of_endless_rows_and_tiles_of_more_than_it_shows_are_refused()
         open_image(file.getvalue())
 
 
-def test_a_truncated_dataset_is_told_before_and_while_it_is_read(digits_lmdb):
-    data = LmdbDataset(digits_lmdb)
+def test_a_truncated_dataset_is_told_before_and_while_it_is_read(digits_lmdb, tmp_path):
+    data = LmdbDataset(shutil.copytree(digits_lmdb, tmp_path / "digits.lmdb"))
     data.label(0)
-    file = digits_lmdb / "data.mdb"
+    file = tmp_path / "digits.lmdb" / "data.mdb"
     whole = file.read_bytes()
     os.truncate(file, 8192)
     with pytest.raises(DataError, match="truncated: 8,192 of"):
         data.label(1)
     file.unlink()
     for size in (0, 100, 4096, 8192, len(whole) // 2):
-        copy = digits_lmdb.parent / f"{size}.lmdb"
+        copy = tmp_path / f"{size}.lmdb"
         copy.mkdir()
         (copy / "data.mdb").write_bytes(whole[:size])
         with pytest.raises(DataError):

@@ -177,6 +177,12 @@ def test_the_lines_that_ship_with_the_package(model, tmp_path):
         picture.load()
 
 
+def test_torch_gets_the_threads_that_were_asked_for(model, digits_lmdb, tmp_path, torch_threads):
+    outputs = Outputs(suspects=tmp_path / "s.tsv")
+    project([model], [digits_lmdb], dataclasses.replace(QUICK, threads=3), outputs=outputs, device="cpu")
+    assert torch.get_num_threads() == 3
+
+
 def test_suspects_alone(centered, digits_lmdb, tmp_path):
     outputs = Outputs(suspects=tmp_path / "s.tsv")
     settings = dataclasses.replace(QUICK, suspect_posterior=0.0, suspect_crops=False)

@@ -11,7 +11,7 @@ from spaces import check_tensors
 from wild import random_lines, save_wild_model
 
 from ocrcc.charset import Charset
-from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
+from ocrcc.config import FinetuneConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import FirstLines
 from ocrcc.errors import DataError
@@ -19,7 +19,6 @@ from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.space.characters import Viewer
 from ocrcc.space.snapshots import Snapshots
-from ocrcc.training.pretrain import pretrain
 from ocrcc.tuning.finetune import finetune
 from ocrcc.types import Line
 
@@ -91,13 +90,12 @@ def test_data_without_lookalikes_is_an_error_before_training(viewer, digits_lmdb
         Snapshots(viewer, [LmdbDataset(digits_lmdb)], Lookalikes(GROUPS.groups[2:]), 5, tmp_path)
 
 
-def test_fine_tuning_takes_them_and_learns_the_same(digits_lmdb, tmp_path):
+def test_fine_tuning_takes_them_and_learns_the_same(short_run, digits_lmdb, tmp_path):
     groups = tmp_path / "groups.tsv"
     groups.write_text("1\t017\t0.9\tlist\n2\t38\t0.8\tlist\n", encoding="utf-8")
     quick = TrainConfig(steps=4, batch_size=4, workers=0, threads=1, eval_every=0, save_every=2, log_every=1, augment=0)
-    pretrain(PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050"), quick, tmp_path / "base", device="cpu")
     task = FinetuneConfig(
-        pretrained=str(tmp_path / "base"), train=(str(digits_lmdb),), lookalikes=str(groups), init_lines=64, guard=False
+        pretrained=str(short_run), train=(str(digits_lmdb),), lookalikes=str(groups), init_lines=64, guard=False
     )
     finetune(task, quick, tmp_path / "plain", device="cpu")
     watched = replace(task, project_every=2)

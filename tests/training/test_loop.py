@@ -17,7 +17,8 @@ from torch import nn
 from ocrcc.config import PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import CharsetError, ConfigError, ModelError, StoppedError
-from ocrcc.models.checkpoint import load_model, read_metadata
+from ocrcc.models.checkpoint import load_model
+from ocrcc.models.contract import read_metadata
 from ocrcc.training.pretrain import pretrain
 from ocrcc.training.run import _compiled
 

@@ -29,13 +29,6 @@ QUICK = TrainConfig(
 
 
 @pytest.fixture
-def pretrained(digits_lmdb: Path, tmp_path: Path) -> Path:
-    task = PretrainConfig(train=(str(digits_lmdb),), arch="lcnet_050")
-    pretrain(task, QUICK, tmp_path / "base", device="cpu")
-    return tmp_path / "base"
-
-
-@pytest.fixture
 def groups(tmp_path: Path) -> Path:
     path = tmp_path / "groups.tsv"
     path.write_text("group\tcharacters\tscore\tsource\n1\t017\t0.9\tlist\n2\t38\t0.8\tlist\n", encoding="utf-8")
@@ -43,10 +36,10 @@ def groups(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def task(digits_lmdb, pretrained, groups) -> FinetuneConfig:
+def task(digits_lmdb, short_run, groups) -> FinetuneConfig:
     """The bare loop: what it learns is kept, whatever it is."""
     return FinetuneConfig(
-        pretrained=str(pretrained),
+        pretrained=str(short_run),
         train=(str(digits_lmdb),),
         lookalikes=str(groups),
         init_lines=64,

@@ -1,0 +1,55 @@
+"""What the terms beside CTC weigh, and when."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from ocrcc.config import FinetuneConfig
+from ocrcc.losses.center import Centers
+from ocrcc.training.objective import CenterObjective
+from ocrcc.types import Batch, RecognizerOutput
+
+TWINS = torch.tensor([[0], [2], [1], [4], [3]])
+
+
+def lines() -> Batch:
+    return Batch(
+        images=torch.zeros(2, 1, 32, 40),
+        widths=torch.tensor([40, 36]),
+        frames=torch.tensor([10, 9]),
+        targets=torch.tensor([[1, 3], [2, 4]]),
+        target_lengths=torch.tensor([2, 2]),
+        labels=("01", "Ol"),
+        sources=("a", "b"),
+    )
+
+
+def test_the_terms_rise_from_nothing_to_their_weight():
+    torch.manual_seed(0)
+    head = nn.Linear(6, 5)
+    config = FinetuneConfig(pretrained="x", train=("y",), center_weight=2.0, twin_weight=3.0, term_warmup=4)
+    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
+    features = torch.randn(2, 10, 6)
+    output = RecognizerOutput(features=features, logits=head(features))
+    assert objective.place(lines(), output) == 4
+    shares = []
+    for _ in range(6):
+        found = objective(lines(), output)
+        terms = found.scalars["center"] + found.scalars["twin"]
+        shares.append(float((found.total.detach() - found.scalars["ctc"]) / terms))
+    assert shares == pytest.approx([0, 0.25, 0.5, 0.75, 1, 1], abs=1e-4)
+
+
+def test_without_warm_up_the_terms_weigh_all_from_the_second_step():
+    torch.manual_seed(0)
+    head = nn.Linear(6, 5)
+    config = FinetuneConfig(pretrained="x", train=("y",), center_weight=0.0, twin_weight=3.0, term_warmup=0)
+    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
+    features = torch.randn(2, 10, 6)
+    output = RecognizerOutput(features=features, logits=head(features))
+    found = [objective(lines(), output) for _ in range(2)]
+    first, second = (float(each.total.detach() - each.scalars["ctc"]) for each in found)
+    assert first == 0
+    assert second == pytest.approx(float(found[1].scalars["twin"]), rel=1e-5)

@@ -1,0 +1,209 @@
+"""What single settings do to a step and to a run, on a recogniser of one convolution."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate import Accelerator
+from drawn_lines import draw_line
+from safetensors.torch import load_file
+from torch import nn
+
+from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing, TrainConfig
+from ocrcc.data.batching import MixedSource
+from ocrcc.models.contract import read_metadata
+from ocrcc.models.recognizer import Recognizer
+from ocrcc.training.loop import train
+from ocrcc.training.objective import CtcObjective, Objective, Terms
+from ocrcc.training.run import Judgement, Run, Trainee
+from ocrcc.types import Line
+
+DIGITS = Charset("0123456789")
+BARE = TrainConfig(
+    steps=4, batch_size=4, workers=0, threads=1, augment=0, ema_decay=0, clip_norm=0, weight_decay=0, warmup=0,
+    schedule="none", eval_every=0, save_every=0, log_every=1,
+)  # fmt: skip
+
+
+class Drawn:
+    """Digits without end."""
+
+    name = "drawn"
+    size = None
+
+    def line(self, index: int) -> Line:
+        return Line(image=draw_line(str(index)), label=str(index), source=f"drawn#{index}")
+
+
+class Columns(nn.Module):
+    """Sees four columns a frame."""
+
+    width_stride = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = nn.Conv2d(1, 6, (32, 4), (32, 4))
+
+    def forward(self, images):
+        return self.seen(images)[:, :, 0].transpose(1, 2)
+
+
+class AsTheyAre(nn.Module):
+    """No encoder."""
+
+    feature_width = 6
+
+    def forward(self, frames):
+        return frames
+
+
+class Nothing(Objective):
+    """A loss that nothing changes."""
+
+    def forward(self, batch, output):
+        return Terms(total=0 * output.logits.sum(), fits=torch.ones(len(batch.labels), dtype=torch.bool))
+
+
+def trainee(objective: Objective | None = None) -> Trainee:
+    torch.manual_seed(1)
+    return Trainee(
+        recognizer=Recognizer(Columns(), AsTheyAre(), DIGITS.num_classes),
+        arch="columns",
+        charset=DIGITS,
+        preprocessing=Preprocessing(),
+        objective=objective or CtcObjective(),
+    )
+
+
+def weights(recognizer: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in recognizer.state_dict().items()}
+
+
+def step_once(config: TrainConfig, objective: Objective | None = None, lines: int = 2):
+    """Take one step on a batch of so many lines; give the weights before and after."""
+    accelerator = Accelerator(cpu=True)
+    sources = [MixedSource(source=Drawn(), weight=1.0)]
+    (received, *_) = Run(trainee(), replace(config, batch_size=lines), Path(), accelerator, sources).chunks[0]
+    assert len(received.batch.labels) == lines
+    run = Run(trainee(objective), config, Path(), accelerator, sources)
+    before = weights(run.recognizer)
+    run.step(received, progress=0.0)
+    return before, weights(run.recognizer)
+
+
+def course(config: TrainConfig, out: Path, **options):
+    """Train; give the weights after each number of steps, and the rows of metrics."""
+    out.mkdir()
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+    result = train(
+        trainee(),
+        [MixedSource(source=Drawn(), weight=1.0)],
+        config,
+        out,
+        device="cpu",
+        on_step=lambda step, evaluated: seen.__setitem__(step, weights(evaluated())),
+        **options,
+    )
+    return result, seen, [json.loads(row) for row in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_a_line_of_a_small_batch_counts_as_much_as_one_of_a_full_batch():
+    moved = {}
+    for batch_size in (2, 8):
+        config = replace(BARE, batch_size=batch_size, optimizer="sgd", learning_rate=0.01)
+        before, after = step_once(config)
+        moved[batch_size] = after["head.weight"] - before["head.weight"]
+    assert moved[2].abs().max() > 1e-5
+    torch.testing.assert_close(moved[8], moved[2] / 4, rtol=1e-3, atol=1e-7)
+
+
+def test_weights_decay_and_biases_do_not():
+    before, after = step_once(replace(BARE, learning_rate=0.1, weight_decay=0.5), Nothing())
+    for name in ("backbone.seen", "head"):
+        torch.testing.assert_close(after[f"{name}.weight"], 0.95 * before[f"{name}.weight"])
+        assert torch.equal(after[f"{name}.bias"], before[f"{name}.bias"])
+
+
+def test_gradients_are_cut_to_their_norm():
+    sgd = replace(BARE, optimizer="sgd", learning_rate=1.0)
+    plain, cut = ({name: after[name] - value for name, value in before.items()}
+                  for before, after in (step_once(sgd), step_once(replace(sgd, clip_norm=1e-3))))  # fmt: skip
+    length, short = (math.sqrt(sum(float(each.square().sum()) for each in moved.values())) for moved in (plain, cut))
+    assert length > 1e-2
+    assert short == pytest.approx(1.9e-3, rel=1e-2)  # Nesterov's first step is 1.9 gradients long
+
+
+def test_the_rate_rises_in_the_warm_up_and_falls_afterwards(tmp_path):
+    config = replace(BARE, steps=10, warmup=0.5, schedule="cosine", learning_rate=1e-3)
+    _, _, rows = course(config, tmp_path / "run")
+    rates = [row["learning_rate"] for row in rows]
+    assert rates[:5] == pytest.approx([1e-5 + 0.99e-3 * share for share in (0, 0.2, 0.4, 0.6, 0.8)], rel=1e-6)
+    assert rates[5:] == sorted(rates[5:], reverse=True)
+    assert rates[-1] < 0.05e-3
+
+
+def test_without_warm_up_or_schedule_the_rate_is_what_was_given(tmp_path):
+    _, _, rows = course(replace(BARE, learning_rate=2e-3), tmp_path / "run")
+    assert [row["learning_rate"] for row in rows] == [2e-3] * 4
+
+
+def test_the_best_is_the_one_with_the_lowest_score(tmp_path):
+    scores = iter((3.0, 1.0, 2.0, 1.0))
+    judged: list[dict[str, torch.Tensor]] = []
+
+    def validate(recognizer):
+        judged.append(weights(recognizer))
+        score = next(scores)
+        return Judgement(figures={"score": score}, score=score, weights=recognizer)
+
+    result, _, rows = course(replace(BARE, eval_every=1), tmp_path / "run", validate=validate)
+    assert (result.best, result.best_step) == ({"score": 1.0}, 2)  # of equals the first
+    best = load_file(tmp_path / "run" / "best.safetensors")
+    assert all(torch.equal(best[f"model.{name}"], value) for name, value in judged[1].items())
+    metadata = read_metadata(tmp_path / "run" / "best.safetensors")
+    assert (metadata["step"], metadata["metrics"]) == (2, {"score": 1.0})
+    assert [row["val/score"] for row in rows] == [3.0, 1.0, 2.0, 1.0]
+
+
+def test_patience_counts_validations_without_a_better_one(tmp_path):
+    scores = iter((3.0, 3.0, 2.0, 2.5, 2.1, 0.0))
+
+    def validate(recognizer):
+        score = next(scores)
+        return Judgement(figures={}, score=score, weights=recognizer)
+
+    result, _, _ = course(replace(BARE, steps=6, eval_every=1, patience=2), tmp_path / "run", validate=validate)
+    assert (result.stopped_early, result.steps, result.best_step) == (True, 5, 3)
+
+
+def test_a_frozen_backbone_is_released_after_its_steps_and_not_before(tmp_path):
+    _, seen, _ = course(replace(BARE, freeze_backbone=2, learning_rate=1e-2), tmp_path / "run")
+    backbone = [seen[step]["backbone.seen.weight"] for step in range(5)]
+    assert [torch.equal(one, next_one) for one, next_one in zip(backbone, backbone[1:], strict=False)] == [
+        True, True, False, False,
+    ]  # fmt: skip
+    assert not torch.equal(seen[0]["head.weight"], seen[1]["head.weight"])
+
+
+def test_averaged_weights_follow_slowly_and_are_what_is_measured(tmp_path):
+    _, plain, _ = course(replace(BARE, learning_rate=1e-2), tmp_path / "plain")
+    _, slow, _ = course(replace(BARE, learning_rate=1e-2, ema_decay=0.9), tmp_path / "slow")
+    name = "head.weight"
+    assert 0 < (slow[4][name] - slow[0][name]).abs().sum() < (plain[4][name] - plain[0][name]).abs().sum()
+    saved = load_file(tmp_path / "slow" / "last.safetensors")
+    assert torch.equal(saved[f"model.{name}"], slow[4][name])
+
+
+def test_torch_gets_the_threads_that_were_asked_for(tmp_path, torch_threads):
+    used = []
+    course(replace(BARE, steps=1, threads=3), tmp_path / "run", on_log=lambda _: used.append(torch.get_num_threads()))
+    assert used == [3]
+    torch.set_num_threads(2)
+    course(replace(BARE, steps=1, threads=0), tmp_path / "own", on_log=lambda _: used.append(torch.get_num_threads()))
+    assert used == [3, 2]
