@@ -41,7 +41,7 @@ def frames(text, doubts=(), charset=CHARSET, sure=0.99):
         if position in others:
             row[others[position][0]] = others[position][1]
             row[charset.id(char)] = 1 - others[position][1]
-        blank = np.full(charset.num_classes, 1e-4)
+        blank = np.full(charset.num_classes, min(1e-4, 1 - sure))
         blank[0] = 1
         rows += [blank, row]
     rows.append(blank)

@@ -70,8 +70,13 @@ def wait(condition, what):
         time.sleep(0.02)
 
 
-def press(browser, *keys):
-    webdriver.ActionChains(browser).send_keys(*keys).perform()
+def press(browser, *keys, held=""):
+    """Press keys one after the other, with another one held down meanwhile if so said."""
+    chain = webdriver.ActionChains(browser)
+    if held:
+        chain = chain.key_down(held)
+    chain = chain.send_keys(*keys)
+    (chain.key_up(held) if held else chain).perform()
 
 
 def shown(browser):
@@ -101,7 +106,7 @@ def work(browser, folder, truths, count):
         if key == "Enter":
             press(browser, Keys.ENTER)
         elif key == "Shift Enter":
-            press(browser, Keys.SHIFT, Keys.ENTER, Keys.NULL)
+            press(browser, Keys.ENTER, held=Keys.SHIFT)
         elif key:
             press(browser, key)
         else:
@@ -149,7 +154,7 @@ def test_fifty_corrections_at_the_keyboard(tmp_path, serve, browser):
     assert "another ocrcc is writing there" in second.stderr
     browser.get(address)
     work(browser, folder, truths, 25)
-    press(browser, Keys.CONTROL, "z", Keys.NULL)
+    press(browser, "z", held=Keys.CONTROL)
     wait(lambda: "undo" in decisions(folder)[-1], "nothing was undone")
     work(browser, folder, truths, 4)
 
