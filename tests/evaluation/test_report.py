@@ -142,7 +142,7 @@ def test_lookalike_accuracy_of_no_lookalikes_is_undefined():
 
 def test_fixed_lines_are_those_that_only_the_new_model_reads():
     def read(right):
-        return result_of(tally(("a", "a")).summary("set", 1.0, np.array(right, np.int8)))
+        return result_of(tally(("a", "a")).summary("set", 1.0, right=np.array(right, np.int8)))
 
     before, after = read([0, 0, 0, 1, 1, -1, 0, -1]), read([1, 1, 1, 0, 1, 1, 0, 0])
     found = replace(after, baseline=before).comparison()
