@@ -2,7 +2,7 @@
 
 python tests/benchmarks/short_strings.py [--model MODEL ...] [--fonts DIR] [--lines 2000] [--json FILE]
 
-Clean black type on white, drawn by Pillow and cut out with a margin of 0 to 32 pixels, 0 to an em. Each line is one
+Clean black type on white, drawn by Pillow and cut out with a margin of 0 to an em. Each line is one
 string in one face at one size and margin; kinds, faces, sizes and margins come equally often, so any number of lines
 is a fair sample. A line is right if it is read as it is, compatibility forms counting as the same (NFKC) and, but for
 the kind "spaces", white space ignored. A mark is lost where the reading has fewer of it than the line, whatever else is
