@@ -28,6 +28,8 @@ MISSING_HINT = (
 """What helps where labels have characters that a charset lacks; all commands say the same."""
 
 _HALFWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
+DASHES = dict.fromkeys(map(ord, "‐‑‒–−－"), "-") | dict.fromkeys(map(ord, "―─━"), "—")
+"""Dashes that people type for one another, and the two that pictures tell apart: a short and a long one."""
 _DOCUMENT_MARKS = (
     "，。、；：？！“”‘’（）《》〈〉【】〔〕「」『』—…·・•．～￥％＃＄＆＊＋－／＝＠＜＞"
     "℃°±×÷≤≥≠≈∶√∞∑‰§№→←↑↓△▲□■○●◎◇◆☆★※√￡€†"
@@ -75,6 +77,10 @@ class Charset:
     def _ids(self) -> dict[str, int]:
         return {char: index for index, char in enumerate(self.symbols, start=1)}
 
+    @cached_property
+    def _dashes(self) -> dict[int, str]:
+        return {code: dash for code, dash in DASHES.items() if chr(code) not in self._ids and dash in self._ids}
+
     @property
     def sha256(self) -> str:
         """The SHA-256 of all that decides what its classes mean: symbols, normalisation, and whether it reorders."""
@@ -104,8 +110,16 @@ class Charset:
         return self.symbols[class_id - 1] if class_id else ""
 
     def normalise(self, text: str) -> str:
-        """Bring a text to the form that the charset's model was trained on."""
+        """Bring a text to the form that the charset's model was trained on.
+
+        Where widths are folded, a dash that the charset lacks becomes the short or the long one that it has.
+
+        >>> Charset("19-", "halfwidth").normalise("１–９")
+        '1-9'
+        """
         text = normalise(text, self.normalisation)
+        if self.normalisation in ("halfwidth", "nfkc"):
+            text = text.translate(self._dashes)
         return on_the_line(text) if self.bidi else text
 
     def missing(self, text: str) -> list[str]:

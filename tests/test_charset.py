@@ -51,6 +51,19 @@ def test_normalisation(policy, expected):
 
 
 @pytest.mark.parametrize(
+    ("symbols", "policy", "expected"),
+    [
+        ("1-—", "halfwidth", "1-1-1—1"),
+        ("1-—", "nfkc", "1-1-1—1"),
+        ("1-–", "halfwidth", "1–1-1―1"),  # nothing to become of a long one; a known one stays
+        ("1-—", "none", "1–1−1―1"),
+    ],
+)
+def test_dashes_that_a_charset_lacks_become_those_it_has_where_widths_are_folded(symbols, policy, expected):
+    assert Charset(symbols, policy).normalise("1–1−1―1") == expected
+
+
+@pytest.mark.parametrize(
     ("char", "kind"),
     [
         ("\x07", "control"),

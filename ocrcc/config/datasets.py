@@ -61,7 +61,8 @@ class SynthConfig:
     Attributes:
         texts: How often each kind of text is drawn: ``corpus`` (pieces of the corpus files), ``words`` (whole
             lines of the word lists), ``lexicon`` (words of documents that ship with the package),
-            ``templates``, ``balanced`` (every class of the charset as often as any other) and ``mixed``
+            ``templates``, ``short`` (numbers, units, list marks, codes and lone marks, of any length from one
+            on), ``balanced`` (every class of the charset as often as any other) and ``mixed``
             (several of these in one line). Kinds without any source are left out.
         corpus: Text files, UTF-8 or GB 18030.
         words: Text files with one word a line.
@@ -86,6 +87,7 @@ class SynthConfig:
             "words": 0.1,
             "lexicon": 0.1,
             "templates": 0.26,
+            "short": 0.1,
             "balanced": 0.1,
             "mixed": 0.04,
         }
@@ -111,7 +113,7 @@ class SynthConfig:
         for name in ("corpus", "words", "exclude"):
             if isinstance(getattr(self, name), str):
                 problems.append(f"{name} is one text, not a list")
-        if unknown := set(self.texts) - {"corpus", "words", "lexicon", "templates", "balanced", "mixed"}:
+        if unknown := set(self.texts) - {"corpus", "words", "lexicon", "templates", "short", "balanced", "mixed"}:
             problems.append(f"texts has unknown kinds {', '.join(sorted(unknown))}")
         if any(weight < 0 for weight in self.texts.values()) or not sum(self.texts.values()) > 0:
             problems.append("texts needs weights of 0 and more, not all 0")

@@ -67,7 +67,8 @@ class PredictConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
-        half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins.
+        half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins, and any dash
+            between two letters or digits as a hyphen.
         allow: The only characters that may be read, such as 0123456789.-; empty for all that the model knows.
         pattern: Regular expression that every line should match as a whole, such as [0-9]{1,3}(,[0-9]{3})*[.][0-9]{2}.
             Where the reading does not, the likeliest text that does is taken; where none is plausible, the text stays,

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ocrcc import packaged
 from ocrcc.bidi import as_typed
-from ocrcc.charset import Charset, normalise
+from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
 from ocrcc.decoding.boxes import glyph_boxes, ink_columns
 from ocrcc.decoding.calibration import BLANK, Calibration, parse_calibration
@@ -33,6 +33,7 @@ from ocrcc.images.transforms import prepare
 from ocrcc.models.contract import resolve
 from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
+from ocrcc.reading.halfwidth import half_width
 from ocrcc.reading.looks import Look, find_rivals, read_lines
 from ocrcc.reading.onnx_engine import load_onnx, pick_onnx
 from ocrcc.reading.parts import Part, cut_at_gaps, join
@@ -94,7 +95,7 @@ class _Done:
                 if line.count > 1 and self._rule is not None:
                     whole = replace(whole, unmatched=not self._rule.holds(whole.text))
                 whole = _as_typed(whole) if self._bidi else whole
-                self._whole[line.index] = _in_half_width(whole) if self._half_width else whole
+                self._whole[line.index] = half_width(whole) if self._half_width else whole
                 del self._parts[line.index]
 
     def __contains__(self, index: int) -> bool:
@@ -381,12 +382,6 @@ class _Queue:
 def _as_typed(line: Recognition) -> Recognition:
     """Bring a reading from the order on the line to that in which it is typed."""
     chars = tuple(replace(line.chars[place], char=char) for place, char in as_typed(line.text))
-    return replace(line, text="".join(char.char for char in chars), chars=chars)
-
-
-def _in_half_width(line: Recognition) -> Recognition:
-    """Write full-width forms, which are one character as their twins are, in half width."""
-    chars = tuple(replace(char, char=normalise(char.char, "halfwidth")) for char in line.chars)
     return replace(line, text="".join(char.char for char in chars), chars=chars)
 
 

@@ -162,8 +162,7 @@ def _frame(ink: np.ndarray, on: Mapping[str, bool], dice: Dice) -> np.ndarray:
         if dice.chance(0.08 if side < 2 else 0.15):
             sides[side] += round(EM * dice.uniform(0, most))
     if on["loose"]:  # whoever cut the line out left it half empty
-        sides[0] += round(EM * dice.uniform(0, 0.7))
-        sides[1] += round(EM * dice.uniform(0, 0.7))
+        sides = [side + round(EM * dice.uniform(0, 0.7)) for side in sides]
     top, bottom, left, right = sides
     if on["cut"]:
         deep = round(EM * dice.uniform(0.02, 0.13))

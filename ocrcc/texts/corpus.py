@@ -164,9 +164,11 @@ class Texts:
             raise CharsetError(f"charset {charset.name!r} has nothing but spaces", "give characters that can be seen")
         self._symbols = symbols
         hanzi = "".join(char for char in symbols if "\u3400" <= char <= "\u9fff")
-        vocabulary = templates.Vocabulary({**_shipped_lexicon()}, hanzi or symbols)
+        marks = "".join(char for char in symbols if not (char.isalpha() or char.isdecimal()))
+        vocabulary = templates.Vocabulary({**_shipped_lexicon()}, hanzi or symbols, marks or symbols)
         path = Path(config.templates) if config.templates else packaged.ASSETS / "synth" / "templates.txt"
         self._templates, self._template_weights = read_templates(path, vocabulary)
+        self._short, self._short_weights = read_templates(packaged.ASSETS / "synth" / "short.txt", vocabulary)
         self._lexicon = [
             word
             for name in ("field", "title", "phrase", "bank", "english")
@@ -181,6 +183,7 @@ class Texts:
             "words": (lambda dice: _pick(self._words, dice).piece(dice, whole_lines=True), bool(self._words)),
             "lexicon": (lambda dice: dice.pick(self._lexicon), bool(self._lexicon)),
             "templates": (self._template, True),
+            "short": (lambda dice: dice.weighted(self._short, self._short_weights).draw(dice), True),
             "balanced": (self.balanced, True),
             "mixed": (self._mixed, True),
         }

@@ -5,9 +5,13 @@ A template is text with fields in braces: ``{name}`` or ``{name:argument}``; ``{
     {digits:6} {digits:7-21}         so many digits; a range gives any length in it
     {upper:3} {lower:3} {letters:3}  Latin letters; {alnum:8} adds digits, {code:8} also - / _ .
     {narrow:3}                       thin letters and marks, which have few frames each
-    {hanzi:2}                        ideographs of the charset, each as likely as the others
+    {hanzi:2} {mark:1}               ideographs, or marks, of the charset, each as likely as the others
     {int:1-500} {decimal:4}          a number of a range; a number with so many decimals
     {amount} {money} {percent}       1,234.56; 1234.56; 3.25%
+    {number}                         4; 54; 4.4; 4,4; 1,234.5: of any length from one on, each form as likely
+    {sign} {money_sign} {after}      what stands before and after a number
+    {between}                        what stands between two
+    {numeral} {roman} {listed}       十二; Ⅳ; one of these, a small number or a letter
     {date} {time}                    in one of the usual forms
     {phone} {idcard} {card}          Chinese telephone numbers, identity numbers, bank card numbers
     {capitals}                       an amount in the capital numerals of cheques
@@ -28,6 +32,36 @@ from ocrcc.errors import ConfigError
 
 Part = Callable[[Dice], str]
 _COMPOSED = {
+    "number": (
+        "{digits:1}",
+        "{digits:2}",
+        "{digits:1-6}",
+        "{digits:1}.{digits:1}",
+        "{digits:1}.{digits:1-4}",
+        "{digits:2}.{digits:1-3}",
+        "{digits:1-5}.{digits:1-4}",
+        "{digits:1},{digits:1}",
+        "{digits:1-3},{digits:1-3}",
+        "{digits:1-3},{digits:3}",
+        "{digits:1-3},{digits:3}{choice:|,{digits:3}}.{digits:1-2}",
+        "{choice:.|,}{digits:1-3}",
+    ),
+    "sign": (*"---+±－~≤≥<>=≈×*", "- ", "+ "),
+    "money_sign": (*"¥￥$€£", "US$", "HK$", "RMB"),
+    "after": (
+        *("%", "%", "％", "‰", "°", "℃", "℃", "°C", "+", "-", "*", "元", "万", "亿", "万元", "份", "个", "倍"),
+        *("mm", "cm", "m", "km", "g", "kg", "t", "L", "ml", "V", "A", "W", "kW", "Hz", "h", "s", "x", "K", "M", "GB"),
+        *(" %", " kg", " m", " mm"),
+        *"'\"#.,，。、:：;；)）]/",
+    ),
+    "between": (*"-/:.,、，~～—－×x+=*·;：|_&<>", "——", " - ", " / ", ", ", " x ", " + ", " = ", "--", "..."),
+    "numeral": (
+        "{choice:一|二|三|四|五|六|七|八|九|十}",
+        "十{choice:一|二|三|四|五|六|七|八|九}",
+        "{choice:二|三}十{choice:|一|二|三|四|五|六|七|八|九}",
+    ),
+    "roman": (*"ⅠⅡⅢⅣⅤⅥⅦⅧⅨⅩ", "I", "II", "III", "IV", "V", "VI", "i", "ii", "iii", "iv", "v"),
+    "listed": ("{int:1-99}", "{int:1-9}", "{numeral}", "{letters:1}", "{roman}"),
     "identifier": ("{word}", "{word}{word}"),
     "person": ("{surname}{given}", "{surname}{given}", "{surname}{hanzi:1}"),
     "company": (
@@ -70,10 +104,12 @@ class Vocabulary:
     Attributes:
         sections: Words by section name.
         hanzi: Characters for ``{hanzi}``.
+        marks: Characters for ``{mark}``.
     """
 
     sections: Mapping[str, Sequence[str]]
     hanzi: str
+    marks: str = ""
 
 
 def parse(text: str, vocabulary: Vocabulary, where: str = "template") -> Template:
@@ -132,10 +168,10 @@ def _field(body: str, vocabulary: Vocabulary, where: str, column: int) -> Part:
     place = f"{where}: column {column + 1}"
     if name == "choice":
         return _choice(argument, vocabulary, where, column + len("choice:"))
-    if name in _ALPHABETS or name == "hanzi":
-        alphabet = _ALPHABETS.get(name) or vocabulary.hanzi
+    if name in _ALPHABETS or name in ("hanzi", "mark"):
+        alphabet = _ALPHABETS.get(name) or (vocabulary.hanzi if name == "hanzi" else vocabulary.marks)
         if not alphabet:
-            raise ConfigError(f"{place}: {{{name}}} needs ideographs, and the charset has none")
+            raise ConfigError(f"{place}: {{{name}}} needs {_NEEDS[name]}, and the charset has none")
         return _run(alphabet, *_range(argument, place, name))
     if name == "int":
         low, high = _range(argument, place, name)
@@ -156,7 +192,7 @@ def _field(body: str, vocabulary: Vocabulary, where: str, column: int) -> Part:
 
 
 def _known(vocabulary: Vocabulary) -> str:
-    names = {*_ALPHABETS, *_SIMPLE, *_COMPOSED, *vocabulary.sections, "choice", "int", "decimal", "hanzi"}
+    names = {*_ALPHABETS, *_SIMPLE, *_COMPOSED, *vocabulary.sections, *_NEEDS, "choice", "int", "decimal"}
     return "fields: " + ", ".join(sorted(names))
 
 
@@ -276,6 +312,7 @@ _ALPHABETS = {
     "narrow": "iljtfrI1()[]!.:,'",
     "code": string.ascii_letters + string.digits * 3 + "-/_.",
 }
+_NEEDS = {"hanzi": "ideographs", "mark": "marks"}
 _SIMPLE: dict[str, Part] = {
     "amount": lambda dice: f"{_number(dice):,.2f}",
     "money": lambda dice: f"{_number(dice):.2f}",

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT
-from ocrcc.synth.degrade import EFFECTS, Degrader
+from ocrcc.synth.degrade import EFFECTS, Degrader, _frame
+from ocrcc.synth.source import load_config
 
 CUT = SynthConfig(effects=dict.fromkeys(EFFECTS, 0.0) | {"cut": 1.0})
 
@@ -34,3 +36,21 @@ def test_a_mark_on_the_baseline_is_never_cut_away():
     ink = np.zeros((HEIGHT, EM // 4), np.uint8)
     ink[ASCENT - int(0.08 * EM) : ASCENT + int(0.05 * EM)] = 255
     assert max(darkest(ink, slice(0, 1))) < 200
+
+
+@pytest.mark.parametrize("preset", ["short", "documents"])
+def test_margins_of_every_width_up_to_an_em_occur_on_every_side(preset):
+    ink = np.full((HEIGHT, 2 * EM), 0, np.uint8)
+    ink[ASCENT - int(0.7 * EM) : ASCENT] = 255
+    config = load_config(preset)
+    chances = EFFECTS | dict(config.effects)
+    counts = np.zeros((4, 10), int)
+    for index in range(6000):
+        dice = Dice(3, index)
+        on = dict.fromkeys(EFFECTS, False) | {name: dice.chance(chances[name]) for name in ("tight", "loose")}
+        canvas = _frame(ink, on, dice)
+        rows, columns = np.flatnonzero(canvas.any(axis=1)), np.flatnonzero(canvas.any(axis=0))
+        margins = (rows[0], canvas.shape[0] - 1 - rows[-1], columns[0], canvas.shape[1] - 1 - columns[-1])
+        for side, margin in enumerate(margins):
+            counts[side, min(int(10 * margin / EM), 9)] += 1
+    assert counts.min() > 0
