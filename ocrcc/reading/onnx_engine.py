@@ -15,7 +15,8 @@ from ocrcc import packaged
 from ocrcc.charset import Charset
 from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import ConfigError, ModelError
-from ocrcc.models import onnx_file
+from ocrcc.graphs import onnx_file
+from ocrcc.models import onnx_contract
 from ocrcc.models.contract import KEY, parse_contract, parse_metadata
 from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine
@@ -157,7 +158,7 @@ def _load_foreign(path: Path, threads: int) -> OnnxModel:
     model = onnx_file.open_file(path)
     layout = onnx_file.find_layout(model, path)
     config = ImportConfig()
-    charset, preprocessing, space_last = onnx_file.read_contract(model, layout, config, path)
+    charset, preprocessing, space_last = onnx_contract.read_contract(model, layout, config, path)
     session = _open(path, threads, onnx_file.runtime_graph(model, layout))
     name = onnx_file.input_name(model)
 
@@ -165,7 +166,7 @@ def _load_foreign(path: Path, threads: int) -> OnnxModel:
         return tuple(session.run([layout.features, layout.logits], {name: images}))
 
     layout = replace(layout, space_last=space_last)
-    found = onnx_file.probe(run, layout, preprocessing, onnx_file.stated(model, config), path)
+    found = onnx_contract.probe(run, layout, preprocessing, onnx_contract.stated(model, config), path)
 
     def read(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         wanted = math.ceil(images.shape[3] / found.stride)
