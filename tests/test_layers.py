@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "evaluation": {"data", "models", "losses", "decoding", "datasets", "reading"},
     "calibration": {"data", "datasets", "decoding", "evaluation", "models", "reading"},
     "reports": {"data", "datasets", "evaluation", "reading", "projection"},
-    "export": {"images", "graphs", "models", "decoding", "synth", "reading", "evaluation", "calibration"},
+    "export": {"images", "graphs", "models", "decoding", "datasets", "synth", "reading", "evaluation", "calibration"},
     "projection": set(),
     "space": {"data", "models", "losses", "decoding", "datasets", "reading", "projection"},
     "review": {"labels", "images", "data", "reading", "pages", "space"},

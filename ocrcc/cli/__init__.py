@@ -32,6 +32,7 @@ _COMMANDS = {
     "lookalikes": "lookalikes",
     "synth": "synth",
     "models": "models",
+    "import": "import_model",
     "pretrain": "pretrain",
     "finetune": "finetune",
     "eval": "evaluate",

@@ -25,41 +25,47 @@ class Preprocessing:
     Attributes:
         height: Pixels.
         channels: 1 (grey) or 3 (RGB).
-        mean: Subtracted from pixels scaled to 0..1.
-        std: What the difference is divided by.
+        mean: Subtracted from pixels scaled to 0..1; one number, or one for each channel in the input's order.
+        std: What the difference is divided by; one number, or one for each channel.
         polarity: ``keep``, or ``dark-on-light`` to invert lines whose background is darker than their text.
         width_step: Pixels; padded widths are multiples of it.
         max_width: Pixels; wider lines are squeezed to it.
         min_width: Pixels that every line is padded to; what is padded to it counts as the line's own.
         colour_order: Of the channels, where there are three.
         resize: ``smooth`` averages over all source pixels; ``paddle`` takes the four nearest ones and rounds as
-            OpenCV does, with PaddleOCR's rule for widths that are no whole pixels.
+            OpenCV does, with PaddleOCR's rule for widths that are no whole pixels; ``triangle`` has that rule too,
+            and averages as torchvision's antialiased bilinear resizing does.
         padding: What is padded with, after normalisation.
         looks: Whether a line that is read unsurely may be looked at again, closer, wider or turned.
     """
 
     height: int = 32
     channels: Literal[1, 3] = 1
-    mean: float = 0.5
-    std: float = 0.25
+    mean: float | tuple[float, ...] = 0.5
+    std: float | tuple[float, ...] = 0.25
     polarity: Literal["keep", "dark-on-light"] = "dark-on-light"
     width_step: int = 32
     max_width: int = 3200
     min_width: int = 0
     colour_order: Literal["rgb", "bgr"] = "rgb"
-    resize: Literal["smooth", "paddle"] = "smooth"
+    resize: Literal["smooth", "paddle", "triangle"] = "smooth"
     padding: float = 0.0
     looks: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std"):  # JSON has lists; and three that are one are written as one
+            if isinstance(value := getattr(self, name), (list, tuple)):
+                one = all(type(number) in (int, float) for number in value) and len(set(value)) == 1
+                object.__setattr__(self, name, value[0] if one else tuple(value))
         problems = [
             f"{name} is {getattr(self, name)!r}, not a whole number"
             for name in ("height", "channels", "width_step", "max_width", "min_width")
             if type(getattr(self, name)) is not int
-        ] + [
-            f"{name} is {getattr(self, name)!r}, not a number"
+        ]
+        problems += [
+            f"{name} is {getattr(self, name)!r}, not a number{'' if name == 'padding' else ' or one a channel'}"
             for name in ("mean", "std", "padding")
-            if type(getattr(self, name)) not in (int, float)
+            if not _numbers(getattr(self, name), 1 if name == "padding" else self.channels)
         ]
         if problems:
             raise ConfigError("preprocessing: " + "; ".join(problems))
@@ -67,7 +73,7 @@ class Preprocessing:
             problems.append(f"height is {self.height}, not 8..512")
         if self.channels not in (1, 3):
             problems.append(f"channels is {self.channels}, not 1 or 3")
-        if not (math.isfinite(self.mean) and math.isfinite(self.std) and self.std > 0):
+        if not (all(map(math.isfinite, (*_all(self.mean), *_all(self.std)))) and min(_all(self.std)) > 0):
             problems.append(f"mean {self.mean} and std {self.std} do not normalise")
         if self.polarity not in ("keep", "dark-on-light"):
             problems.append(f"polarity is {self.polarity!r}, not keep or dark-on-light")
@@ -80,8 +86,8 @@ class Preprocessing:
             problems.append(f"lines of {self.channels} x {self.height} x {self.max_width} values are too large")
         if self.colour_order not in ("rgb", "bgr"):
             problems.append(f"colour_order is {self.colour_order!r}, not rgb or bgr")
-        if self.resize not in ("smooth", "paddle"):
-            problems.append(f"resize is {self.resize!r}, not smooth or paddle")
+        if self.resize not in ("smooth", "paddle", "triangle"):
+            problems.append(f"resize is {self.resize!r}, not smooth, paddle or triangle")
         if not math.isfinite(self.padding):
             problems.append(f"padding is {self.padding}")
         if problems:
@@ -90,7 +96,7 @@ class Preprocessing:
     def scaled_width(self, width: int, height: int) -> int:
         """Return the pixels that an image of this size is wide once it is `height` high, without padding."""
         exact = width * self.height / height
-        if self.resize == "paddle":
+        if self.resize != "smooth":
             return max(1, min(math.ceil(exact), max(self.min_width, int(exact)), self.max_width))
         return max(4, min(self.max_width, round(exact)))
 
@@ -111,6 +117,16 @@ class Preprocessing:
         return {name: value for name, value in found.items() if name not in _YOUNGER or value != _YOUNGER[name]}
 
 
+def _all(values: float | tuple[float, ...]) -> tuple[float, ...]:
+    return values if isinstance(values, tuple) else (values,)
+
+
+def _numbers(values: object, channels: int) -> bool:
+    if isinstance(values, tuple) and len(values) != channels:
+        return False
+    return all(type(number) in (int, float) for number in (values if isinstance(values, tuple) else (values,)))
+
+
 _YOUNGER = {
     field.name: field.default
     for field in fields(Preprocessing)
@@ -121,16 +137,16 @@ _YOUNGER = {
 
 @dataclass(frozen=True, kw_only=True)
 class ImportConfig:
-    """What an ONNX file does not say of itself. By default as PP-OCR does it.
+    """What a recogniser of another make does not say of itself. By default as PP-OCR does it.
 
     Attributes:
         charset: Characters in class order, one a line, where the file does not carry them.
-        blank: Which class is the blank: first, last, or what an empty line is read as.
+        blank: Which class is the blank: first, last, or (auto) what an empty line is read as.
         height: Pixels, where the file leaves it open.
-        colour_order: Of three channels.
-        mean: Subtracted from pixels scaled to 0..1.
-        std: What the difference is divided by.
-        resize: paddle, as OpenCV does between four pixels; smooth, over all pixels.
+        colour: Of the input, where the file does not say that it is grey.
+        mean: Subtracted from pixels scaled to 0..1; repeat it for one a channel, in the input's order.
+        std: What the difference is divided by; repeat it for one a channel.
+        resize: paddle, as OpenCV does between four pixels; smooth, over all pixels; triangle, as torchvision does.
         min_width: Pixels that every line is padded to.
         padding: What is padded with, after normalisation.
     """
@@ -138,9 +154,9 @@ class ImportConfig:
     charset: str = ""
     blank: Literal["auto", "first", "last"] = "auto"
     height: int = 48
-    colour_order: Literal["rgb", "bgr"] = "bgr"
-    mean: float = 0.5
-    std: float = 0.5
-    resize: Literal["smooth", "paddle"] = "paddle"
+    colour: Literal["bgr", "rgb", "grey"] = "bgr"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.5,)
+    resize: Literal["smooth", "paddle", "triangle"] = "paddle"
     min_width: int = 320
     padding: float = 0.0

@@ -5,54 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
 
-from ocrcc import packaged
 from ocrcc.calibration.store import KINDS, calibration_of
-from ocrcc.config import EvaluateConfig, ExportConfig, Preprocessing
-from ocrcc.decoding import greedy
-from ocrcc.errors import ConfigError, ModelError, OcrccError
+from ocrcc.config import EvaluateConfig, ExportConfig
+from ocrcc.errors import ConfigError, ModelError
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import EvaluationResult
-from ocrcc.images.opening import open_image
-from ocrcc.images.transforms import pad, prepare
+from ocrcc.export.parity import Parity, Report, check_lines, compare, prepared
 from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
 from ocrcc.models.contract import KEY, describe
-from ocrcc.places import check_file, output
-from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
+from ocrcc.places import check_file, new_folder, output
+from ocrcc.reading.engines import Engine, torch_engine
 from ocrcc.reading.onnx_engine import CENTERS, COUNTS, load_onnx
-from ocrcc.synth.source import load_source
-
-_TOLERANCE = 1e-3
-"""By which share of the largest logit others may differ in float32; it is some 1e-6 in truth."""
-_BATCHES = (1, 2, 4, 8)
-"""How many lines are read at once in turn."""
-
-Report = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parity:
-    """How alike two engines read.
-
-    Attributes:
-        lines: Lines that both read.
-        same: Lines on which both read the same text.
-        difference: Largest difference of two logits.
-        largest: The largest logit, without its sign.
-    """
-
-    lines: int
-    same: int
-    difference: float
-    largest: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +64,8 @@ def export(
 
     Args:
         model: A file, a run folder, a shipped model's name, or ``hf://owner/name``.
-        out: The file, ``.onnx`` or ``.safetensors``; it appears whole, and only if it reads as the model does.
+        out: The file, ``.onnx`` or ``.safetensors``, or, for a model that came from Transformers, a new folder for
+            `from_pretrained`; it appears whole, and only if it reads as the model does.
         config: How.
         data: Datasets to measure both on.
         report: Told how many lines are done, of how many.
@@ -106,26 +77,28 @@ def export(
     """
     config = config or ExportConfig()
     suffix = out.suffix.lower()
-    if suffix not in (".onnx", ".safetensors"):
-        raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx, that of a model in .safetensors")
+    if suffix in KINDS:
+        check_file(out, KINDS[suffix])
     if suffix == ".safetensors" and config.int8:
         raise ConfigError("int8 is for ONNX files alone")
-    check_file(out, KINDS[suffix])
     if suffix == ".onnx":
         _check_installed()
     loaded = load_model(model, device="cpu")
+    if suffix not in KINDS and not loaded.arch.startswith("transformers/"):
+        raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx, that of a model in .safetensors")
     if out.exists() and (out.samefile(loaded.path) or (out.parent / "state.pt").exists()):
         raise ConfigError(f"{out}: a model of a training run, which an export does not replace", "choose another name")
-    lines, rendered = _lines(loaded, config)
-    with output(out, KINDS[suffix]) as aside:
-        engine = _write_onnx(loaded, config, aside) if suffix == ".onnx" else _write_model(loaded, config, aside)
+    images, rendered = check_lines(loaded, config)
+    lines = prepared(images, loaded.preprocessing)
+    with output(out, KINDS[suffix]) if suffix in KINDS else new_folder(out) as aside:
+        engine = {".onnx": _write_onnx, ".safetensors": _write_model}.get(suffix, _write_folder)(loaded, config, aside)
         parity = compare(torch_engine(loaded.recognizer, "cpu"), engine, lines, loaded, report=report)
         _check(parity, config, out)
         evaluation = None
         if data:
             settings = EvaluateConfig(compare=str(loaded.path), workers=0)
             evaluation = evaluate(aside, data, settings, device="cpu", report=report)
-        size = aside.stat().st_size
+        size = sum(file.stat().st_size for file in (aside.iterdir() if aside.is_dir() else [aside]))
     return ExportResult(
         model=loaded.path,
         path=out,
@@ -135,6 +108,17 @@ def export(
         parity=parity,
         evaluation=evaluation,
     )
+
+
+def _write_folder(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine:
+    """Write what Transformers reads, and let Transformers read it."""
+    from ocrcc.models.from_transformers import WEIGHTS, original_engine, save_back
+
+    if config.half or config.int8:
+        raise ConfigError("a recogniser of another make is given back in float32", "without --half and --int8")
+    save_back(loaded.recognizer, loaded.arch, loaded.charset, path)
+    engine: Engine = original_engine(path / WEIGHTS)
+    return engine
 
 
 def _check_installed() -> None:
@@ -183,7 +167,8 @@ def _write_onnx(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine
     model = graph.trace(loaded.recognizer, loaded.arch, loaded.preprocessing)
     graph.fold_affines(model)
     if config.int8:
-        model = int8.quantise(model, _lines(loaded, config, other=True)[0], loaded.preprocessing)
+        others, _ = check_lines(loaded, config, other=True)
+        model = int8.quantise(model, prepared(others, loaded.preprocessing), loaded.preprocessing)
     if loaded.centers is not None and loaded.center_counts is not None:
         graph.add_constant(model, CENTERS, loaded.centers.numpy())
         graph.add_constant(model, COUNTS, loaded.center_counts.numpy())
@@ -203,88 +188,11 @@ def _write_onnx(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine
     return load_onnx(path).engine
 
 
-def _lines(loaded: LoadedModel, config: ExportConfig, *, other: bool = False) -> tuple[list[np.ndarray], int]:
-    """Prepare the lines of the check, or other ones of their kind, and say how many of them were rendered.
-
-    Half of them ship with the package; the others are rendered in the model's charset, where there are fonts.
-    The last one is several of them in a row, as long as a line may be.
-    """
-    paths = sorted((packaged.ASSETS / "samples" / "images").iterdir())
-    step = max(1, len(paths) // max(1, config.samples))
-    chosen = paths[step // 2 if other else 0 :: step][: config.samples]
-    images = [open_image(path) for path in chosen]
-    rendered = 0
-    if config.rendered:
-        try:
-            source = load_source("synth:documents", loaded.charset, seed=config.seed + other)
-            images += [source.line(index).image for index in range(config.rendered)]
-            rendered = config.rendered
-        except OcrccError:  # no fonts here, or none for this charset
-            rendered = 0
-    if not images:
-        raise ConfigError("no lines to check on: there are no fonts to render them in", "--samples 48")
-    lines = [prepare(image, loaded.preprocessing) for image in images]
-    return [*lines, np.concatenate(lines[:8], axis=2)[..., : loaded.preprocessing.max_width]], rendered
-
-
-def compare(
-    reference: Engine,
-    other: Engine,
-    lines: Sequence[np.ndarray],
-    model: LoadedModel,
-    *,
-    report: Report = lambda _done, _total: None,
-) -> Parity:
-    """Let two engines read the same lines, in batches of several sizes.
-
-    Args:
-        reference: How it should read.
-        other: How it does.
-        lines: Each (K, H, W), prepared.
-        model: What both are.
-        report: Told how many lines are done, of how many.
-
-    Raises:
-        ModelError: The reference's logits are not finite.
-    """
-    stride, charset = model.recognizer.width_stride, model.charset
-    same, done, difference, largest = 0, 0, 0.0, 0.0
-    for images, frames in _batches(lines, model.preprocessing, stride, charset.num_classes):
-        wanted, found = reference(images)[1], other(images)[1]
-        for logits in (wanted, found):
-            greedy.check_finite(logits.max(-1), frames)
-        for count, one, two in zip(frames, wanted, found, strict=True):
-            difference = max(difference, float(np.abs(one[:count] - two[:count]).max()))
-            largest = max(largest, float(np.abs(one[:count]).max()))
-        texts = [greedy.texts(logits.argmax(-1), frames, charset) for logits in (wanted, found)]
-        same += sum(one == two for one, two in zip(*texts, strict=True))
-        done += len(images)
-        report(done, len(lines))
-    return Parity(lines=done, same=same, difference=difference, largest=largest)
-
-
-def _batches(
-    lines: Sequence[np.ndarray], preprocessing: Preprocessing, stride: int, num_classes: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    by_width: defaultdict[int, list[np.ndarray]] = defaultdict(list)
-    for line in lines:
-        by_width[preprocessing.padded_width(line.shape[2])].append(line)
-    sizes = cycle(_BATCHES)
-    for width, group in by_width.items():
-        while group:
-            count = lines_at_once(next(sizes), width // stride, num_classes)
-            batch, group = group[:count], group[count:]
-            yield (
-                pad(batch, width, preprocessing.padding),
-                np.array([math.ceil(line.shape[2] / stride) for line in batch]),
-            )
-
-
 def _check(parity: Parity, config: ExportConfig, out: Path) -> None:
     share = parity.same / parity.lines
     allowed = math.floor(100 * share) / 100
     exact = not (config.half or config.int8)
-    if exact and parity.difference > _TOLERANCE * max(1.0, parity.largest):
+    if exact and not parity.exact:
         raise ModelError(
             f"{out}: not written, since its logits differ by up to {parity.difference:.3g} from torch's, which reach "
             f"{parity.largest:.3g}",

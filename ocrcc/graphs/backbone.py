@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto, TensorProto
 
 _MOST_WEIGHTS = 2**29
+_MOST_VALUES = 2**26
+"""Of a line, at any place of the graph; PP-OCR's have less than 2**22 on the longest line."""
 _NORMS = {"BatchNormalization": (3, 4)}
 """Inputs that are figures of the training data, not weights."""
 
@@ -83,11 +85,7 @@ class GraphBackbone(nn.Module):
         features = self.run(images)
         if self._frames_first:
             features = features.transpose(0, 1)
-        wanted = math.ceil(images.shape[3] / self.width_stride)
-        missing = wanted - features.shape[1]
-        if missing > 0:  # some graphs drop what is no whole frame; the last one once more changes no text
-            features = torch.cat([features, features[:, -1:].expand(-1, missing, -1)], 1)
-        return features[:, :wanted]
+        return with_frames(features, math.ceil(images.shape[3] / self.width_stride))
 
     def run(self, images: Tensor) -> Tensor:
         """Return the graph's features as they are."""
@@ -96,10 +94,20 @@ class GraphBackbone(nn.Module):
         for number, (kind, attributes, inputs, outputs) in enumerate(self._steps):
             found = OPERATIONS[kind](attributes, *(values[name] if name else None for name in inputs))
             for name, value in zip(outputs, (found,) if isinstance(found, Tensor) else found, strict=False):
+                if value.numel() > _MOST_VALUES * len(images):  # a graph of forty doublings fills any memory
+                    raise ValueError(f"{kind} gives {tuple(value.shape)}, too many values for a line")
                 values[name] = value
             for name in self._last_use.get(number, ()):
                 del values[name]
         return values[self._output]
+
+
+def with_frames(features: Tensor, frames: int) -> Tensor:
+    """Give features (N, T, D) of so many frames."""
+    missing = frames - features.shape[1]
+    if missing > 0:  # some makes drop what is no whole frame; the last one once more changes no text
+        features = torch.cat([features, features[:, -1:].expand(-1, missing, -1)], 1)
+    return features[:, :frames]
 
 
 def weight_names(model: ModelProto, layout: Layout) -> list[str]:

@@ -109,7 +109,7 @@ def check_nodes(model: ModelProto, path: Path) -> None:
                 f"{path}: has a {node.op_type}: a decoder that reads character by character, not a CTC recogniser",
                 "such as PP-OCR's recognisers, CRNN and SVTR are",
             )
-        if "Quant" in node.op_type or "Integer" in node.op_type or node.op_type.startswith("QLinear"):
+        if "quant" in node.op_type.lower() or "Integer" in node.op_type or node.op_type.startswith("QLinear"):
             raise ModelError(
                 f"{path}: its weights are quantised ({node.op_type}), which cannot be trained",
                 "take the float32 file that it was made of",

@@ -29,14 +29,22 @@ def prepare(image: Image.Image, preprocessing: Preprocessing) -> np.ndarray:
     size = (preprocessing.scaled_width(*image.size), preprocessing.height)
     if preprocessing.resize == "paddle":
         pixels: np.ndarray = between_four(np.asarray(image), size).astype(np.float32)
+    elif preprocessing.resize == "triangle":
+        bands = [band.convert("F").resize(size, Image.Resampling.BILINEAR) for band in image.split()]
+        pixels = np.stack([np.asarray(band) for band in bands], axis=2)
+        pixels = pixels[..., 0] if len(bands) == 1 else pixels
     else:
         # BICUBIC averages over all source pixels when it shrinks, so thin strokes do not vanish.
         pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
     if preprocessing.polarity == "dark-on-light":
         pixels = _dark_on_light(pixels)
-    pixels = (pixels / 255 - preprocessing.mean) / preprocessing.std
     if preprocessing.colour_order == "bgr" and pixels.ndim == 3:
         pixels = pixels[..., ::-1]
+    mean, std = (
+        np.array(values, np.float32) if isinstance(values, tuple) else values
+        for values in (preprocessing.mean, preprocessing.std)
+    )
+    pixels = (pixels / 255 - mean) / std
     line = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
     if (missing := preprocessing.min_width - line.shape[2]) > 0:
         line = np.pad(line, ((0, 0), (0, 0), (0, missing)), constant_values=preprocessing.padding)
@@ -137,7 +145,7 @@ def closer(line: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
     # One faint speck is no ink: what counts is by how much the most differing two hundredth of a row does.
     strongest = np.sort(contrast, axis=1)[:, -max(2, grey.shape[1] // 200) :].mean(axis=1)
     rows = np.flatnonzero(strongest > _FAINTEST_ROW * _quantiles(contrast, 0.99)[0])
-    if not len(rows) or np.ptp(grey) * preprocessing.std < _LEAST_CONTRAST:
+    if not len(rows) or np.ptp(grey) * np.mean(preprocessing.std) < _LEAST_CONTRAST:
         return None
     first, last = max(0, int(rows[0]) - 1), min(len(grey), int(rows[-1]) + 2)
     if not _LEAST_INK <= (last - first) / len(grey) <= _MOST_INK:

@@ -22,8 +22,9 @@ from ocrcc.charset import Charset
 from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import ModelError
 from ocrcc.files import whole
-from ocrcc.models.contract import describe, parse_contract, read_metadata, resolve
-from ocrcc.models.imported import import_onnx, register_graph
+from ocrcc.models.contract import describe, is_ours, parse_contract, read_metadata, resolve
+from ocrcc.models.from_transformers import import_transformers, is_saved_by_transformers, register_transformers
+from ocrcc.models.imported import import_onnx, register_onnx
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import MODELS, create_model
 
@@ -65,14 +66,14 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
         ModelError: It is missing, damaged, of a newer format, or its tensors do not fit its metadata.
     """
     path = resolve(spec)
-    if path.suffix.lower() == ".onnx":
+    if is_foreign(path):
         return import_model(path, device=device)
     metadata = read_metadata(path)
     arch, charset, preprocessing = parse_contract(metadata, path)
     graph = _read_graph(path)
     if graph:
         try:
-            register_graph(graph, arch)
+            (register_transformers if arch.startswith("transformers/") else register_onnx)(graph, arch)
         except ModelError as error:
             raise ModelError(f"{path}: damaged: {error.message}") from None
     # Any backbone of timm, any graph: some are larger than memory, and this file may not hold them at all.
@@ -120,7 +121,7 @@ def _read_shapes(path: Path) -> dict[str, Tensor]:
 
 
 def _read_graph(path: Path) -> bytes:
-    """Read the architecture that a model from an ONNX file brings along; empty for our own."""
+    """Read the architecture that a model of another make brings along; empty for our own."""
     try:
         with safe_open(str(path), framework="pt") as file:
             return file.get_tensor(_GRAPH).numpy().tobytes() if _GRAPH in file.keys() else b""  # noqa: SIM118
@@ -128,15 +129,25 @@ def _read_graph(path: Path) -> bytes:
         raise ModelError(f"{path}: damaged: {error}") from None
 
 
+def is_foreign(path: Path) -> bool:
+    """Tell a recogniser of another make: an ONNX file, or weights that Transformers saved with their configuration."""
+    if path.suffix.lower() == ".onnx":
+        return True
+    return is_saved_by_transformers(path) and not is_ours(path)
+
+
 def import_model(path: Path, config: ImportConfig | None = None, *, device: str = "auto") -> LoadedModel:
-    """Load a recogniser of another make from its ONNX file.
+    """Load a recogniser of another make from its ONNX file, or from a folder that Transformers saved.
 
     Raises:
-        ConfigError: onnx is not installed.
+        ConfigError: onnx or Transformers is not installed.
         DataError: Its charset is missing or does not fit.
-        ModelError: It is damaged, or no CTC recogniser that torch can run.
+        ModelError: It is ours already, damaged, or no CTC recogniser that torch can run.
     """
-    recognizer, arch, charset, preprocessing = import_onnx(path, config)
+    if not is_foreign(path):
+        raise ModelError(f"{path}: a model of ocrcc already")
+    make = import_onnx if path.suffix.lower() == ".onnx" else import_transformers
+    recognizer, arch, charset, preprocessing = make(path, config)
     device = pick_device(device)
     return LoadedModel(
         recognizer=recognizer.to(device),

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 
 from ocrcc import packaged
 from ocrcc.charset import Charset
+from ocrcc.charset import describe as listed
 from ocrcc.config import Preprocessing
-from ocrcc.errors import ConfigError, DataError, ModelError
+from ocrcc.errors import CharsetError, ConfigError, DataError, ModelError
 
 FORMAT = 1
 """Rises where an older ocrcc would read a new file wrongly, not with a field whose default is what old files mean.
@@ -40,14 +42,39 @@ def describe(arch: str, charset: Charset, preprocessing: Preprocessing) -> dict[
     }
 
 
+def charset_of_classes(symbols: Sequence[str], classes: int, name: str, path: Path) -> Charset:
+    """Make a charset of what a recogniser of another make calls its classes.
+
+    Args:
+        symbols: Those of its classes in their order, without the blank.
+        classes: How many it has, the blank among them.
+        name: For the charset.
+        path: For messages.
+
+    Raises:
+        CharsetError: They are not as many, not one character each, or not all different.
+    """
+    if len(symbols) != classes - 1:
+        raise CharsetError(
+            f"{path}: has {classes} classes, and {len(symbols)} characters beside the blank do not fit",
+            "--charset FILE, with one character a line in class order",
+        )
+    if long := [symbol for symbol in symbols if len(symbol) != 1]:
+        raise CharsetError(f"{path}: its class {long[0]!r} is {len(long[0])} characters; a class must be one")
+    if len(set(symbols)) != len(symbols):
+        twice = [symbol for symbol, count in Counter(symbols).items() if count > 1]
+        raise CharsetError(f"{path}: has {listed(twice)} for more than one class", "--charset FILE can rename one")
+    return Charset("".join(symbols), name=name)
+
+
 def resolve(spec: str | Path) -> Path:
     """Find the file that a model argument means.
 
     Args:
-        spec: A file, a run folder (its ``best.safetensors``, or ``last`` if there is no best), the name of a
-            shipped model, ``hf://owner/name`` for ``model.safetensors`` of a hub repository, or
-            ``rapidocr/NAME`` for a recogniser that an installed RapidOCR carries, such as
-            ``rapidocr/ppocr-v6-small``.
+        spec: A file, a run folder (its ``best.safetensors``, or ``last`` if there is no best), a folder that
+            Transformers saved, the name of a shipped model, ``hf://owner/name`` for ``model.safetensors`` of a hub
+            repository or ``hf://owner/name/FILE`` for another file, or ``rapidocr/NAME`` for a recogniser that an
+            installed RapidOCR carries, such as ``rapidocr/ppocr-v6-small``.
 
     Raises:
         ModelError: There is no such thing.
@@ -62,7 +89,12 @@ def resolve(spec: str | Path) -> Path:
         for name in ("best.safetensors", "last.safetensors"):
             if (path / name).is_file():
                 return path / name
-        raise ModelError(f"{path}: no best.safetensors or last.safetensors in this folder", "give a run folder")
+        if all((path / name).is_file() for name in ("config.json", "model.safetensors")):
+            return path / "model.safetensors"
+        raise ModelError(
+            f"{path}: no best.safetensors or last.safetensors in this folder",
+            "give a run folder, or one that Transformers saved",
+        )
     if path.is_file():
         return path
     shipped = packaged.names("models", ".safetensors")
@@ -78,10 +110,19 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    owner, _, rest = name.partition("/")
+    repository, _, file = rest.partition("/")
     try:
-        return Path(hf_hub_download(name, "model.safetensors"))
+        path = Path(hf_hub_download(f"{owner}/{repository}", file or "model.safetensors"))
+        if not file and not is_ours(path):  # Transformers' own needs these beside it
+            for beside in ("config.json", "preprocessor_config.json"):
+                hf_hub_download(f"{owner}/{repository}", beside)
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise ModelError(f"hf://{name}: {error}", "the repository must hold a model.safetensors") from None
+        raise ModelError(
+            f"hf://{name}: {error}",
+            "the repository must hold a model.safetensors; hf://owner/name/FILE.onnx names an ONNX file in one",
+        ) from None
+    return path
 
 
 def _from_rapidocr(name: str) -> Path:
@@ -105,20 +146,33 @@ def _from_rapidocr(name: str) -> Path:
     )
 
 
+def is_ours(path: str | Path) -> bool:
+    """Tell whether a safetensors file says that ocrcc made it.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    return KEY in _metadata(path)
+
+
 def read_metadata(path: str | Path) -> dict[str, Any]:
     """Read a model's metadata without its weights, and without torch tensors.
 
     Raises:
         ModelError: The file is missing, damaged, or no model of ours.
     """
-    try:
-        with safe_open(str(path), framework="np") as file:
-            raw = (file.metadata() or {}).get(KEY)
-    except (SafetensorError, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
+    raw = _metadata(path).get(KEY)
     if raw is None:
         raise ModelError(f"{path}: a safetensors file, but not a model of ocrcc")
     return parse_metadata(raw, path)
+
+
+def _metadata(path: str | Path) -> dict[str, str]:
+    try:
+        with safe_open(str(path), framework="np") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise ModelError(f"{path}: not a readable safetensors file: {error}") from None
 
 
 def parse_metadata(raw: str, path: str | Path) -> dict[str, Any]:

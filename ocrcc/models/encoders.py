@@ -76,3 +76,19 @@ class Transformer(nn.Module):
         padding = (0, *self.position.padding)
         moved = F.conv2d(rows, weight, self.position.bias, padding=padding, groups=self.position.groups)
         return moved[:, :, 0].transpose(1, 2)
+
+
+class Through(nn.Module):
+    """No encoder: a backbone of another make gives the features already.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.feature_width = width
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Give the frames (N, T, D) as they are."""
+        return frames

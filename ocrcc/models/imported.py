@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ocrcc.charset import Charset
 from ocrcc.config import ImportConfig, Preprocessing
@@ -20,31 +19,16 @@ from ocrcc.graphs.backbone import GraphBackbone, weight_names
 from ocrcc.graphs.onnx_file import Layout
 from ocrcc.models import onnx_contract
 from ocrcc.models.contract import KEY, describe
+from ocrcc.models.encoders import Through
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.models.registry import MODELS, ModelSpec
+from ocrcc.models.registry import MODELS, graph_name, register_graph
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-class Through(nn.Module):
-    """No encoder: a graph's backbone gives the features already.
-
-    Args:
-        width: D.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.feature_width = width
-
-    def forward(self, frames: Tensor) -> Tensor:
-        """Give the frames (N, T, D) as they are."""
-        return frames
-
-
-def register_graph(graph: bytes, arch: str) -> str:
-    """Enter an architecture that a file brought; its name holds a digest of it, so that it means this one alone.
+def register_onnx(graph: bytes, arch: str) -> str:
+    """Enter the architecture of an ONNX file.
 
     Args:
         graph: What `ocrcc.models.onnx_contract.skeleton` made.
@@ -53,20 +37,13 @@ def register_graph(graph: bytes, arch: str) -> str:
     Raises:
         ModelError: The name is another graph's.
     """
-    if arch != _name(graph, arch.removeprefix("onnx/").rpartition("@")[0]):
-        raise ModelError(f"its graph is not that of {arch}")
 
     def build(_: Preprocessing) -> tuple[nn.Module, nn.Module]:
         model, layout = onnx_contract.open_skeleton(graph, arch)
         backbone = GraphBackbone(model, layout, arch)
         return backbone, Through(backbone.feature_width)
 
-    MODELS[arch] = ModelSpec(name=arch, description="From an ONNX file.", build=build, graph=graph)
-    return arch
-
-
-def _name(graph: bytes, stem: str) -> str:
-    return f"onnx/{stem}@{hashlib.sha256(graph).hexdigest()[:12]}"
+    return register_graph(arch, graph, "From an ONNX file.", build)
 
 
 def import_onnx(path: Path, config: ImportConfig | None = None) -> tuple[Recognizer, str, Charset, Preprocessing]:
@@ -107,7 +84,7 @@ def import_onnx(path: Path, config: ImportConfig | None = None) -> tuple[Recogni
     layout = onnx_contract.probe(run, layout, preprocessing, onnx_contract.stated(model, config), path)
     kept = {*weight_names(model, layout), layout.weight, layout.bias}
     graph = onnx_contract.skeleton(model, layout, kept)
-    arch = register_graph(graph, _name(graph, path.stem))
+    arch = register_onnx(graph, graph_name("onnx", path.stem, graph))
     parts = MODELS[arch].build(preprocessing)
     recognizer = Recognizer(*parts, charset.num_classes)
     order = _own_order(layout, charset.num_classes)

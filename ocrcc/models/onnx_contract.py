@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ocrcc.charset import Charset, describe, load_charset
+from ocrcc.charset import Charset, load_charset
 from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import CharsetError, ConfigError, ModelError
 from ocrcc.graphs.onnx_file import Layout, check_nodes, constants, input_name
-from ocrcc.models.contract import KEY, parse_contract, parse_metadata
+from ocrcc.models.contract import KEY, charset_of_classes, parse_contract, parse_metadata
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -72,40 +72,34 @@ def _charset(stored: str | None, classes: int, config: ImportConfig, path: Path)
     space_last = len(symbols) == classes - 2 and " " not in symbols
     if space_last:
         symbols.append(" ")
-    if len(symbols) != classes - 1:
-        raise CharsetError(
-            f"{path}: has {classes} classes, and {len(symbols)} characters beside the blank do not fit",
-            "the blank, the characters and perhaps a space at the end are the classes",
-        )
-    if long := [symbol for symbol in symbols if len(symbol) != 1]:
-        raise CharsetError(f"{path}: its class {long[0]!r} is {len(long[0])} characters; a class must be one")
-    if len(set(symbols)) != len(symbols):
-        twice = list(dict.fromkeys(symbol for symbol in symbols if symbols.count(symbol) > 1))
-        raise CharsetError(f"{path}: has {describe(twice)} for more than one class", "--charset FILE can rename one")
-    return Charset("".join(symbols), name=Path(config.charset).stem if config.charset else path.stem), space_last
+    name = Path(config.charset).stem if config.charset else path.stem
+    return charset_of_classes(symbols, classes, name, path), space_last
 
 
 def _preprocessing(model: ModelProto, config: ImportConfig, path: Path) -> Preprocessing:
     name = input_name(model)
     value = next(one for one in model.graph.input if one.name == name)
     sides = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    if value.type.tensor_type.elem_type != _FLOAT or len(sides) != 4 or sides[1] not in (1, 3):
+    if value.type.tensor_type.elem_type != _FLOAT or len(sides) != 4 or sides[1] not in (0, 1, 3):
         raise ModelError(
             f"{path}: its input {name!r} is {sides} of type {value.type.tensor_type.elem_type}; a recogniser of lines "
             "takes float32 (lines, 1 or 3 channels, height, width)"
         )
+    channels = sides[1] or (1 if config.colour == "grey" else 3)
+    if channels == 3 and config.colour == "grey":
+        raise ModelError(f"{path}: takes three channels, not grey", "--colour bgr or rgb")
     height, width = sides[2] or config.height, sides[3]
     try:
         return Preprocessing(
             height=height,
-            channels=sides[1],  # type: ignore[arg-type]
+            channels=channels,  # type: ignore[arg-type]
             mean=config.mean,
             std=config.std,
             polarity="keep",
             width_step=1,
             min_width=width or config.min_width,
             max_width=width or 200 * height,
-            colour_order=config.colour_order if sides[1] == 3 else "rgb",
+            colour_order="bgr" if channels == 3 and config.colour == "bgr" else "rgb",
             resize=config.resize,
             padding=config.padding,
             looks=False,
@@ -178,9 +172,9 @@ def probe(run: Run, layout: Layout, preprocessing: Preprocessing, config: Import
     """
     width = max(preprocessing.min_width, min(640, preprocessing.max_width))
     shape = (2, preprocessing.channels, preprocessing.height, width)
-    paper = (1 - preprocessing.mean) / preprocessing.std
+    paper = np.reshape((1 - np.array(preprocessing.mean)) / preprocessing.std, (-1, 1, 1))
     try:
-        features, logits = run(np.full(shape, paper, np.float32))
+        features, logits = run(np.broadcast_to(paper, shape).astype(np.float32))
     except Exception as error:  # neither torch's nor ONNX Runtime's kinds of errors have a common base
         raise ModelError(f"{path}: does not run on two empty lines {shape}: {str(error).splitlines()[0]}") from None
     if features.ndim != 3 or logits.ndim != 3 or 2 not in logits.shape[:2] or features.shape[:2] != logits.shape[:2]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,8 @@ class ModelSpec:
         name: The id.
         description: One line.
         build: Makes the backbone and the encoder.
-        graph: What it is made of, if a file of another make brought it; saved with its weights.
+        graph: What it is made of, if a file of another make brought it (an ONNX graph, or a configuration as JSON);
+            saved with its weights.
     """
 
     name: str
@@ -52,6 +54,24 @@ def register(build: Builder) -> Builder:
         raise ValueError(f"two models are named {name}")
     MODELS[name] = ModelSpec(name=name, description=(build.__doc__ or "").strip(), build=build)
     return build
+
+
+def graph_name(maker: str, stem: str, graph: bytes) -> str:
+    """Name an architecture that a file brought; the name holds a digest of it, so that it means this one alone."""
+    return f"{maker}/{stem}@{hashlib.sha256(graph).hexdigest()[:12]}"
+
+
+def register_graph(arch: str, graph: bytes, description: str, build: Builder) -> str:
+    """Enter an architecture that a file brought.
+
+    Raises:
+        ModelError: The name is another graph's.
+    """
+    maker, _, name = arch.partition("/")
+    if arch != graph_name(maker, name.rpartition("@")[0], graph):
+        raise ModelError(f"its graph is not that of {arch}")
+    MODELS[arch] = ModelSpec(name=arch, description=description, build=build, graph=graph)
+    return arch
 
 
 _ENCODERS: dict[str, Callable[[int], nn.Module]] = {

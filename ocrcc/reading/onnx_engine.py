@@ -95,12 +95,13 @@ def pick_onnx(path: Path, engine: str, device: str) -> Path | None:
     return exported
 
 
-def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
+def load_onnx(path: str | Path, *, threads: int = 0, config: ImportConfig | None = None) -> OnnxModel:
     """Load an exported model.
 
     Args:
         path: A file of ``ocrcc export``, or a CTC recogniser of another make.
         threads: That share the work of a call; 0 for one a core. It may be called from several threads.
+        config: What a recogniser of another make does not say of itself.
 
     Raises:
         ConfigError: ONNX Runtime is not installed.
@@ -113,10 +114,10 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
     except UnicodeDecodeError:
         raise ModelError(f"{path}: its metadata are not UTF-8") from None
     if raw is None:
-        return _load_foreign(path, threads)
+        return _load_foreign(path, threads, config or ImportConfig())
     metadata = parse_metadata(raw, path)
     if str(metadata.get("arch")).startswith("onnx/"):  # a recogniser of another make, given back
-        return _load_foreign(path, threads)
+        return _load_foreign(path, threads, config or ImportConfig())
     arch, charset, preprocessing = parse_contract(metadata, path)
     stride = metadata.get("width_stride")
     if not isinstance(stride, int) or stride <= 0:
@@ -153,11 +154,10 @@ def load_onnx(path: str | Path, *, threads: int = 0) -> OnnxModel:
     )
 
 
-def _load_foreign(path: Path, threads: int) -> OnnxModel:
+def _load_foreign(path: Path, threads: int, config: ImportConfig) -> OnnxModel:
     """Load a recogniser of another make, or one that was given back to it."""
     model = onnx_file.open_file(path)
     layout = onnx_file.find_layout(model, path)
-    config = ImportConfig()
     charset, preprocessing, space_last = onnx_contract.read_contract(model, layout, config, path)
     session = _open(path, threads, onnx_file.runtime_graph(model, layout))
     name = onnx_file.input_name(model)

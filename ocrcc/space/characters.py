@@ -332,7 +332,8 @@ def _all_boxes(alignment: Alignment, batch: Batch, viewer: Viewer) -> np.ndarray
 def cut(batch: CharacterBatch, number: int, preprocessing: Preprocessing) -> np.ndarray:
     """Cut a character out of its prepared line: (H, w) uint8 for grey, (H, w, 3) for colour."""
     left, right = batch.boxes[number]
-    pixels = batch.images[batch.rows[number], :, :, left:right] * preprocessing.std + preprocessing.mean
+    std, mean = (np.reshape(values, (-1, 1, 1)) for values in (preprocessing.std, preprocessing.mean))
+    pixels = batch.images[batch.rows[number], :, :, left:right] * std + mean
     shades = np.clip(pixels * 255, 0, 255).round().astype(np.uint8)
     if preprocessing.colour_order == "bgr":
         shades = shades[::-1]

@@ -191,7 +191,8 @@ def _entry(
 
 
 def _show_batch(tracker: Tracker, step: int, received: TrainingBatch, preprocessing: Preprocessing) -> None:
-    pixels = received.batch.images[:16] * preprocessing.std + preprocessing.mean
+    std, mean = (torch.tensor(values).view(-1, 1, 1) for values in (preprocessing.std, preprocessing.mean))
+    pixels = received.batch.images[:16] * std + mean
     tracker.image(step, "training_lines", make_grid(pixels.clamp(0, 1), nrow=1))
     tracker.text(step, "training_labels", "\n".join(received.batch.labels[:16]))
 

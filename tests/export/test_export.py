@@ -22,7 +22,8 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from ocrcc.export import graph as onnx_graph  # noqa: E402
-from ocrcc.export.export import compare, export  # noqa: E402
+from ocrcc.export.export import export  # noqa: E402
+from ocrcc.export.parity import compare  # noqa: E402
 
 
 @pytest.mark.parametrize("arch", ["hgnetv2_b0", "lcnet_050", "timm/lcnet_050+bilstm", "mobilenetv3_small"])

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from drawn_lines import draw_line
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ocrcc.config import Preprocessing
+from ocrcc.errors import ConfigError
 from ocrcc.images.opening import open_image
 from ocrcc.images.transforms import closer, is_light_on_dark, pad, prepare
 
@@ -169,3 +171,26 @@ def test_dark_text_on_light_paper_is_left_as_it_is(text):
             plain = Preprocessing(mean=0, std=1)
             kept = prepare(image, replace(plain, polarity="keep"))
             assert np.array_equal(prepare(image, plain), kept)
+
+
+def test_each_channel_has_its_own_mean_in_the_inputs_order():
+    image = Image.new("RGB", (40, 48), (255, 0, 51))
+    settings = {"height": 48, "channels": 3, "resize": "triangle", "polarity": "keep"}
+    rgb = prepare(image, Preprocessing(**settings, mean=(0.5, 0.25, 0.2), std=(0.5, 0.25, 0.1)))
+    assert rgb[:, 7, 7].tolist() == pytest.approx([1, -1, 0], abs=1e-6)
+    bgr = prepare(image, Preprocessing(**settings, mean=(0.5, 0.25, 0.2), std=(0.5, 0.25, 0.1), colour_order="bgr"))
+    assert bgr[:, 7, 7].tolist() == pytest.approx([-0.6, -1, 8], abs=1e-5)
+    assert Preprocessing(**settings, mean=[0.5, 0.5, 0.5]).mean == 0.5
+    with pytest.raises(ConfigError, match="one a channel"):
+        Preprocessing(**settings, mean=(0.5, 0.5, 0.1, 0.5))
+
+
+@pytest.mark.parametrize("size", [(313, 61), (31, 20), (900, 130)])
+def test_triangle_is_torchvisions_antialiased_resizing(size):
+    from torchvision.transforms.v2 import functional
+
+    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    preprocessing = Preprocessing(height=48, channels=3, resize="triangle", polarity="keep", mean=0.0, std=1.0)
+    found = prepare(Image.fromarray(pixels), preprocessing)
+    wanted = functional.resize(torch.from_numpy(pixels).permute(2, 0, 1).float(), list(found.shape[1:]), antialias=True)
+    np.testing.assert_allclose(found * 255, wanted.numpy(), atol=1e-2)

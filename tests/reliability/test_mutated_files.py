@@ -23,10 +23,10 @@ from ocrcc.charset import Charset, load_charset
 from ocrcc.cli.options import _load_config
 from ocrcc.config import Preprocessing
 from ocrcc.errors import OcrccError, OcrccWarning
+from ocrcc.graphs.onnx_file import find_layout, open_file
 from ocrcc.labels.find import find_labels
 from ocrcc.lookalikes import HEADER, load_lookalikes
 from ocrcc.models.checkpoint import load_model, save_model
-from ocrcc.models.onnx_file import find_layout, open_file
 from ocrcc.models.registry import create_model
 from ocrcc.texts.corpus import CorpusFile, read_templates
 from ocrcc.texts.templates import Vocabulary

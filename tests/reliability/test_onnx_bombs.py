@@ -9,7 +9,7 @@ from ocrcc.errors import ModelError
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper  # noqa: E402
 
-from ocrcc.models.onnx_file import open_file  # noqa: E402
+from ocrcc.graphs.onnx_file import open_file  # noqa: E402
 
 
 def ints(name, values):

@@ -1,0 +1,46 @@
+"""A small recogniser of another make, as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+CHARS = "0123456789"
+
+
+def foreign(
+    path: Path, chars: str = CHARS, classes: int = 12, extra=(), ends: str = "Softmax", character: bool = True
+) -> Path:
+    """Write a small recogniser as PaddlePaddle's converter does: weights as constants, SAME padding, space last."""
+    rng = np.random.default_rng(5)
+    weights = {
+        "conv.w": rng.normal(size=(6, 3, 2, 2)) * 0.3, "conv.b": rng.normal(size=6) * 0.1,
+        "down.w": rng.normal(size=(8, 6, 3, 3)) * 0.2, "fc.w": rng.normal(size=(8, classes)),
+        "fc.b": rng.normal(size=classes),
+    }  # fmt: skip
+    make = helper.make_node
+    nodes = [make("Constant", [], [k], value=numpy_helper.from_array(v.astype(np.float32))) for k, v in weights.items()]
+    nodes += [
+        make("Conv", ["x", "conv.w", "conv.b"], ["a"], auto_pad="SAME_UPPER", strides=[2, 2], kernel_shape=[2, 2]),
+        make("Relu", ["a"], ["r"]),
+        make("Conv", ["r", "down.w"], ["b"], strides=[2, 2], pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+        *extra,
+        make("AveragePool", ["b"], ["p"], kernel_shape=[12, 2], strides=[12, 2]),
+        make("Squeeze", ["p"], ["s"], axes=[2]),
+        make("Transpose", ["s"], ["t"], perm=[0, 2, 1]),
+        make("MatMul", ["t", "fc.w"], ["m"]),
+        make("Add", ["m", "fc.b"], ["l"]),
+        make(ends, ["l"], ["y"], axis=2),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 48, "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "t", classes])],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=8)
+    if character:
+        model.metadata_props.add(key="character", value="\n".join(chars))
+    onnx.save(model, str(path))
+    return path
