@@ -23,7 +23,7 @@ SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of the tuned weights in the mixtures that are measured."""
 _MOST_LOSS = 3.0
 """Nats per character: a line that is lost is lost, and no single one is to decide."""
-_GAINED, _LOST = 1.0, 2.0
+_GAINED, _LOST = 1.0, 1.5
 """Standard errors: what counts as better on own lines, and as worse on general ones."""
 
 Measure = Callable[[nn.Module], Metrics]
