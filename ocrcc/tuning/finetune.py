@@ -315,8 +315,9 @@ def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig,
     assert isinstance(objective, CenterObjective)
     if bool((objective.center_counts > 0).any()):
         return
+    own = [mixed for mixed in prepared.sources.mixed if not mixed.replayed]  # the terms are about these alone
     chunks = TrainingChunks(
-        prepared.sources.mixed,
+        own,
         trainee.charset,
         trainee.preprocessing,
         width_stride=recognizer.width_stride,
@@ -327,7 +328,7 @@ def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig,
     batches = training_batches(chunks, workers=config.workers)
     recognizer.to(device).eval()
     objective.to(device)
-    endless = any(source.size is None for source in prepared.sources.mixed)
+    endless = any(mixed.size is None for mixed in own)
     wanted = task.init_lines if endless else min(task.init_lines, prepared.sources.lines)
     read = placed = 0
     with torch.no_grad():
