@@ -85,7 +85,8 @@ class Batch:
         target_lengths: (N,) int64.
         labels: The N texts behind the targets, normalised by the charset.
         sources: Where the N lines came from, for messages.
-        replayed: (N,) bool, the lines that are there to keep what a model knew; None for none of them.
+        replayed: (N,) bool, the lines that are there to keep what a model knew; None for none of them. It stays on the
+            host, so that parting a batch asks the device for nothing.
     """
 
     images: Tensor
@@ -105,11 +106,13 @@ class Batch:
         """Return some of the lines, padded as they are.
 
         Args:
-            chosen: (N,) bool.
+            chosen: (N,) bool, on the host.
         """
-        numbers = chosen.nonzero()[:, 0].tolist()
-        labels, sources = ([texts[number] for number in numbers] for texts in (self.labels, self.sources))
-        return replace(self._with(lambda tensor: tensor[chosen]), labels=tuple(labels), sources=tuple(sources))
+        numbers = chosen.nonzero()[:, 0]
+        some = self._with(lambda tensor: tensor[numbers.to(tensor.device, non_blocking=True)])
+        labels, sources = (tuple(texts[number] for number in numbers.tolist()) for texts in (self.labels, self.sources))
+        replayed = None if self.replayed is None else self.replayed[numbers]
+        return replace(some, labels=labels, sources=sources, replayed=replayed)
 
     def _with(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
@@ -119,7 +122,6 @@ class Batch:
             frames=change(self.frames),
             targets=change(self.targets),
             target_lengths=change(self.target_lengths),
-            replayed=None if self.replayed is None else change(self.replayed),
         )
 
 
@@ -139,9 +141,10 @@ class RecognizerOutput:
         """Return what was computed for some of the lines.
 
         Args:
-            chosen: (N,) bool.
+            chosen: (N,) bool, on the host.
         """
-        return RecognizerOutput(features=self.features[chosen], logits=self.logits[chosen])
+        numbers = chosen.nonzero()[:, 0].to(self.logits.device, non_blocking=True)
+        return RecognizerOutput(features=self.features[numbers], logits=self.logits[numbers])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,14 +123,15 @@ class CenterObjective(Objective):
         replayed, own = batch.replayed, ~batch.replayed
         kept = self._kept(batch.where(replayed), output.where(replayed))
         if not bool(own.any()):
-            fits = torch.ones_like(own)
-            return Terms(total=kept, scalars={"kept": kept.detach()}, fits=fits)
+            return Terms(total=kept, scalars={"kept": kept.detach()}, fits=torch.ones_like(own, device=kept.device))
         learned = self._learned(batch.where(own), output.where(own))
-        share = own.float().mean()
+        share = float(own.float().mean())
+        fits = torch.ones_like(own, device=kept.device)
+        fits[own.nonzero()[:, 0].to(kept.device, non_blocking=True)] = learned.fits
         return Terms(
             total=share * learned.total + (1 - share) * kept,
             scalars={**learned.scalars, "kept": kept.detach()},
-            fits=torch.ones_like(own).masked_scatter(own, learned.fits),
+            fits=fits,
         )
 
     def _learned(self, batch: Batch, output: RecognizerOutput) -> Terms:

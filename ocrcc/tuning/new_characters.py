@@ -170,7 +170,7 @@ def _look_at(
         ):
             batch = received.to(device)
             output = recognizer(batch.images)
-            logits = output.logits.float()
+            logits = output.logits.float().clone()
             logits[..., new] = logits[..., known].amax(-1, keepdim=True)
             alignment = align(logits, batch.frames, batch.targets, batch.target_lengths)
             aligned = gather_features(output.features, alignment, batch.targets)
