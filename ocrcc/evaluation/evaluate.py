@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -134,12 +134,17 @@ def _evaluate(
         )
     assert result is not None
     if then is not None:
+        last = models[-1]
+        settings = PredictConfig(
+            batch_size=config.batch_size, center_share=config.center_share, second_look=config.second_look
+        )
+        rivals = rivals_of(last, config)
         then(
             Readings(
                 result=result,
                 logs=tuple(logs),
                 datasets=tuple(datasets),
-                reader=line_reader(models[-1], config),
+                reader=line_reader(last.recognizer, last.charset, last.preprocessing, last.device, rivals, settings),
                 lookalikes=lookalikes,
             )
         )
@@ -205,6 +210,8 @@ def evaluate_datasets(
     total = Tally(charset, worst=worst, lookalikes=lookalikes)
     found: list[Metrics] = []
     outcomes: list[dict[str, np.ndarray]] = []
+    settings = PredictConfig(batch_size=batch_size, center_share=center_share, second_look=second_look)
+    reader = line_reader(recognizer, charset, preprocessing, device, rivals, settings)
     with _evaluation_mode(recognizer):
         for number, dataset in enumerate(datasets):
             tally = Tally(charset, worst=worst, lookalikes=lookalikes)
@@ -245,10 +252,8 @@ def evaluate_datasets(
                         on_line(line_read(dataset, number, index, truth, reading.confidence, reading.spans, source))
                 done += len(indices)
                 report(done, sum(sizes))
-            settings = PredictConfig(batch_size=batch_size, center_share=center_share, second_look=second_look)
-            for index, truth, whole, source in _read_in_parts(
-                recognizer, dataset, long, charset, preprocessing, device, rivals, settings, tally.update_unreadable
-            ):
+            in_parts = _read_in_parts(reader, dataset, long, charset, tally.update_unreadable)
+            for index, truth, whole, source in in_parts:
                 right[index] = tally.update(truth, whole.text, source)
                 on_reading(truth, whole.text)
                 if on_line is not None:
@@ -341,25 +346,13 @@ def _too_long(dataset: SizedLineSource, preprocessing: Preprocessing) -> np.ndar
 
 
 def _read_in_parts(
-    recognizer: nn.Module,
+    reader: LineReader,
     dataset: SizedLineSource,
     which: np.ndarray,
     charset: Charset,
-    preprocessing: Preprocessing,
-    device: str,
-    rivals: Rivals | None,
-    config: PredictConfig,
     on_problem: Callable[[str], None],
 ) -> Iterator[tuple[int, str, Recognition, str]]:
     """Read lines that are longer than the model takes, as prediction does: give number, truth, reading and source."""
-    reader = LineReader(
-        torch_engine(recognizer, device),
-        replace(charset, bidi=False),  # what is read is compared as it stands on the line
-        preprocessing,
-        width_stride=int(recognizer.width_stride),  # type: ignore[arg-type]
-        rivals=rivals,
-        config=config,
-    )
     for index in np.flatnonzero(which).tolist():
         try:
             line = dataset.line(index)

@@ -86,15 +86,20 @@ def rivals_of(loaded: ExportedModel | LoadedModel, config: EvaluateConfig) -> Ri
     )
 
 
-def line_reader(loaded: ExportedModel | LoadedModel, config: EvaluateConfig) -> LineReader:
-    """Make the reader that reads single images as this evaluation read its lines."""
+def line_reader(
+    recognizer: nn.Module,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    device: str,
+    rivals: Rivals | None,
+    config: PredictConfig,
+) -> LineReader:
+    """Make the reader that reads single images as an evaluation with the same settings reads its lines."""
     return LineReader(
-        torch_engine(loaded.recognizer, loaded.device),
-        replace(loaded.charset, bidi=False),  # what is read is compared as it stands on the line
-        loaded.preprocessing,
-        width_stride=int(loaded.recognizer.width_stride),  # type: ignore[arg-type]
-        rivals=rivals_of(loaded, config),
-        config=PredictConfig(
-            batch_size=config.batch_size, center_share=config.center_share, second_look=config.second_look
-        ),
+        torch_engine(recognizer, device),
+        replace(charset, bidi=False),  # what is read is compared as it stands on the line
+        preprocessing,
+        width_stride=int(recognizer.width_stride),  # type: ignore[arg-type]
+        rivals=rivals,
+        config=config,
     )

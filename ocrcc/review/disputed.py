@@ -15,7 +15,7 @@ from ocrcc.bidi import has_right_to_left
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import DataError
 from ocrcc.files import read_small
-from ocrcc.review.lines import Doubt, DoubtfulLine, Place, View
+from ocrcc.review.lines import DoubtfulLine, Place, Unsure, View
 from ocrcc.space.suspects import HEADER
 
 _SOURCE = re.compile(r"(.+?)#(\d{1,9})(?: \(.*\))?", re.DOTALL)
@@ -98,7 +98,7 @@ def _line(
         key=hashlib.sha256(encoded).hexdigest()[:20],
         name=source,
         read=tuple(label),
-        doubts=tuple(Doubt(position=row.position, sure=1 - row.posterior, choices=(row.suggested,)) for row in rows),
+        doubts=tuple(Unsure(position=row.position, sure=1 - row.posterior, choices=(row.suggested,)) for row in rows),
         view=partial(_view, dataset, index, {row.position: row.place for row in rows}),
     )
 

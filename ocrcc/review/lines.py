@@ -25,7 +25,7 @@ Place = tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doubt:
+class Unsure:
     """A character that a person should look at.
 
     Attributes:
@@ -67,7 +67,7 @@ class DoubtfulLine:
     key: str
     name: str
     read: tuple[str, ...]
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[Unsure, ...]
     view: Callable[[], View] = field(compare=False)
 
     @property
@@ -178,19 +178,24 @@ class _Image:
         return _Image._kept[1]
 
 
-def _doubts(line: Recognition | PageLine, unsure: float) -> tuple[Doubt, ...]:
+def _doubts(line: Recognition | PageLine, unsure: float) -> tuple[Unsure, ...]:
     """Return a line's doubts.
 
     One on which nothing was read is a doubt as a whole; one that matches no pattern or check digit has at least one.
     """
     if not line.chars:
-        return (Doubt(position=0, sure=line.confidence, choices=()),) if line.confidence < unsure else ()
-    least = min(char.confidence for char in line.chars)
+        return (Unsure(position=0, sure=line.confidence, choices=()),) if line.confidence < unsure else ()
+    sure = [_sure(char) for char in line.chars]
     return tuple(
-        Doubt(position=position, sure=char.confidence, choices=_choices(char))
+        Unsure(position=position, sure=sure[position], choices=_choices(char))
         for position, char in enumerate(line.chars)
-        if char.confidence < unsure or (line.unmatched and char.confidence == least)
+        if sure[position] < unsure or (line.unmatched and sure[position] == min(sure))
     )
+
+
+def _sure(char: RecognizedChar) -> float:
+    """Return how sure a character is: by the model's calibration, where it has one, else its posterior."""
+    return char.confidence if char.doubt is None else 1 - char.doubt.wrong
 
 
 def _choices(char: RecognizedChar) -> tuple[str, ...]:

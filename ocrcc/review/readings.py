@@ -9,7 +9,9 @@ from typing import Any
 
 from ocrcc.errors import DataError
 from ocrcc.files import check_regular
-from ocrcc.types import Alternative, Box, Page, PageChar, PageLine, Recognition, RecognizedChar
+from ocrcc.types import Alternative, Box, Doubt, Page, PageChar, PageLine, Recognition, RecognizedChar
+
+_CHANCES = ("wrong", "lookalike", "dropped")
 
 
 def read_readings(path: Path) -> Iterator[Recognition | Page]:
@@ -61,10 +63,10 @@ def _char(values: Any) -> dict[str, Any]:
     left, right = int(values["left"]), int(values["right"])
     if not 0 <= left < right:
         raise ValueError
-    margin = values.get("margin")
+    margin, doubt = values.get("margin"), values.get("doubt")
     return {
         "char": _text(values["char"]),
-        "confidence": _sure(values),
+        "confidence": _number(values["confidence"]),
         "left": left,
         "right": right,
         "margin": None if margin is None else float(margin),
@@ -72,13 +74,8 @@ def _char(values: Any) -> dict[str, Any]:
             Alternative(char=_text(other["char"]), confidence=_number(other["confidence"]))
             for other in values.get("alternatives", ())
         ),
+        "doubt": None if doubt is None else Doubt(**{name: _number(doubt[name]) for name in _CHANCES}),
     }
-
-
-def _sure(values: Any) -> float:
-    """Return how sure a character is: by the model's calibration, where the reading has it, else its posterior."""
-    doubt = values.get("doubt")
-    return _number(values["confidence"] if doubt is None else 1 - float(doubt["wrong"]))
 
 
 def _text(value: Any) -> str:

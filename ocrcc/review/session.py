@@ -12,7 +12,7 @@ from typing import Any
 from unicodedata import category
 
 from ocrcc.errors import DataError
-from ocrcc.review.lines import Doubt, DoubtfulLine, View
+from ocrcc.review.lines import DoubtfulLine, Unsure, View
 from ocrcc.review.log import DecisionLog, Record
 
 _LONGEST_PAUSE = 60.0
@@ -56,7 +56,7 @@ class Question:
     """
 
     line: DoubtfulLine
-    doubt: Doubt
+    doubt: Unsure
     cells: tuple[str, ...]
     open: frozenset[int]
     view: View
@@ -214,8 +214,8 @@ class Session:
             "trouble": self.log.trouble,
         }
 
-    def _next(self, pair: str) -> tuple[DoubtfulLine, Doubt] | None:
-        put_off: dict[tuple[str, int], tuple[DoubtfulLine, Doubt]] = {}
+    def _next(self, pair: str) -> tuple[DoubtfulLine, Unsure] | None:
+        put_off: dict[tuple[str, int], tuple[DoubtfulLine, Unsure]] = {}
         for line in self.lines.values():
             for doubt in line.doubts if self._states[line.key].open else ():
                 if doubt.position not in self._states[line.key].open or (pair and pair_of(line, doubt) != pair):
@@ -287,7 +287,7 @@ class Session:
             self._same[record["looks"]] = record["cells"].get(str(place), record["read"][place])
 
 
-def fingerprint(line: DoubtfulLine, doubt: Doubt, view: View) -> str:
+def fingerprint(line: DoubtfulLine, doubt: Unsure, view: View) -> str:
     """Name what a doubtful character looks like and was read as: equal pixels, equal names; empty without a place."""
     if doubt.position not in view.places:
         return ""
@@ -297,7 +297,7 @@ def fingerprint(line: DoubtfulLine, doubt: Doubt, view: View) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def pair_of(line: DoubtfulLine, doubt: Doubt) -> str:
+def pair_of(line: DoubtfulLine, doubt: Unsure) -> str:
     """Name what a doubt is between: the two characters, in code point order; empty if there is no alternative."""
     if not doubt.choices or not line.read:
         return ""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,10 @@ from PIL import Image
 from ocrcc.config import ReviewConfig
 from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import DataError
+from ocrcc.review.lines import _doubts
 from ocrcc.review.readings import read_readings
 from ocrcc.review.sources import find_lines
+from ocrcc.types import Doubt, Recognition, RecognizedChar
 
 LINES = [("2O24", "2024", {1: 0.6}, {1: "OQ"}), ("5678", "5678", {}, {})]
 
@@ -150,3 +153,16 @@ def test_a_list_of_disputed_labels(tmp_path):
 def test_nothing_that_can_be_reviewed(tmp_path):
     with pytest.raises(DataError, match="nothing to review"):
         find(tmp_path / "no*.png")
+
+
+def test_images_that_are_read_now_are_asked_about_by_calibration_too():
+    def char(confidence, wrong):
+        doubt = Doubt(wrong=wrong, lookalike=0.0, dropped=0.0)
+        return RecognizedChar(char="4", confidence=confidence, left=0, right=4, doubt=doubt)
+
+    line = Recognition(
+        path="x.png", text="444", confidence=0.8, chars=(char(0.8, 0.01), char(0.999, 0.4), char(0.99, 0))
+    )
+    assert [(each.position, each.sure) for each in _doubts(line, 0.9)] == [(1, pytest.approx(0.6))]
+    (least,) = _doubts(replace(line, unmatched=True), 0.5)
+    assert least.position == 1
