@@ -19,7 +19,8 @@ from ocrcc.errors import OcrccWarning
 from ocrcc.images.opening import open_image
 from ocrcc.pages.layout import find_layout
 from ocrcc.pages.reader import PageReader
-from ocrcc.reading.reader import ImageInput, LineReader, Unreadable, as_source, name_of
+from ocrcc.reading.image_inputs import ImageInput, as_source, name_of
+from ocrcc.reading.reader import LineReader, Unreadable
 from ocrcc.types import Page, Recognition
 
 _ONE = (str, bytes, os.PathLike, Image.Image, np.ndarray)

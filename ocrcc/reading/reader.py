@@ -21,10 +21,9 @@ from ocrcc import packaged
 from ocrcc.bidi import as_typed
 from ocrcc.charset import Charset
 from ocrcc.config import DEFAULT_MODEL, PredictConfig, Preprocessing
-from ocrcc.decoding.boxes import glyph_boxes, ink_columns
-from ocrcc.decoding.calibration import BLANK, Calibration, parse_calibration
+from ocrcc.decoding.boxes import ink_columns
+from ocrcc.decoding.calibration import Calibration, parse_calibration
 from ocrcc.decoding.constraints import Rule
-from ocrcc.decoding.evidence import assemble, from_ink
 from ocrcc.decoding.greedy import Reading, decode
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import ConfigError, DataError
@@ -34,13 +33,12 @@ from ocrcc.models.contract import resolve
 from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.halfwidth import half_width
-from ocrcc.reading.looks import Look, find_rivals, read_lines
+from ocrcc.reading.image_inputs import ImageInput, as_source, name_of
+from ocrcc.reading.looks import find_rivals, read_lines
 from ocrcc.reading.onnx_engine import load_onnx, pick_onnx
 from ocrcc.reading.parts import Part, cut_at_gaps, join
-from ocrcc.types import Doubt, Recognition, RecognizedChar
-
-ImageInput = str | os.PathLike[str] | bytes | Image.Image | np.ndarray
-"""A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA."""
+from ocrcc.reading.placing import PreparedLine, place
+from ocrcc.types import Recognition
 
 _MAX_WAITING = 2**26
 """Pixels that wait for others of their width, 256 MB; beyond it batches are read as they are."""
@@ -59,20 +57,6 @@ class Unreadable:
     message: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Waiting:
-    index: int
-    path: str
-    pixels: np.ndarray  # (K, H, W)
-    width: int  # of the part of the upright input image
-    extent: float  # the pixels of that image which all of `pixels` would span, padding to a least width included
-    height: int
-    ink: np.ndarray  # (width,) as `ink_columns` gives it
-    part: Part
-    number: int  # of the part
-    count: int  # of parts
-
-
 class _Done:
     """What was read and is still to be given, by the number of its image; parts wait for one another."""
 
@@ -85,7 +69,7 @@ class _Done:
     def add(self, index: int, result: Unreadable) -> None:
         self._whole[index] = result
 
-    def update(self, read: Sequence[tuple[_Waiting, Recognition]]) -> None:
+    def update(self, read: Sequence[tuple[PreparedLine, Recognition]]) -> None:
         for line, reading in read:
             parts = self._parts[line.index]
             parts[line.number] = line.part, reading
@@ -232,7 +216,7 @@ class LineReader:
         given = 0
         longest = self.config.window + self.parallel * self.config.batch_size
         with ThreadPoolExecutor(self.parallel, thread_name_prefix="ocrcc-read") as pool:
-            reading: deque[Future[list[tuple[_Waiting, Recognition]]]] = deque()
+            reading: deque[Future[list[tuple[PreparedLine, Recognition]]]] = deque()
             for index, opened in enumerate(self._opened(images)):
                 if isinstance(opened, Unreadable):
                     done.add(index, opened)
@@ -254,9 +238,9 @@ class LineReader:
                     yield done.pop(given)
                     given += 1
 
-    def _opened(self, images: Iterable[ImageInput]) -> Iterator[list[_Waiting] | Unreadable]:
+    def _opened(self, images: Iterable[ImageInput]) -> Iterator[list[PreparedLine] | Unreadable]:
         """Open images in threads, a few ahead of those that are read."""
-        ahead: deque[Future[list[_Waiting] | Unreadable]] = deque()
+        ahead: deque[Future[list[PreparedLine] | Unreadable]] = deque()
         with ThreadPoolExecutor(self.config.workers, thread_name_prefix="ocrcc-open") as pool:
             try:
                 for index, image in enumerate(images):
@@ -269,7 +253,7 @@ class LineReader:
                 for future in ahead:
                     future.cancel()
 
-    def _open(self, index: int, image: ImageInput) -> list[_Waiting] | Unreadable:
+    def _open(self, index: int, image: ImageInput) -> list[PreparedLine] | Unreadable:
         path = name_of(image, index)
         try:
             opened = open_image(as_source(image), name=path)
@@ -279,10 +263,12 @@ class LineReader:
         except DataError as error:
             return Unreadable(path=path, message=error.message)
 
-    def _prepared(self, index: int, path: str, opened: Image.Image, part: Part, number: int, count: int) -> _Waiting:
+    def _prepared(
+        self, index: int, path: str, opened: Image.Image, part: Part, number: int, count: int
+    ) -> PreparedLine:
         cropped = _crop(opened, part)
         pixels = prepare(cropped, self.preprocessing)
-        return _Waiting(
+        return PreparedLine(
             index=index,
             path=path,
             pixels=pixels,
@@ -295,7 +281,7 @@ class LineReader:
             count=count,
         )
 
-    def _read(self, batch: list[_Waiting], alternatives: int) -> list[tuple[_Waiting, Recognition]]:
+    def _read(self, batch: list[PreparedLine], alternatives: int) -> list[tuple[PreparedLine, Recognition]]:
         if self._rule is None:
             return self._read_with(None, batch, alternatives)
         whole = [line for line in batch if line.count == 1]
@@ -304,8 +290,8 @@ class LineReader:
         return read + (self._read_with(self._rule.for_parts, parts, alternatives) if parts else [])
 
     def _read_with(
-        self, rule: Rule | None, batch: list[_Waiting], alternatives: int
-    ) -> list[tuple[_Waiting, Recognition]]:
+        self, rule: Rule | None, batch: list[PreparedLine], alternatives: int
+    ) -> list[tuple[PreparedLine, Recognition]]:
         looked = read_lines(
             [line.pixels for line in batch],
             partial(self._decode, rule, alternatives),
@@ -316,7 +302,7 @@ class LineReader:
             at_once=self.batch_limit,
         )
         return [
-            (line, _place(line, look, self._width_stride * line.extent / look.width, self.calibration))
+            (line, place(line, look, self._width_stride * line.extent / look.width, self.calibration))
             for line, look in zip(batch, looked, strict=True)
         ]
 
@@ -348,10 +334,10 @@ class _Queue:
 
     def __init__(self, reader: LineReader) -> None:
         self._reader = reader
-        self._by_width: defaultdict[int, list[_Waiting]] = defaultdict(list)
+        self._by_width: defaultdict[int, list[PreparedLine]] = defaultdict(list)
         self._pixels = 0
 
-    def add(self, line: _Waiting) -> Iterator[list[_Waiting]]:
+    def add(self, line: PreparedLine) -> Iterator[list[PreparedLine]]:
         """Take in an image; give the batches that are due."""
         width = self._reader.preprocessing.padded_width(line.pixels.shape[2])
         self._by_width[width].append(line)
@@ -361,19 +347,19 @@ class _Queue:
         while self._pixels > _MAX_WAITING:
             yield self._take(max(self._by_width, key=lambda width: width * len(self._by_width[width])))
 
-    def take_with(self, index: int) -> list[_Waiting]:
+    def take_with(self, index: int) -> list[PreparedLine]:
         """Give the batch that holds an image; nothing if none does, since it is being read."""
         found = [width for width, lines in self._by_width.items() if lines[0].index == index]
         return self._take(found[0]) if found else []
 
-    def take_all(self) -> Iterator[list[_Waiting]]:
+    def take_all(self) -> Iterator[list[PreparedLine]]:
         """Give all that is left, a part of every batch for each that reads, and the most work first."""
         for width in sorted(self._by_width, key=lambda width: width * len(self._by_width[width]), reverse=True):
             lines = self._take(width)
             share = -(-len(lines) // self._reader.parallel)
             yield from (lines[first : first + share] for first in range(0, len(lines), share))
 
-    def _take(self, width: int) -> list[_Waiting]:
+    def _take(self, width: int) -> list[PreparedLine]:
         lines = self._by_width.pop(width)
         self._pixels -= sum(line.pixels.size for line in lines)
         return lines
@@ -381,103 +367,12 @@ class _Queue:
 
 def _as_typed(line: Recognition) -> Recognition:
     """Bring a reading from the order on the line to that in which it is typed."""
-    chars = tuple(replace(line.chars[place], char=char) for place, char in as_typed(line.text))
+    chars = tuple(replace(line.chars[number], char=char) for number, char in as_typed(line.text))
     return replace(line, text="".join(char.char for char in chars), chars=chars)
 
 
 def _crop(image: Image.Image, part: Part) -> Image.Image:
     return image if part.right - part.left == image.width else image.crop((part.left, 0, part.right, image.height))
-
-
-def name_of(image: ImageInput, index: int) -> str:
-    """Return an image's path; a number, from 1, where it has none."""
-    if isinstance(image, (str, os.PathLike)):
-        return os.fspath(image)
-    return str(getattr(image, "filename", "")) or f"image {index + 1}"
-
-
-def as_source(image: ImageInput) -> bytes | str | Path | Image.Image:
-    """Return what `open_image` takes.
-
-    Raises:
-        DataError: It is no image.
-    """
-    if isinstance(image, np.ndarray):
-        return _from_array(image)
-    if image is None:
-        raise DataError("None is no image: what should have opened it, such as cv2.imread, found none")
-    if not isinstance(image, str | os.PathLike | bytes | Image.Image):
-        raise DataError(f"{type(image).__name__} is no image: give a path, encoded bytes, a PIL image or an array")
-    return Path(image) if isinstance(image, os.PathLike) else image
-
-
-def _from_array(pixels: np.ndarray) -> Image.Image:
-    channels = pixels.shape[2:] if pixels.ndim == 3 else ()
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or channels not in ((), (1,), (3,), (4,)):
-        raise DataError(
-            f"an array {pixels.shape} of {pixels.dtype} is no image: give uint8 (H, W), (H, W, 3) RGB or (H, W, 4) RGBA"
-        )
-    if not pixels.size:
-        raise DataError(f"an array {pixels.shape} has no pixels")
-    return Image.fromarray(pixels[..., 0] if channels == (1,) else pixels)
-
-
-def _place(line: _Waiting, look: Look, scale: float, calibration: Calibration | None) -> Recognition:
-    """Bring a reading's frames, each ``scale`` pixels of the input image wide, to its glyphs' boxes; doubt them."""
-    reading = look.reading
-    spans = np.array([(span.start, span.end) for span in reading.spans], np.float64).reshape(-1, 2) * scale
-    ink = line.ink
-    if look.upside_down:  # then what it was padded with comes first
-        spans, ink = spans - (line.extent - line.width), ink[::-1]
-    text = [span.char for span in reading.spans]
-    boxes = glyph_boxes(spans, text, ink, line.height)
-    evidence = np.zeros((len(text), 0))
-    doubts: list[Doubt | None] = [None] * len(text)
-    if calibration is not None and text:
-        evidence = _evidence(look, from_ink(boxes, text, ink, line.height))
-        doubts = [
-            Doubt(wrong=1 - right, lookalike=alike, dropped=dropped)
-            for right, alike, dropped in calibration.chances(evidence).tolist()
-        ]
-    if look.upside_down:
-        boxes = line.width - boxes[:, ::-1]
-    chars = []
-    for span, others, margin, (left, right), doubt, told in zip(
-        reading.spans, reading.alternatives, reading.margins, boxes.tolist(), doubts, evidence.tolist(), strict=True
-    ):
-        chars.append(
-            RecognizedChar(
-                char=span.char,
-                confidence=span.confidence,
-                left=left,
-                right=right,
-                margin=margin,
-                alternatives=others,
-                doubt=doubt,
-                evidence=tuple(told) if calibration is BLANK else (),
-            )
-        )
-    return Recognition(
-        path=line.path,
-        text=reading.text,
-        confidence=reading.confidence,
-        chars=tuple(chars),
-        upside_down=look.upside_down,
-        unmatched=reading.unmatched,
-    )
-
-
-def _evidence(look: Look, ink: np.ndarray) -> np.ndarray:
-    """Return (L, F) the evidence on a look's characters."""
-    reading = look.reading
-    return assemble(
-        np.array([span.confidence for span in reading.spans]),
-        np.array(reading.evidence),
-        ink,
-        np.array([np.nan if margin is None else margin for margin in reading.margins]),
-        np.array(look.agreement or [1.0] * len(reading.spans)),
-        look.looks,
-    )
 
 
 def default_model() -> str:

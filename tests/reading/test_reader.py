@@ -204,7 +204,7 @@ def test_an_odd_width_waits_no_longer_than_the_window():
 
 def test_few_images_are_held_at_a_time(monkeypatch):
     alive, most, lock = 0, 0, threading.Lock()
-    original = predict._Waiting
+    original = predict.PreparedLine
 
     class Counted(original):
         def __init__(self, **values):
@@ -219,7 +219,7 @@ def test_few_images_are_held_at_a_time(monkeypatch):
             with lock:
                 alive -= 1
 
-    monkeypatch.setattr(predict, "_Waiting", Counted)
+    monkeypatch.setattr(predict, "PreparedLine", Counted)
     count = sum(1 for _ in reader(batch_size=8, window=50).stream(stripes(text) for text in random_texts(1000)))
     assert count == 1000
     assert alive == 0
