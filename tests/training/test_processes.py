@@ -26,10 +26,10 @@ from pathlib import Path
 from ocrcc.config import PretrainConfig, TrainConfig
 from ocrcc.training.pretrain import pretrain
 def stop(entry):
-    if entry.step == 20:
+    if entry.step == 30:
         raise SystemExit(0)
 task = PretrainConfig(train=(sys.argv[1],), arch="lcnet_050")
-how = TrainConfig(seed=int(sys.argv[3]), steps=24, batch_size=6, workers=0, threads=1, log_every=10, save_every=15)
+how = TrainConfig(seed=int(sys.argv[3]), steps=34, batch_size=6, workers=0, threads=1, log_every=10, save_every=25)
 pretrain(task, how, Path(sys.argv[2]), on_log=stop)
 """
 
@@ -66,8 +66,8 @@ def test_two_processes_go_on_where_each_was(tmp_path):
     wide = [(draw_line(str(number) * (1 + number * number % 31)), str(number)) for number in range(61)]
     lines = store(tmp_path / "lines.lmdb", wide)
     seed = str(next(seed for seed in range(100) if len({batches(lines, seed, rank) for rank in (0, 1)}) == 2))
-    command = ["-m", "ocrcc", "pretrain", "--train", str(lines), "--arch", "lcnet_050", "--steps", "24", "--seed", seed]
-    command += ["--batch-size", "6", "--workers", "0", "--threads", "1", "--log-every", "10", "--save-every", "15"]
+    command = ["-m", "ocrcc", "pretrain", "--train", str(lines), "--arch", "lcnet_050", "--steps", "34", "--seed", seed]
+    command += ["--batch-size", "6", "--workers", "0", "--threads", "1", "--log-every", "10", "--save-every", "25"]
     straight = together(*command, "--out", str(tmp_path / "straight"))
     assert straight.returncode == 0, straight.stderr
     script = tmp_path / "stops.py"
@@ -75,7 +75,7 @@ def test_two_processes_go_on_where_each_was(tmp_path):
     stopped = together(str(script), str(lines), str(tmp_path / "stopped"), seed)
     assert stopped.returncode == 0, stopped.stderr
     processes = torch.load(tmp_path / "stopped" / "state.pt", weights_only=True)["processes"]
-    assert [process["state"]["step"] for process in processes] == [15, 15]
+    assert [process["state"]["step"] for process in processes] == [25, 25]
     places = [process["state"]["place"] for process in processes]
     assert places[0] != places[1]  # what makes this test hard
     resumed = together("-m", "ocrcc", "pretrain", "--resume", str(tmp_path / "stopped"))
@@ -84,4 +84,4 @@ def test_two_processes_go_on_where_each_was(tmp_path):
     assert all(torch.equal(one[name], other[name]) for name in one)
     task = PretrainConfig(train=(str(lines),), arch="lcnet_050")
     with pytest.raises(ConfigError, match="2 processes trained it"):
-        pretrain(task, TrainConfig(steps=24), tmp_path / "stopped", resume=True, device="cpu")
+        pretrain(task, TrainConfig(steps=34), tmp_path / "stopped", resume=True, device="cpu")

@@ -82,7 +82,7 @@ def test_a_resumed_run_ends_with_the_very_weights_and_all_else_works(task, origi
 
 def test_characters_are_added(task, tmp_path):
     # Few: with all of ASCII, hundreds of general lines would be rendered and read.
-    (tmp_path / "few.txt").write_text("0123456789Az")
+    (tmp_path / "few.txt").write_text("\n".join("0123456789Az"))
     task = replace(task, charset=str(tmp_path / "few.txt"), charset_policy="extend")
     finetune(task, QUICK, tmp_path / "run", device="cpu")
     loaded = load_model(tmp_path / "run", device="cpu")
