@@ -40,8 +40,6 @@ def rows(text: str) -> dict[str, list[str]]:
 def run(command: str, folder: Path) -> str:
     """Run a line of shell with this Python's ocrcc."""
     command = re.sub(r"--(minutes|steps) \S+", "--steps 3 --workers 0 --threads 1", command)
-    if "--center-weight 0" in command:
-        command += " --no-guard"  # the run before has shown the guard, which reads 700 general lines again and again
     command = re.sub(r"\bocrcc (?=[a-z])", f"{shlex.quote(sys.executable)} -m ocrcc ", command)
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
