@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_lines import draw_line, png
+from drawn_lines import draw_line
 from PIL import Image
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before anything imports torch
@@ -26,13 +26,9 @@ def digit_lines() -> list[tuple[Image.Image, str]]:
 @pytest.fixture(scope="session")
 def digits_lmdb(tmp_path_factory: pytest.TempPathFactory, digit_lines: list[tuple[Image.Image, str]]) -> Path:
     """Those lines as a dataset; who changes it takes a copy."""
-    from ocrcc.data.lmdb_store import LmdbWriter
+    from stored_lines import store
 
-    path = tmp_path_factory.mktemp("digits") / "digits.lmdb"
-    with LmdbWriter(path) as writer:
-        for number, (image, text) in enumerate(digit_lines):
-            writer.add(png(image), text, source=f"digits:{number}", size=image.size)
-    return path
+    return store(tmp_path_factory.mktemp("digits") / "digits.lmdb", digit_lines)
 
 
 @pytest.fixture
@@ -50,9 +46,7 @@ def wild_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The best model of a folder, which reads something else in every image."""
     from wild import save_wild_model
 
-    path = tmp_path_factory.mktemp("wild") / "best.safetensors"
-    save_wild_model(path)
-    return path
+    return save_wild_model(tmp_path_factory.mktemp("wild") / "best.safetensors")
 
 
 @pytest.fixture(scope="session")

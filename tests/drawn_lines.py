@@ -16,6 +16,13 @@ def draw_line(text: str, height: int = 32) -> Image.Image:
     return image
 
 
+def draw_small(text: str = "0O1lI", size: tuple[int, int] = (90, 20), paper: int = 255, ink: int = 0) -> Image.Image:
+    """Draw a text as small as Pillow does by itself, on paper of any size and grey."""
+    image = Image.new("L", size, paper)
+    ImageDraw.Draw(image).text((4, 3), text, fill=ink)
+    return image
+
+
 def png(image: Image.Image) -> bytes:
     """Encode an image."""
     file = io.BytesIO()

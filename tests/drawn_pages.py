@@ -27,12 +27,14 @@ def draw_page(lines: int = 12, size: int = 20, *, width: int = 700, words: int =
     return image
 
 
-def stripes(text: str, frames: int = 2) -> Image.Image:
-    """Draw a line, 32 pixels high, that `stripe_reader` reads as a text."""
+def stripes(text: str, frames: int = 2, *, blanks: int = 1, height: int = 32) -> Image.Image:
+    """Draw a line that `stripe_reader` reads as a text: each character some frames of its grey, then black ones."""
     columns: list[int] = []
     for char in text:
-        columns += [CHARSET.id(char) * STEP] * frames + [0]
-    return Image.fromarray(np.tile(np.repeat(np.array(columns, dtype=np.uint8), STRIDE), (32, 1)))
+        columns += [CHARSET.id(char) * STEP] * frames + [0] * blanks
+    pixels = np.repeat(np.array(columns or [0], dtype=np.uint8), STRIDE)
+    image = Image.fromarray(np.tile(pixels, (32, 1)))
+    return image if height == 32 else image.resize((image.width * height // 32, height), Image.Resampling.NEAREST)
 
 
 def stand(line: Image.Image) -> Image.Image:
@@ -60,7 +62,18 @@ def read_stripes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     columns = (
         ((images[:, :, 8:24] * PLAIN.std + PLAIN.mean) * 255).mean(axis=(1, 2)).reshape(count, width // STRIDE, STRIDE)
     )
-    grey = np.where(np.ptp(columns, axis=2) > STEP, 0, columns.mean(axis=2))
+    return _nearest(np.where(np.ptp(columns, axis=2) > STEP, 0, columns.mean(axis=2)))
+
+
+def read_blurred_stripes(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Tell the class of each frame by its mean grey, as it must be after an image was scaled."""
+    count, _, _, width = images.shape
+    grey = ((images * PLAIN.std + PLAIN.mean) * 255).mean(axis=(1, 2))
+    return _nearest(grey.reshape(count, width // STRIDE, STRIDE).mean(axis=2))
+
+
+def _nearest(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and logits of frames by their greys."""
     distances = np.abs(grey[..., None] / STEP - np.arange(CHARSET.num_classes))
     return grey[..., None].astype(np.float32), (-5 * distances).astype(np.float32)
 

@@ -8,7 +8,8 @@ import sys
 import pytest
 from drawn_lines import draw_line, png
 
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import beside, read_small
 from ocrcc.places import claimed, marked, new_folder, output, replace, settle
@@ -89,7 +90,7 @@ def test_links_are_followed(tmp_path):
 def test_a_second_writer_is_refused_and_a_dead_one_is_swept(tmp_path):
     path = tmp_path / "d.lmdb"
     code = (
-        "import sys, time; from ocrcc.data.lmdb_store import LmdbWriter; w = LmdbWriter(sys.argv[1]);"
+        "import sys, time; from ocrcc.data.lmdb_writer import LmdbWriter; w = LmdbWriter(sys.argv[1]);"
         "print('here', flush=True); time.sleep(900)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE) as other:

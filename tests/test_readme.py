@@ -8,19 +8,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def blocks(marker: str) -> list[str]:
+GUIDES = sorted((ROOT / "assets" / "guides").glob("*.md"))
+CARD = (ROOT / "assets" / "models" / "ocrcc-zh-small.md").read_text(encoding="utf-8")
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *GUIDES]
+
+
+def blocks(marker: str, text: str = README) -> list[str]:
     """Code blocks that follow a comment, with continued lines joined."""
-    found = re.findall(rf"<!-- {marker} -->\n```bash\n(.*?)```", README, flags=re.DOTALL)
+    found = re.findall(rf"<!-- {marker} -->\n```bash\n(.*?)```", text, flags=re.DOTALL)
     return [block.replace("\\\n", " ") for block in found]
+
+
+def commands(text: str) -> list[str]:
+    """Lines of all code blocks of shell, without remarks."""
+    shell = "".join(re.findall(r"```bash\n(.*?)```", text, flags=re.DOTALL))
+    return [re.sub(r"\s+#.*", "", line) for line in shell.splitlines()]
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Rows of the tables, by their first cell; nothing is bold."""
+    found = [[cell.strip(" *") for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
+    return {cells[0]: cells[1:] for cells in found}
 
 
 def run(command: str, folder: Path) -> str:
     """Run a line of shell with this Python's ocrcc."""
-    command = re.sub(r"--minutes \S+", "--steps 3 --workers 0 --threads 1", command)
+    command = re.sub(r"--(minutes|steps) \S+", "--steps 3 --workers 0 --threads 1", command)
     command = re.sub(r"\bocrcc (?=[a-z])", f"{shlex.quote(sys.executable)} -m ocrcc ", command)
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, cwd=folder)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -32,12 +51,38 @@ def test_the_two_set_up_commands_are_there():
     assert blocks("the tests") == ['pip install ".[test]" && pytest\n']
 
 
+def test_both_languages_give_the_same_commands():
+    assert commands((ROOT / "README.zh-CN.md").read_text(encoding="utf-8")) == commands(README)
+
+
+@pytest.mark.parametrize("page", PAGES[:2], ids=lambda page: page.name)
+def test_the_figures_beside_other_readers_are_those_of_the_card(page):
+    shown, known = rows(page.read_text(encoding="utf-8")), rows(CARD)
+    known["ocrcc-zh-small"] = known["ocrcc-zh-small, ONNX Runtime, as shipped (int8)"]
+    for name in ("ocrcc-zh-small", "PP-OCRv6 small", "PP-OCRv4 mobile", "Tesseract 5, chi_sim"):
+        documents, _, book, _, pairs, speed, _ = known[name]
+        assert shown[name] == [documents, book, pairs, speed], name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        name, _, heading = target.partition("#")
+        linked = page.parent / name
+        assert linked.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.*)", linked.read_text(encoding="utf-8"), flags=re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", said.lower()).replace(" ", "-") for said in headings}, target
+
+
 def test_the_steps_run_one_after_the_other(tmp_path):
-    lines = [line for block in blocks("run") for line in block.splitlines() if line.startswith(("ocrcc", "ls"))]
+    texts = [README, *(guide.read_text(encoding="utf-8") for guide in GUIDES)]
+    told = [block for text in texts for block in blocks("run", text)]
+    lines = [line for block in told for line in block.splitlines() if line.startswith(("ocrcc", "ls"))]
     assert len(lines) >= 9
     assert lines[0].split()[:2] == ["ocrcc", "samples"]  # so that all of them run from a bare install
     output = {line: run(line, tmp_path) for line in lines}
-    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "center", "control", "projector"}
+    assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "mine", "control", "projector"}
     assert {"before.json", "lookalikes.png", "lookalikes.html", "disputed.tsv"} <= {
         path.name for path in tmp_path.iterdir()
     }

@@ -22,7 +22,7 @@ def random_lines(count: int, longest: int = 30, seed: int = 0) -> list[str]:
     return ["".join(map(str, rng.integers(0, 10, rng.integers(1, longest)))) for _ in range(count)]
 
 
-def save_wild_model(path: Path, arch: str = "timm/lcnet_050+none", charset: Charset | None = None) -> None:
+def save_wild_model(path: Path, arch: str = "timm/lcnet_050+none", charset: Charset | None = None) -> Path:
     """Save a recogniser with random weights whose classifier spreads real lines over all classes.
 
     Fresh weights alone read the same character everywhere: their features hardly differ between frames. So
@@ -51,3 +51,4 @@ def save_wild_model(path: Path, arch: str = "timm/lcnet_050+none", charset: Char
         preprocessing=preprocessing,
         info={"step": 0, "metrics": {}, "config": {}},
     )
+    return path

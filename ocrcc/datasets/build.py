@@ -16,7 +16,8 @@ from pathlib import Path
 from PIL import Image
 
 from ocrcc.config import BuildConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter, check_output, close_all
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter, check_output, close_all
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import read_small

@@ -17,7 +17,7 @@ from types import FrameType
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.errors import ConfigError, DataError, StoppedError
 from ocrcc.places import PICTURE, SOFTWARE, output
 from ocrcc.processes import cores, in_order

@@ -14,7 +14,8 @@ import argparse
 from pathlib import Path
 
 from ocrcc.config import DEFAULT_MODEL, EvaluateConfig, FinetuneConfig, TuneConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import Metrics, compare
 from ocrcc.tuning.finetune import finetune

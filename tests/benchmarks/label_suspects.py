@@ -21,7 +21,8 @@ import torch
 
 from ocrcc.charset import Charset
 from ocrcc.config import ProjectConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.space.characters import Skipped, Viewer, walk

@@ -10,7 +10,7 @@ from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.cli import app, predict
-from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.reading.doubts import Doubts, reason, worth
 from ocrcc.reading.reader import LineReader
 from ocrcc.types import Doubt, Recognition, RecognizedChar
@@ -20,9 +20,7 @@ CHARSET = Charset("0123456789OIl")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "wild.safetensors"
-    save_wild_model(path, charset=CHARSET)
-    return path
+    return save_wild_model(tmp_path_factory.mktemp("model") / "wild.safetensors", charset=CHARSET)
 
 
 @pytest.fixture(scope="module")

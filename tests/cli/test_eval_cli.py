@@ -5,12 +5,13 @@ import json
 import pytest
 import torch
 from drawn_lines import draw_line, png
+from stored_lines import store
 from typer.testing import CliRunner
 from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.cli import app
-from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.reading.reader import LineReader
 
@@ -19,21 +20,12 @@ CHARSET = Charset("0123456789abcdefghij，")
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "wild.safetensors"
-    save_wild_model(path, charset=CHARSET)
-    return path
+    return save_wild_model(tmp_path_factory.mktemp("model") / "wild.safetensors", charset=CHARSET)
 
 
 @pytest.fixture(scope="module")
 def reader(model):
     return LineReader.load(model, device="cpu")
-
-
-def write_lmdb(path, *lines):
-    with LmdbWriter(path) as writer:
-        for number, (image, label) in enumerate(lines, start=1):
-            writer.add(png(image), label, source=f"{path.name}:{number}", size=image.size)
-    return path
 
 
 @pytest.fixture
@@ -42,10 +34,8 @@ def halves(tmp_path, reader):
     images = [draw_line(str(number) * (1 + number % 7)) for number in range(3, 23)]
     texts = [reading.text for reading in reader.recognize(images)]
     assert all(texts)
-    right = write_lmdb(tmp_path / "right.lmdb", *zip(images, texts, strict=True))
-    wrong = write_lmdb(
-        tmp_path / "wrong.lmdb", *((image, "己" + text) for image, text in zip(images, texts, strict=True))
-    )
+    right = store(tmp_path / "right.lmdb", zip(images, texts, strict=True))
+    wrong = store(tmp_path / "wrong.lmdb", ((image, "己" + text) for image, text in zip(images, texts, strict=True)))
     return right, wrong, sum(map(len, texts))
 
 
@@ -87,8 +77,8 @@ def test_one_dataset_has_no_total(model, halves):
 def test_confusions_are_shown_with_counts_and_code_points(model, tmp_path, reader):
     images = [draw_line(str(number) * 4) for number in range(12)]
     texts = [reading.text for reading in reader.recognize(images)]
-    twins = write_lmdb(
-        tmp_path / "twins.lmdb", *((image, "己" + text[1:]) for image, text in zip(images, texts, strict=True) if text)
+    twins = store(
+        tmp_path / "twins.lmdb", ((image, "己" + text[1:]) for image, text in zip(images, texts, strict=True) if text)
     )
     result = run(model, "--data", twins, "--confusions", "2")
     assert "most frequent of 12 confusions" in result.stdout
@@ -99,7 +89,7 @@ def test_confusions_are_shown_with_counts_and_code_points(model, tmp_path, reade
 
 def test_the_worst_lines_are_listed_harmlessly(model, tmp_path):
     hostile = "[red]\x1b[31m己\u202e"
-    data = write_lmdb(tmp_path / "[bold].lmdb", (draw_line("123"), hostile), (draw_line("45"), "己" * 300))
+    data = store(tmp_path / "[bold].lmdb", [(draw_line("123"), hostile), (draw_line("45"), "己" * 300)])
     result = run(model, "--data", data, "--worst", "5")
     assert result.exit_code == 0, result.stderr
     assert "worst lines" in result.stdout
@@ -112,7 +102,7 @@ def test_folded_figures_forgive_width_and_spaces(model, tmp_path, reader):
     image = draw_line("123456")
     text = reader.recognize([image])[0].text
     wide = "".join(chr(ord(char) + 0xFEE0) if char.isascii() else char for char in text)
-    data = write_lmdb(tmp_path / "wide.lmdb", (image, " " + wide + "\u3000"))
+    data = store(tmp_path / "wide.lmdb", [(image, " " + wide + "\u3000")])
     assert "0.00%" in run(model, "--data", data, "--json", tmp_path / "r.json").stdout
     assert "(folded)" in (shown := run(model, "--data", data, "--folded").stdout)
     assert "100.00%" in shown
@@ -195,8 +185,8 @@ def test_lookalikes_taken_for_one_another_are_shown_both_ways(model, tmp_path, r
     images = [draw_line(str(number) * 3) for number in range(10, 20)]
     texts = [reading.text for reading in reader.recognize(images)]
     read = max("".join(texts), key="".join(texts).count)
-    path = write_lmdb(
-        tmp_path / "pairs.lmdb", *((image, text.replace(read, "己")) for image, text in zip(images, texts, strict=True))
+    path = store(
+        tmp_path / "pairs.lmdb", ((image, text.replace(read, "己")) for image, text in zip(images, texts, strict=True))
     )
     groups = tmp_path / "groups.tsv"
     groups.write_text(f"group\tcharacters\tscore\tsource\n1\t己{read}\t0.9\tlist\n", encoding="utf-8")

@@ -7,14 +7,12 @@ from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.cli import app
-from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.data.lmdb_writer import LmdbWriter
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("model") / "wild.safetensors"
-    save_wild_model(path, charset=Charset("0123456789"))
-    return path
+    return save_wild_model(tmp_path_factory.mktemp("model") / "wild.safetensors", charset=Charset("0123456789"))
 
 
 def run(*arguments):

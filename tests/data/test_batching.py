@@ -11,7 +11,8 @@ from PIL import Image
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.batching import LINES_PER_CHUNK, MixedSource, TrainingChunks, evaluation_batches, training_batches
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.errors import DataError
 from ocrcc.types import Line
 

@@ -5,20 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
-import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import lmdb
-import numpy as np
 import pytest
 from drawn_lines import draw_line, png
+from stored_lines import store_drawn
 
-from ocrcc.data import lmdb_store
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
-from ocrcc.errors import ConfigError, DataError, OcrccWarning
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.errors import DataError, OcrccWarning
+
+THREE = ["0é", "1é", "2é"]
 
 
 def plain(path: Path, records: dict[str, bytes], *, subdir: bool = True) -> Path:
@@ -42,34 +41,26 @@ def two_lines() -> dict[str, bytes]:
     }
 
 
-def write(path: Path, count: int = 3, **options) -> Path:
-    with LmdbWriter(path, **options) as writer:
-        for number in range(count):
-            image = draw_line(str(number))
-            writer.add(png(image), f"{number}é", source=f"labels.txt:{number + 1}", size=image.size)
-    return path
-
-
 def test_what_is_written_is_read(tmp_path):
-    dataset = LmdbDataset(write(tmp_path / "a.lmdb"))
+    dataset = LmdbDataset(store_drawn(tmp_path / "a.lmdb", THREE))
     assert (len(dataset), dataset.size) == (3, 3)
     assert [dataset.label(i) for i in range(3)] == ["0é", "1é", "2é"]
     assert dataset.label_lengths.tolist() == [2, 2, 2]
     assert dataset.characters == {"0": 1, "1": 1, "2": 1, "é": 3}
     assert "a.lmdb#2" in dataset.source(1)
-    assert "labels.txt:2" in dataset.source(1)
+    assert "(a:1)" in dataset.source(1)
     line = dataset.line(2)
-    assert line.image.size == (int(dataset.widths[2]), int(dataset.heights[2])) == draw_line("2").size
+    assert line.image.size == (int(dataset.widths[2]), int(dataset.heights[2])) == draw_line("2é").size
 
 
 def test_ours_opens_with_plain_lmdb_code(tmp_path):
     with (
-        lmdb.open(str(write(tmp_path / "a.lmdb")), readonly=True, lock=False) as environment,
+        lmdb.open(str(store_drawn(tmp_path / "a.lmdb", THREE)), readonly=True, lock=False) as environment,
         environment.begin() as transaction,
     ):
         assert int(transaction.get(b"num-samples")) == 3
         assert transaction.get(b"label-000000003").decode() == "2é"
-        assert transaction.get(b"image-000000003") == png(draw_line("2"))
+        assert transaction.get(b"image-000000003") == png(draw_line("2é"))
 
 
 @pytest.mark.parametrize("subdir", [True, False])
@@ -87,76 +78,6 @@ def test_a_foreign_dataset_that_grew_is_measured_again(tmp_path):
     assert len(LmdbDataset(path).widths) == 2
     third = {"num-samples": b"3", "image-000000003": png(draw_line("3")), "label-000000003": b"3"}
     assert LmdbDataset(plain(path, third)).label_lengths.tolist() == [2, 3, 1]
-
-
-def test_an_existing_place_is_kept_unless_forced(tmp_path):
-    path = write(tmp_path / "a.lmdb")
-    with pytest.raises(ConfigError, match=r"a\.lmdb exists"):
-        LmdbWriter(path)
-    assert len(LmdbDataset(path)) == 3
-
-
-def test_forced_it_is_replaced_by_the_whole_new_one(tmp_path):
-    path = write(tmp_path / "a.lmdb", 3)
-    write(path, 5, overwrite=True)
-    with lmdb.open(str(path), readonly=True, lock=False) as environment, environment.begin() as transaction:
-        assert transaction.get(b"num-samples") == b"5"
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.lmdb"]
-
-
-def test_an_error_inside_leaves_nothing(tmp_path):
-    writer = LmdbWriter(tmp_path / "a.lmdb")
-    with pytest.raises(TypeError), writer:
-        writer.add(png(draw_line("1")), None, source="x", size=(8, 32))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_map_grows_and_the_file_stays_small(tmp_path, monkeypatch):
-    monkeypatch.setattr(lmdb_store, "_FIRST_MAP", 1 << 16)
-    monkeypatch.setattr(lmdb_store, "_COMMIT_BYTES", 1 << 12)
-    noise = np.random.default_rng(0).bytes(20_000)
-    with LmdbWriter(tmp_path / "a.lmdb") as writer:
-        for number in range(40):
-            writer.add(noise, "x", source=str(number), size=(9, 9))
-    assert LmdbDataset(tmp_path / "a.lmdb").image_bytes(39) == noise
-    assert (tmp_path / "a.lmdb" / "data.mdb").stat().st_size < 40 * 20_000 * 1.5
-
-
-def run_writer(path: Path, before: str, after: str = "") -> subprocess.CompletedProcess[str]:
-    code = f"""
-        import os, resource, signal, sys
-        from ocrcc.data.lmdb_store import LmdbWriter
-        from ocrcc.errors import DataError
-        {before}
-        try:
-            with LmdbWriter({str(path)!r}) as writer:
-                for number in range(3000):
-                    writer.add(os.urandom(20_000), "x", source="s", size=(9, 9))
-                    {after or "pass"}
-        except DataError as error:
-            sys.stderr.write(f"{{error.message}} / {{error.hint}}")
-            sys.exit(3)
-    """
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
-
-
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
-    limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20,) * 2)"
-    result = run_writer(tmp_path / "a.lmdb", limit)
-    assert result.returncode == 3, result.stderr
-    assert "cannot be written" in result.stderr
-    assert "disk full" in result.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_killed_build_has_no_name_and_is_cleared_away_later(tmp_path):
-    result = run_writer(tmp_path / "a.lmdb", "", "number == 1500 and os.kill(os.getpid(), signal.SIGKILL)")
-    assert result.returncode == -signal.SIGKILL
-    left = [entry.name for entry in tmp_path.iterdir()]
-    assert left
-    assert "a.lmdb" not in left
-    write(tmp_path / "a.lmdb")
-    assert [entry.name for entry in tmp_path.iterdir()] == ["a.lmdb"]
 
 
 def test_paths_that_are_no_datasets_are_named(tmp_path):
@@ -219,7 +140,7 @@ def test_keys_may_count_from_0(tmp_path, declared):
 
 
 def test_a_line_taken_out_of_our_own_dataset_is_missed(tmp_path):
-    path = write(tmp_path / "a.lmdb")
+    path = store_drawn(tmp_path / "a.lmdb", THREE)
     count = len(LmdbDataset(path))
     labels = [LmdbDataset(path).label(index) for index in range(count)]
     taken = (
@@ -244,7 +165,7 @@ def test_line_ends_of_labels_are_taken_off_and_counted(tmp_path):
 
 
 def test_two_of_one_path_work_in_one_process(tmp_path):
-    path = write(tmp_path / "a.lmdb")
+    path = store_drawn(tmp_path / "a.lmdb", THREE)
     first, second = LmdbDataset(path), LmdbDataset(str(path))
     assert first.label(0) == second.label(0)
 
@@ -255,7 +176,7 @@ def first_label(dataset: LmdbDataset) -> str:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_other_processes_open_their_own(tmp_path, method):
-    dataset = LmdbDataset(write(tmp_path / "a.lmdb"))
+    dataset = LmdbDataset(store_drawn(tmp_path / "a.lmdb", THREE))
     assert dataset.label(0) == "0é"
     assert pickle.loads(pickle.dumps(dataset)).label(0) == "0é"
     with multiprocessing.get_context(method).Pool(1) as pool:

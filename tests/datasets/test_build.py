@@ -11,7 +11,8 @@ from drawn_lines import draw_line, png
 from PIL import Image
 
 from ocrcc.config import BuildConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.build import build_lmdb, val_path
 from ocrcc.errors import ConfigError, DataError
 

@@ -9,7 +9,7 @@ from PIL import Image
 from wild import save_wild_model
 
 from ocrcc.charset import Charset
-from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.inspect import ModelDescription, inspect
 from ocrcc.datasets.report import DatasetReport
 from ocrcc.errors import DataError, ModelError

@@ -9,7 +9,8 @@ from tinyfonts import CHARACTERS, build_font
 
 from ocrcc.charset import Charset
 from ocrcc.config import SynthConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.synthesize import encode, shard_range, synthesise, write_preview
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Group, Lookalikes

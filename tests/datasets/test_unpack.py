@@ -4,7 +4,8 @@ import pytest
 from drawn_lines import png
 from PIL import Image
 
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.datasets.unpack import unpack
 from ocrcc.errors import ConfigError

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from drawn_lines import draw_line
+from drawn_lines import draw_line, draw_small
 from PIL import Image, ImageDraw, ImageFont
 
 from ocrcc.errors import DataError
@@ -24,12 +24,6 @@ def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
     return buffer.getvalue()
 
 
-def drawn(text: str = "0O1lI", size=(90, 20), paper: int = 255, ink: int = 0) -> Image.Image:
-    image = Image.new("L", size, paper)
-    ImageDraw.Draw(image).text((4, 3), text, fill=ink)
-    return image
-
-
 def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -40,8 +34,8 @@ def bomb(width: int, height: int) -> bytes:
 
 
 def test_grey_and_colour_stay_what_they_are():
-    assert open_image(encoded(drawn())).mode == "L"
-    assert open_image(encoded(drawn().convert("RGB"), "JPEG")).mode == "RGB"
+    assert open_image(encoded(draw_small())).mode == "L"
+    assert open_image(encoded(draw_small().convert("RGB"), "JPEG")).mode == "RGB"
 
 
 @pytest.mark.parametrize(
@@ -51,10 +45,10 @@ def test_grey_and_colour_stay_what_they_are():
 )  # fmt: skip
 def test_unusual_modes_show_the_same_line(mode, kind):
     options = {"lossless": True} if kind == "WEBP" else {"quality": 100} if kind == "JPEG" else {}
-    source = drawn().convert("RGB").convert(mode) if mode in ("CMYK", "YCbCr") else drawn().convert(mode)
+    source = draw_small().convert("RGB").convert(mode) if mode in ("CMYK", "YCbCr") else draw_small().convert(mode)
     image = open_image(encoded(source, kind, **options))
     assert image.mode in ("L", "RGB")
-    difference = np.abs(np.asarray(image.convert("L"), int) - np.asarray(drawn(), int))
+    difference = np.abs(np.asarray(image.convert("L"), int) - np.asarray(draw_small(), int))
     assert np.median(difference) == 0
     assert (difference > 128).mean() < (0.05 if mode == "1" else 0.01)
 
@@ -166,7 +160,7 @@ def test_postscript_never_runs():
 
 
 def test_several_pages_are_refused():
-    data = encoded(drawn(), "TIFF", save_all=True, append_images=[drawn(), drawn()])
+    data = encoded(draw_small(), "TIFF", save_all=True, append_images=[draw_small(), draw_small()])
     with pytest.raises(DataError, match="has 3 pages"):
         open_image(data)
 
@@ -228,20 +222,20 @@ def test_noise_of_an_empty_wide_scan_is_not_blown_up():
 
 
 def test_the_photograph_of_a_phones_mpo_is_its_first_frame():
-    data = encoded(drawn(), "MPO", save_all=True, append_images=[Image.new("L", (9, 9))])
+    data = encoded(draw_small(), "MPO", save_all=True, append_images=[Image.new("L", (9, 9))])
     assert Image.open(io.BytesIO(data)).n_frames == 2
-    assert open_image(data).size == drawn().size
+    assert open_image(data).size == draw_small().size
 
 
 def test_heic_is_read_or_named(monkeypatch):
     heif = pytest.importorskip("pillow_heif")
     file = io.BytesIO()
     try:
-        heif.from_pillow(drawn().convert("RGB")).save(file, format="HEIF")
+        heif.from_pillow(draw_small().convert("RGB")).save(file, format="HEIF")
     except (RuntimeError, ValueError) as error:
         pytest.skip(f"nothing here encodes HEIC: {error}")
     image = open_image(file.getvalue())
-    assert np.abs(np.asarray(image.convert("L"), int) - np.asarray(drawn(), int)).mean() < 5
+    assert np.abs(np.asarray(image.convert("L"), int) - np.asarray(draw_small(), int)).mean() < 5
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     Image.OPEN.pop("HEIF")
     Image.ID.remove("HEIF")
@@ -286,7 +280,7 @@ def test_a_grey_that_means_transparent_in_a_wide_file_is_paper():
 
 def test_opening_in_threads_leaves_the_callers_warnings_as_they_were():
     before = list(warnings.filters)
-    data = encoded(drawn())
+    data = encoded(draw_small())
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: open_image(data), range(200)))
     assert warnings.filters == before

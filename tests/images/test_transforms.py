@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from drawn_lines import draw_line
+from drawn_lines import draw_line, draw_small
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ocrcc.config import Preprocessing
@@ -16,12 +16,6 @@ from ocrcc.images.opening import open_image
 from ocrcc.images.transforms import closer, is_light_on_dark, pad, prepare
 
 DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
-
-
-def drawn(text: str = "0O1lI", size=(90, 20), paper: int = 255, ink: int = 0) -> Image.Image:
-    image = Image.new("L", size, paper)
-    ImageDraw.Draw(image).text((4, 3), text, fill=ink)
-    return image
 
 
 def _light(image: Image.Image) -> bool:
@@ -50,7 +44,7 @@ def test_prepare_keeps_thin_strokes():
 
 
 def test_prepare_inverts_light_text_only():
-    dark, light = drawn(), ImageOps.invert(drawn())
+    dark, light = draw_small(), ImageOps.invert(draw_small())
     assert np.allclose(prepare(light, Preprocessing()), prepare(dark, Preprocessing()), atol=1e-6)
     keep = Preprocessing(polarity="keep")
     assert np.allclose(prepare(light, keep), -prepare(dark, keep), atol=1e-6)

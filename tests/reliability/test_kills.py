@@ -21,7 +21,8 @@ import pytest
 from drawn_lines import draw_line, png
 from long import times
 
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 
 LINES = 1100  # more than are verified without workers
 SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)

@@ -5,12 +5,14 @@ from html.parser import HTMLParser
 
 import pytest
 from drawn_lines import draw_line, png
+from stored_lines import store
 from typer.testing import CliRunner
 from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.cli import app
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.reading.reader import LineReader
@@ -24,9 +26,7 @@ CHARSET = Charset("0123456789OIl" + "".join(sorted(set(HOSTILE) - set("012345678
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("<b>model") / "wild.safetensors"
-    save_wild_model(path, charset=CHARSET)
-    return path
+    return save_wild_model(tmp_path_factory.mktemp("<b>model") / "wild.safetensors", charset=CHARSET)
 
 
 @pytest.fixture
@@ -121,9 +121,7 @@ def test_crops_are_of_the_glyphs_that_were_confused(model, tmp_path):
             rows.append((image, text[:place] + swap[text[place]] + text[place + 1 :]))
     assert rows, "the random model reads neither 0 nor O nor I nor l"
     path = tmp_path / "swapped.lmdb"
-    with LmdbWriter(path) as writer:
-        for image, label in rows:
-            writer.add(png(image), label, source="drawn", size=image.size)
+    store(path, rows)
     html = tmp_path / "r.html"
     assert run(model, "--data", path, "--report", html).exit_code == 0
     raw = html.read_text(encoding="utf-8")

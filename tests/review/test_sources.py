@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from doubts import make_results, reading
-from drawn_lines import draw_line, png
+from drawn_lines import draw_line
 from PIL import Image
+from stored_lines import store_drawn
 
 from ocrcc.config import ReviewConfig
-from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import DataError
 from ocrcc.review.lines import _doubts
 from ocrcc.review.readings import read_readings
@@ -122,16 +122,12 @@ def test_a_damaged_results_file_is_named_by_line(tmp_path, row):
 def test_a_list_of_disputed_labels(tmp_path):
     from ocrcc.space.suspects import HEADER
 
-    data = tmp_path / "train.lmdb"
-    with LmdbWriter(data) as writer:
-        for text in ("1O", "22", "Ａ3"):
-            image = draw_line(text)
-            writer.add(png(image), text, source="labels.txt:1", size=image.size)
+    data = store_drawn(tmp_path / "train.lmdb", ("1O", "22", "Ａ3"), source="labels.txt")
     rows = [
-        (f"{data}#1 (labels.txt:1)", "2", "O", "0", "0.9500", "-1.0", "1O", "0.25000-0.50000", ""),
-        ("train.lmdb#3 (labels.txt:1)", "1", "A", "4", "0.6000", "", "A3", "0.00000-0.50000", ""),
+        (f"{data}#1 (labels.txt:0)", "2", "O", "0", "0.9500", "-1.0", "1O", "0.25000-0.50000", ""),
+        ("train.lmdb#3 (labels.txt:2)", "1", "A", "4", "0.6000", "", "A3", "0.00000-0.50000", ""),
         (f"{data}#2 (labels.txt:1)", "1", "7", "Z", "0.9000", "-1.0", "72", "0.00000-0.50000", ""),
-        (f"{data}#9 (labels.txt:1)", "1", "7", "Z", "0.9000", "-1.0", "72", "0.00000-0.50000", ""),
+        (f"{data}#9 (labels.txt:8)", "1", "7", "Z", "0.9000", "-1.0", "72", "0.00000-0.50000", ""),
         ("gone.lmdb#1", "1", "7", "Z", "0.9000", "-1.0", "72", "0.00000-0.50000", ""),
     ]
     path = tmp_path / "disputed.tsv"

@@ -13,7 +13,7 @@ from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.config import ProjectConfig
-from ocrcc.data.lmdb_store import LmdbWriter
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.space.project import Outputs, model_names, project
@@ -24,9 +24,7 @@ QUICK = ProjectConfig(workers=0, max_points=60)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    path = tmp_path_factory.mktemp("wild") / "wild.safetensors"
-    save_wild_model(path, charset=CHARSET)
-    return path
+    return save_wild_model(tmp_path_factory.mktemp("wild") / "wild.safetensors", charset=CHARSET)
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,11 @@ import lmdb
 import numpy as np
 import pytest
 from drawn_lines import draw_line, png
+from stored_lines import store_drawn
 
 from ocrcc.charset import Charset
 from ocrcc.config import PretrainConfig, TrainConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import SomeLines
 from ocrcc.errors import ConfigError
 from ocrcc.models.contract import read_metadata
@@ -21,14 +22,6 @@ from ocrcc.training.pretrain import pretrain
 
 HOW = TrainConfig(steps=1, batch_size=4, workers=0, threads=1)
 TEXTS = ("12", "345", "6", "789", "10", "23")
-
-
-def build(path, texts, **options):
-    with LmdbWriter(path, **options) as writer:
-        for text in texts:
-            image = draw_line(text)
-            writer.add(png(image), text, source=str(path), size=image.size)
-    return path
 
 
 def foreign(path, texts):
@@ -45,11 +38,11 @@ def test_the_digest_is_of_images_and_labels_alone(tmp_path):
     for text in TEXTS:
         image = png(draw_line(text))
         expected.update(struct.pack("<QQ", len(image), len(text)) + image + text.encode())
-    ours, theirs = LmdbDataset(build(tmp_path / "a", TEXTS)), LmdbDataset(foreign(tmp_path / "b", TEXTS))
+    ours, theirs = LmdbDataset(store_drawn(tmp_path / "a", TEXTS)), LmdbDataset(foreign(tmp_path / "b", TEXTS))
     assert ours.sha256 == theirs.sha256 == expected.hexdigest()
     assert LmdbDataset(tmp_path / "b").sha256 == expected.hexdigest()  # from the index beside it
     assert SomeLines(ours, np.array([1, 2])).sha256 == ours.sha256
-    assert LmdbDataset(build(tmp_path / "c", TEXTS[::-1])).sha256 != ours.sha256
+    assert LmdbDataset(store_drawn(tmp_path / "c", TEXTS[::-1])).sha256 != ours.sha256
 
 
 def test_the_digest_of_a_charset_is_of_what_its_classes_mean():
@@ -60,7 +53,11 @@ def test_the_digest_of_a_charset_is_of_what_its_classes_mean():
 
 
 def test_a_run_goes_on_with_the_lines_that_it_began_with(tmp_path):
-    train, val, out = build(tmp_path / "t.lmdb", TEXTS), build(tmp_path / "v.lmdb", TEXTS[:2]), tmp_path / "run"
+    train, val, out = (
+        store_drawn(tmp_path / "t.lmdb", TEXTS),
+        store_drawn(tmp_path / "v.lmdb", TEXTS[:2]),
+        tmp_path / "run",
+    )
     task = PretrainConfig(train=(str(train),), val=(str(val),), arch="lcnet_050")
     pretrain(task, HOW, out)
     lineage = read_metadata(out / "last.safetensors")["lineage"]
@@ -68,12 +65,12 @@ def test_a_run_goes_on_with_the_lines_that_it_began_with(tmp_path):
     assert lineage["val"][0]["sha256"] == LmdbDataset(val).sha256
     assert lineage["charset"] == Charset("".join(sorted(set("".join(TEXTS))))).sha256
 
-    build(train, (*TEXTS[:-1], "32"), overwrite=True)
+    store_drawn(train, (*TEXTS[:-1], "32"), overwrite=True)
     with pytest.raises(ConfigError, match=r"its data for train has changed since it began: .*t\.lmdb"):
         pretrain(task, replace(HOW, steps=2), out, resume=True)
-    build(train, TEXTS, overwrite=True)  # the same again, at another time
-    build(val, TEXTS[1:3], overwrite=True)
+    store_drawn(train, TEXTS, overwrite=True)  # the same again, at another time
+    store_drawn(val, TEXTS[1:3], overwrite=True)
     with pytest.raises(ConfigError, match=r"its data for val has changed since it began: .*v\.lmdb"):
         pretrain(task, replace(HOW, steps=2), out, resume=True)
-    build(val, TEXTS[:2], overwrite=True)
+    store_drawn(val, TEXTS[:2], overwrite=True)
     assert pretrain(task, replace(HOW, steps=2), out, resume=True).steps == 2

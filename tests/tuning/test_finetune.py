@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn_lines import draw_line, png
+from drawn_lines import draw_line
 from safetensors.torch import load_file
+from stored_lines import store, store_drawn
 from torch import nn
 
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
-from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import CharsetError, DataError, ModelError
 from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses import separation
@@ -142,12 +142,7 @@ def test_each_term_adds_to_the_loss_and_gives_gradients():
 
 @pytest.fixture
 def letters_lmdb(tmp_path):
-    path = tmp_path / "letters.lmdb"
-    with LmdbWriter(path) as writer:
-        for text in ("12", "34", "5x"):
-            image = draw_line(text)
-            writer.add(png(image), text, source=f"letters:{text}", size=image.size)
-    return path
+    return store_drawn(tmp_path / "letters.lmdb", ("12", "34", "5x"))
 
 
 def test_charset_policies(task, letters_lmdb, tmp_path):
@@ -163,10 +158,7 @@ def test_charset_policies(task, letters_lmdb, tmp_path):
 
 
 def test_a_dataset_without_an_alignable_line(task, tmp_path):
-    path = tmp_path / "long.lmdb"
-    with LmdbWriter(path) as writer:
-        image = draw_line("1")
-        writer.add(png(image), "1" * 50, source="long", size=image.size)
+    path = store(tmp_path / "long.lmdb", [(draw_line("1"), "1" * 50)])
     with pytest.raises(DataError, match="not one line could be aligned"):
         finetune(replace(task, train=(str(path),)), QUICK, tmp_path / "run", device="cpu")
 

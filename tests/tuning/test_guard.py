@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from drawn_lines import draw_line, png
+from drawn_lines import draw_line
 from PIL import Image
 from safetensors.torch import load_file
+from stored_lines import store
 from torch import nn
 
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import DataError
 from ocrcc.evaluation.metrics import Scores
 from ocrcc.evaluation.report import Metrics
@@ -165,15 +166,8 @@ def test_the_verdict_in_words():
     )
 
 
-def write(path: Path, lines: list[tuple[Image.Image, str]]) -> Path:
-    with LmdbWriter(path) as writer:
-        for number, (image, text) in enumerate(lines):
-            writer.add(png(image), text, source=f"{path.stem}:{number}", size=image.size)
-    return path
-
-
 def test_equal_images_are_never_on_both_sides(tmp_path, digit_lines):
-    dataset = LmdbDataset(write(tmp_path / "twice.lmdb", digit_lines + digit_lines))
+    dataset = LmdbDataset(store(tmp_path / "twice.lmdb", digit_lines + digit_lines))
     parted = hold_out([MixedSource(source=dataset, weight=1.0)], seed=3)
     assert parted.different == 40
     (validation,), (left,) = parted.validation, parted.mixed
@@ -188,8 +182,8 @@ def test_equal_images_are_never_on_both_sides(tmp_path, digit_lines):
 
 
 def test_validation_lines_are_taken_out_of_training(tmp_path, digit_lines):
-    train = LmdbDataset(write(tmp_path / "train.lmdb", digit_lines))
-    val = LmdbDataset(write(tmp_path / "val.lmdb", digit_lines[5:7]))
+    train = LmdbDataset(store(tmp_path / "train.lmdb", digit_lines))
+    val = LmdbDataset(store(tmp_path / "val.lmdb", digit_lines[5:7]))
     (left,), names = without([MixedSource(source=train, weight=1.0)], [val])
     assert [name.rpartition("(")[2] for name in names] == ["train:5)", "train:6)"]
     assert left.kept.tolist() == [*range(5), *range(7, 40)]
@@ -208,7 +202,7 @@ def trained(tmp_path_factory) -> tuple[Path, list[tuple[Image.Image, str]]]:
     rng = random.Random(4)
     texts = list(dict.fromkeys("".join(rng.choices("0123456789", k=6)) for _ in range(60)))
     lines = [(draw_line(text), text) for text in texts]
-    task = PretrainConfig(train=(str(write(place / "digits.lmdb", lines)),), arch="lcnet_050")
+    task = PretrainConfig(train=(str(store(place / "digits.lmdb", lines)),), arch="lcnet_050")
     config = TrainConfig(
         steps=160, batch_size=16, workers=0, threads=1, eval_every=0, save_every=0, learning_rate=3e-3, augment=0,
         ema_decay=0, seed=2,
@@ -251,7 +245,7 @@ def test_a_shuffled_label_file_ends_with_the_base(trained, tmp_path):
 def test_too_few_lines_end_with_the_base(trained, tmp_path, count):
     base, lines = trained
     task = FinetuneConfig(
-        pretrained=str(base), train=(str(write(tmp_path / "few.lmdb", 30 * lines[:1] + lines[:count])),)
+        pretrained=str(base), train=(str(store(tmp_path / "few.lmdb", 30 * lines[:1] + lines[:count])),)
     )
     result = finetune(task, QUICK, tmp_path / "run", device="cpu")
     assert result.steps == 0
@@ -285,7 +279,7 @@ def test_a_label_file_is_enough_and_the_run_says_what_it_came_to(trained, tmp_pa
 
 def test_without_a_training_line_of_its_own_there_is_nothing_to_learn(trained, tmp_path):
     base, lines = trained
-    data = str(write(tmp_path / "same.lmdb", lines))
+    data = str(store(tmp_path / "same.lmdb", lines))
     task = FinetuneConfig(pretrained=str(base), train=(data,), val=(data,))
     with pytest.raises(DataError, match="every training line is a validation line too"):
         finetune(task, QUICK, tmp_path / "run", device="cpu")
@@ -293,7 +287,7 @@ def test_without_a_training_line_of_its_own_there_is_nothing_to_learn(trained, t
 
 def test_a_run_that_is_killed_before_its_first_save_can_be_gone_on_with(trained, tmp_path):
     base, lines = trained
-    task = FinetuneConfig(pretrained=str(base), train=(str(write(tmp_path / "own.lmdb", lines)),))
+    task = FinetuneConfig(pretrained=str(base), train=(str(store(tmp_path / "own.lmdb", lines)),))
 
     class Killed(BaseException):
         pass

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from drawn_lines import draw_line, png
+from stored_lines import store_drawn
 
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.evaluation.evaluate import read_dataset
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.registry import create_model
@@ -23,21 +23,13 @@ from ocrcc.tuning.guard import mixture
 from ocrcc.tuning.new_characters import place_new, showing
 
 
-def write(path: Path, texts: list[str]) -> Path:
-    with LmdbWriter(path) as writer:
-        for number, text in enumerate(texts):
-            image = draw_line(text)
-            writer.add(png(image), text, source=f"{path.stem}:{number}", size=image.size)
-    return path
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A model that reads digits but 7."""
     place = tmp_path_factory.mktemp("digits")
     rng = random.Random(4)
     texts = ["".join(rng.choices("012345689", k=5)) for _ in range(150)]
-    task = PretrainConfig(train=(str(write(place / "digits.lmdb", texts)),), arch="lcnet_050")
+    task = PretrainConfig(train=(str(store_drawn(place / "digits.lmdb", texts)),), arch="lcnet_050")
     config = TrainConfig(
         steps=400, batch_size=16, workers=0, threads=1, eval_every=0, save_every=0, learning_rate=3e-3, augment=0,
         ema_decay=0, seed=2,
@@ -54,7 +46,7 @@ def test_a_new_character_is_read_at_once_and_the_others_as_before(trained, tmp_p
     rows = recognizer.head.weight.detach().clone()
     rng = random.Random(9)
     texts = ["".join(rng.choices("0123456789", k=5)) for _ in range(60)]
-    test = LmdbDataset(write(tmp_path / "test.lmdb", texts))
+    test = LmdbDataset(store_drawn(tmp_path / "test.lmdb", texts))
 
     def read() -> list[str]:
         found = read_dataset(recognizer, charset, loaded.preprocessing, test, batch_size=16, device="cpu")
@@ -66,7 +58,7 @@ def test_a_new_character_is_read_at_once_and_the_others_as_before(trained, tmp_p
 
     before = sevens(read())
     lines = ["".join(rng.sample("012345689", 2)) + "7" + "".join(rng.sample("012345689", 2)) for _ in range(24)]
-    shown = LmdbDataset(write(tmp_path / "shown.lmdb", lines))
+    shown = LmdbDataset(store_drawn(tmp_path / "shown.lmdb", lines))
     counts = place_new(recognizer, moved, charset, loaded.preprocessing, [shown], "cpu")
     assert counts == {"7": 24}
     seven = charset.id("7")
@@ -87,13 +79,13 @@ def test_lines_that_do_not_show_it_leave_its_row_alone(trained, tmp_path):
     recognizer = create_model(loaded.arch, charset.num_classes, loaded.preprocessing)
     moved = transfer(loaded, recognizer, charset)
     rows = recognizer.head.weight.detach().clone()
-    other = LmdbDataset(write(tmp_path / "other.lmdb", ["01234"]))
+    other = LmdbDataset(store_drawn(tmp_path / "other.lmdb", ["01234"]))
     assert not place_new(recognizer, moved, charset, loaded.preprocessing, [other], "cpu")
     assert torch.equal(recognizer.head.weight, rows)
 
 
 def test_a_few_lines_for_each_new_character_are_enough(tmp_path):
-    dataset = write(tmp_path / "own.lmdb", ["70"] * 30 + ["01"] * 5)
+    dataset = store_drawn(tmp_path / "own.lmdb", ["70"] * 30 + ["01"] * 5)
     charset = Charset("01278")
     opener = Opener(tmp_path / "run", False, pytest.fail)
     own = open_sources((str(dataset),), charset=charset, opener=opener)
@@ -117,7 +109,7 @@ def test_fine_tuning_places_what_the_labels_bring(trained, tmp_path):
     rng = random.Random(5)
     texts = list(dict.fromkeys("".join(rng.choices("01234567", k=5)) for _ in range(60)))
     prepared = []
-    task = FinetuneConfig(pretrained=str(trained), train=(str(write(tmp_path / "own.lmdb", texts)),))
+    task = FinetuneConfig(pretrained=str(trained), train=(str(store_drawn(tmp_path / "own.lmdb", texts)),))
     config = TuneConfig(steps=4, batch_size=8, workers=0, threads=1, seed=5, eval_every=4)
     result = finetune(task, config, tmp_path / "run", device="cpu", on_start=prepared.append)
     assert any(note.startswith("1 new characters are placed by") for note in prepared[0].notes)
