@@ -49,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "datasets": {"labels", "images", "data", "models", "synth"},
     "reading": {"images", "graphs", "models", "decoding"},
     "pages": {"images", "reading"},
+    "clusters": {"models", "reading", "pages"},
     "evaluation": {"data", "models", "losses", "decoding", "datasets", "reading"},
     "calibration": {"data", "datasets", "decoding", "evaluation", "models", "reading"},
     "reports": {"data", "datasets", "evaluation", "reading", "projection"},
