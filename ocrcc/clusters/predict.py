@@ -137,7 +137,7 @@ def _cluster(address: str) -> Iterator[Any]:
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its tracebacks are told as errors of ours
     try:
         yield ray
     finally:
@@ -154,7 +154,7 @@ def _rows(ray: Any, read: Any, block: int) -> Iterator[list[dict[str, str]]]:
         if lacking := re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", told):
             raise ConfigError(f"a worker lacks the package {lacking[1]}", INSTALL) from None
         if ours := re.search(r"ocrcc\.errors\.(\w+): (.+)", told):
-            raise getattr(errors, ours[1])(f"on a worker: {ours[2]}") from None
+            raise getattr(errors, ours[1])(f"a worker: {ours[2]}") from None
         raise
 
 

@@ -38,7 +38,7 @@ class Worker:
 
     def __init__(self, version: str, model: tuple[str, bytes | None], config: PredictConfig) -> None:
         if ocrcc.__version__ != version:
-            raise ConfigError(f"a worker has ocrcc {ocrcc.__version__}, and this is {version}")
+            raise ConfigError(f"has ocrcc {ocrcc.__version__}, not {version}, with which the work is given out")
         hush_pillow()
         name, file = model
         with tempfile.TemporaryDirectory() as folder:

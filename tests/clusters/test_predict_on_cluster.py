@@ -72,7 +72,7 @@ def test_a_workers_model_is_the_file_that_was_sent(tmp_path, texts):
 
 
 def test_a_worker_of_another_version_is_told():
-    with pytest.raises(ConfigError, match="a worker has ocrcc .*, and this is 0.0.1"):
+    with pytest.raises(ConfigError, match="has ocrcc .*, not 0.0.1, with which"):
         read_block(version="0.0.1")
 
 
