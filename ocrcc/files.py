@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -80,6 +78,8 @@ def beside(path: Path, what: str) -> Path:
     """
     raw = os.fsencode(path.name)
     if len(raw) > _LONGEST_NAME:
+        import hashlib  # loads OpenSSL, for names as hardly anybody has them
+
         short = raw[: _LONGEST_NAME // 2].decode(errors="ignore")
         return path.with_name(f".{short}.{hashlib.sha256(raw).hexdigest()[:16]}.{what}")
     return path.with_name(f".{path.name}.{what}")
@@ -88,7 +88,7 @@ def beside(path: Path, what: str) -> Path:
 def new_aside(path: Path) -> Path:
     """Name a temporary neighbour that nobody else has; it keeps the suffix, by which formats are chosen."""
     suffix = path.suffix if len(path.suffix) <= 16 else ""
-    return beside(path, f"{secrets.token_hex(4)}.tmp{suffix}")
+    return beside(path, f"{os.urandom(4).hex()}.tmp{suffix}")
 
 
 def walk(folder: Path | str, complain: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -11,7 +11,6 @@ a spreadsheet, such a file is imported with its columns as text.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from typing import Any
@@ -47,10 +46,16 @@ def json_text(value: Any, **options: Any) -> str:
     >>> json_text({"text": "已\x9b31m\u202e"})
     '{"text": "已\\u009b31m\\u202e"}'
     """
+    import json  # ocrcc --help writes none
+
     return _MAYBE.sub(lambda found: _escaped(found.group()), json.dumps(value, ensure_ascii=False, **options))
 
 
 def _escaped(char: str) -> str:
     # Line ends between values are JSON's own; those in texts are escaped already.
     plain = char == "\n" or unicodedata.category(char) not in _SHAPELESS
-    return char if plain else json.dumps(char)[1:-1]
+    if plain:
+        return char
+    import json
+
+    return json.dumps(char)[1:-1]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import ocrcc
+from ocrcc.cli import _COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "ocrcc"
@@ -45,6 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "datasets": {"labels", "images", "data", "models", "synth"},
     "reading": {"images", "graphs", "models", "decoding"},
     "pages": {"images", "reading"},
+    "clusters": {"models", "reading", "pages"},
     "evaluation": {"data", "models", "losses", "decoding", "datasets", "reading"},
     "calibration": {"data", "datasets", "decoding", "evaluation", "models", "reading"},
     "reports": {"data", "datasets", "evaluation", "reading", "projection"},
@@ -165,6 +170,25 @@ def test_a_command_waits_neither_for_the_others_nor_for_rich():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_help_imports_no_command():
+    code = (
+        "import sys; from ocrcc.cli import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted(name for name in sys.modules if name.startswith(('ocrcc.cli.', 'rich'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "['ocrcc.cli.render']", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("module", "line"), _COMMANDS.values(), ids=_COMMANDS)
+def test_help_lists_what_a_commands_docstring_says(module: str, line: str):
+    said = " ".join(inspect.getdoc(import_module(f"ocrcc.cli.{module}").command).split())
+    assert line.endswith(".")
+    assert re.match(re.escape(line[:-1]) + r"\b", said)
+    assert len(line) <= 80 - 2 - 2 - 10 - 2, "longer than a terminal's line"
 
 
 def test_threads_sleep_while_they_wait():

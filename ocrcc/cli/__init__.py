@@ -1,7 +1,7 @@
 """The ``ocrcc`` command: one small file a command, which parses, calls a workflow and shows its result.
 
 Nothing here or in the command files imports torch, timm or numpy before a command runs, and no command waits for
-the others' files: each is imported when it is called, or listed by ``--help``.
+the others' files: each is imported when it is called, and ``--help`` lists them without.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from ocrcc.files import hush_pillow
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 _COMMANDS = {
-    "demo": "demo",
-    "samples": "samples",
-    "build-lmdb": "build_lmdb",
-    "inspect": "inspect",
-    "unpack": "unpack",
-    "charset": "charset",
-    "lookalikes": "lookalikes",
-    "synth": "synth",
-    "models": "models",
-    "import": "import_model",
-    "pretrain": "pretrain",
-    "finetune": "finetune",
-    "eval": "evaluate",
-    "calibrate": "calibrate",
-    "predict": "predict",
-    "review": "review",
-    "export": "export",
-    "project": "project",
+    "demo": ("demo", "Show the main job on lines that ship with the package."),
+    "samples": ("samples", "Write the sample lines that ship with the package."),
+    "build-lmdb": ("build_lmdb", "Make a dataset of labelled line images."),
+    "inspect": ("inspect", "Say what a dataset holds and what is odd about it."),
+    "unpack": ("unpack", "Write a dataset's images and labels into a folder."),
+    "charset": ("charset", "Count a charset's characters, report the doubtful ones."),
+    "lookalikes": ("lookalikes", "Find out which characters look alike."),
+    "synth": ("synth", "Render labelled lines that look like scanned documents."),
+    "models": ("models", "List the recognisers that can be trained, and the trained ones."),
+    "import": ("import_model", "Make a model of a recogniser of another make."),
+    "pretrain": ("pretrain", "Train a recogniser by CTC."),
+    "finetune": ("finetune", "Fine-tune a model with CTC and center loss."),
+    "eval": ("evaluate", "Measure what a model reads right, say what is wrong by kind."),
+    "calibrate": ("calibrate", "Teach a model how far to trust itself."),
+    "predict": ("predict", "Read images of text lines, and pages."),
+    "review": ("review", "Mend what was read, on a page in your browser."),
+    "export": ("export", "Write a model for others."),
+    "project": ("project", "Show where models put characters."),
 }
-"""The commands in the order of the work, and the module of this package that has each."""
+"""The commands in the order of the work: the module of this package that has each, and how its docstring begins."""
 
 
 class _Command(TyperCommand):
@@ -71,27 +71,24 @@ def _initials(option: str) -> str:
 
 
 class _Group(TyperGroup):
-    """Imports a command when it is wanted.
+    """Lists the commands by the lines above, and imports one when it is called.
 
     An `OcrccError` is shown as one line and its hint, and exits with its code; bugs keep their traceback.
     """
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002
-        """Name the commands."""
-        return list(_COMMANDS)
+    def __init__(self, **attrs: Any) -> None:
+        super().__init__(**attrs)
+        self.commands.update({name: TyperCommand(name, short_help=line) for name, (_, line) in _COMMANDS.items()})
 
-    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # noqa: ARG002
-        """Import a command; None if there is no such."""
-        if cmd_name not in _COMMANDS:
-            for known in _COMMANDS:  # typer names the closest of those that it has
-                self.get_command(ctx, known)
-            return None
-        if cmd_name not in self.commands:
-            module = import_module(f"ocrcc.cli.{_COMMANDS[cmd_name]}")
-            one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
-            one.command(cmd_name, cls=_Command)(module.command)
-            self.commands[cmd_name] = typer.main.get_command(one)
-        return self.commands[cmd_name]
+    def resolve_command(self, ctx: typer.Context, args: list[str]) -> tuple[str | None, Any, list[str]]:  # type: ignore[override]
+        """Import the command that is called."""
+        name, listed, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
+        if name is None or listed is None:  # completion of what does not exist
+            return name, listed, rest
+        module = import_module(f"ocrcc.cli.{_COMMANDS[name][0]}")
+        one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
+        one.command(name, cls=_Command)(module.command)
+        return name, typer.main.get_command(one), rest
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""

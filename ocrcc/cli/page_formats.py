@@ -9,8 +9,8 @@ from itertools import chain, islice
 from urllib.parse import quote
 
 import ocrcc
-from ocrcc.harmless import json_text
 from ocrcc.places import marked
+from ocrcc.reading.json_lines import json_line
 from ocrcc.types import Box, Page, PageChar, PageLine, Recognition
 
 Result = Recognition | Page
@@ -21,7 +21,9 @@ PAGE_FORMATS = ("hocr", "alto", "pdf")
 
 _HEADER = "path\ttext\tconfidence\tbox\n"
 _STRING = r'"(?:[^"\\]|\\.)*"'
-_OBJECT = rf'\A{{"path": {_STRING}, (?:"text": {_STRING}, "confidence": \d|"width": \d+, "height": \d+, "lines": )'
+_OBJECT = (
+    rf'\A{{"path": {_STRING}, (?:"text": {_STRING}, "confidence": \d|"width": \d+, "height": \d+, "lines": |"error": ")'
+)
 READINGS = marked(
     "file of readings",
     re.compile(rf"\A{_HEADER}".encode()),
@@ -59,7 +61,7 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
         escape: Makes a column harmless.
     """
     if format_name == "json":
-        return lambda results: (json_text(result, default=_keys) + "\n" for result in results)
+        return lambda results: (json_line(result) for result in results)
     if format_name == "hocr":
         return lambda results: write_hocr(_pages(results))
     if format_name == "alto":
@@ -67,12 +69,6 @@ def choose_writer(format_name: str | None, *, single: bool, escape: Callable[[st
     if format_name == "tsv":
         return lambda results: chain([_HEADER], _columns(results, (0, 1, 2, 3), escape))
     return lambda results: _page_breaks(results, escape) if single else _columns(results, (0, 1), escape)
-
-
-def _keys(result: object) -> dict[str, object]:
-    """Give a dataclass's fields, which are the format's keys, in its order; what is seldom so only where it is so."""
-    seldom = ("upside_down", "doubt", "unmatched")
-    return {key: value for key, value in vars(result).items() if key != "evidence" and (key not in seldom or value)}
 
 
 def rows(result: Result) -> list[tuple[str, str, str, str]]:

@@ -14,6 +14,7 @@ import typer
 
 from ocrcc.cli import render
 from ocrcc.cli.doubts import LIST, write_doubts
+from ocrcc.cli.on_cluster import predict_on_ray
 from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_options
 from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
@@ -76,6 +77,12 @@ def command(
             min=0.0, max=1.0, help="Share of the characters that --review lists, and a table on a terminal colours."
         ),
     ] = BUDGET,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray", metavar="ADDRESS", help="Read on the Ray cluster at host:port; auto for ours, local for a new one."
+        ),
+    ] = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
@@ -97,7 +104,16 @@ def command(
     characters that are missing. Without, it can only go by confidence.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
+
+    With --ray (pip install 'ocrcc[ray]' here and on every worker), PATH may also be a file or folder of an object
+    store (s3://bucket/scans/), or a Parquet file with a column path. FILE is readings.parquet or JSON Lines, and has a
+    record with its error for each input that cannot be read. --threads are those of a worker.
     """
+    if ray is not None:
+        given = {"--format": format, "--visualize": visualize, "--review": review}
+        unused = [name for name, value in given.items() if value is not None]
+        predict_on_ray(ray, paths, out, model, settings, unused)
+        return
     from ocrcc.reading.inputs import STDIN, find_images
 
     if out is not None:

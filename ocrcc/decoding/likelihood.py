@@ -8,13 +8,20 @@ import numpy as np
 
 from ocrcc.charset import BLANK
 
+_FRAMES_AT_ONCE = 16
+"""Half a megabyte for thousands of classes, which stays in a core's cache from one step to the next."""
 
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Turn scores (T, C) into log posteriors, in float32 and a new array."""
-    scores = logits.astype(np.float32)
-    scores -= scores.max(-1, keepdims=True)
-    scores -= np.log(np.exp(scores).sum(-1, keepdims=True))
-    return scores
+
+def log_softmax(logits: np.ndarray, classes: Sequence[int] | None = None) -> np.ndarray:
+    """Turn scores (T, C) into log posteriors, in float32 and a new array; of some classes alone, if they are named."""
+    found = np.empty((len(logits), logits.shape[1] if classes is None else len(classes)), np.float32)
+    for first in range(0, len(logits), _FRAMES_AT_ONCE):
+        scores = logits[first : first + _FRAMES_AT_ONCE].astype(np.float32)
+        scores -= scores.max(-1, keepdims=True)
+        wanted = scores.copy() if classes is None else scores[:, classes]
+        np.exp(scores, out=scores)
+        np.subtract(wanted, np.log(scores.sum(-1, keepdims=True)), out=found[first : first + _FRAMES_AT_ONCE])
+    return found
 
 
 def log_likelihoods(log_posteriors: Sequence[np.ndarray], targets: Sequence[Sequence[int]]) -> np.ndarray:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from ocrcc.charset import Charset
+from ocrcc.charset import BLANK, Charset
 from ocrcc.config import Preprocessing
 from ocrcc.decoding.greedy import Reading
 from ocrcc.decoding.likelihood import log_likelihoods, log_softmax
@@ -36,7 +36,7 @@ class Look:
         reading: What was read.
         width: Of the line in pixels, as it was looked at.
         upside_down: Whether it was turned for that.
-        log_posteriors: (T, C) of the line's own frames; None if it was read surely at once.
+        logits: (T, C) of the line's own frames; None if it was read surely at once.
         looks: How many looks it was chosen from.
         agreement: For each of its characters the share of these that read the same there; empty for one look.
     """
@@ -44,7 +44,7 @@ class Look:
     reading: Reading
     width: int
     upside_down: bool = False
-    log_posteriors: np.ndarray | None = None
+    logits: np.ndarray | None = None
     looks: int = 1
     agreement: tuple[float, ...] = ()
 
@@ -91,8 +91,8 @@ def read_lines(
                 readings, logits = read(pad([views[index] for index in indices], padded, preprocessing.padding), widths)
                 for index, reading, scores, width in zip(indices, readings, logits, widths.tolist(), strict=True):
                     compared = looks[index] or reading.confidence < unsure
-                    posteriors = log_softmax(scores[: -(-width // width_stride)]) if compared else None
-                    yield index, Look(reading=reading, width=width, log_posteriors=posteriors)
+                    kept = scores[: -(-width // width_stride)].copy() if compared else None
+                    yield index, Look(reading=reading, width=width, logits=kept)
 
     views = [_views(line, preprocessing) for line in lines]
     doubted = list(range(len(lines)))
@@ -135,8 +135,11 @@ def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:
     texts = list(dict.fromkeys(look.reading.text for look in looks))
     if len(texts) > 1:
         ids = [charset.encode(text) for text in texts]
-        posteriors = [look.log_posteriors for look in looks if look.log_posteriors is not None]
-        scores = log_likelihoods(posteriors * len(ids), [each for each in ids for _ in posteriors])
+        used = sorted({BLANK}.union(*ids))  # a text's likelihood asks for no other class
+        place = {class_id: at for at, class_id in enumerate(used)}
+        posteriors = [log_softmax(look.logits, used) for look in looks if look.logits is not None]
+        targets = [[place[class_id] for class_id in each] for each in ids]
+        scores = log_likelihoods(posteriors * len(ids), [each for each in targets for _ in posteriors])
         text = texts[int(np.logaddexp.reduce(scores.reshape(len(ids), -1), axis=1).argmax())]
         looks = [look for look in looks if look.reading.text == text]
     best = max(looks, key=lambda look: look.reading.confidence)

@@ -30,6 +30,14 @@ def test_likelihoods_are_those_of_the_loss(seed):
         assert likelihood == pytest.approx(wanted, rel=1e-4, abs=1e-4)
 
 
+def test_posteriors_of_some_classes_are_those_of_all_of_them():
+    logits = np.random.default_rng(5).normal(0, 6, (41, 7000)).astype(np.float32)  # more frames than are taken at once
+    whole = log_softmax(logits)
+    np.testing.assert_allclose(whole, torch.from_numpy(logits).log_softmax(-1).numpy(), rtol=1e-5, atol=1e-5)
+    few = [0, 6999, 12, 5]
+    assert (log_softmax(logits, few) == whole[:, few]).all()
+
+
 def test_repeated_characters_need_a_frame_between_them():
     sure = log_softmax(np.zeros((2, 3)))
     found = log_likelihoods([sure, sure, sure], [[1, 1], [1, 2], []])

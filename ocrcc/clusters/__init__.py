@@ -1,0 +1,1 @@
+"""The same work on many machines, by engines that exist: Ray."""

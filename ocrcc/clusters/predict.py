@@ -1,0 +1,228 @@
+"""Read any number of images on a Ray cluster, as stages of Ray Data: paths, readings, one file of results.
+
+Ray gives the blocks of paths to workers, and again if a worker is lost; what it hands over is written here, once and in
+the order of the input. Files in object stores are opened by fsspec.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import ocrcc
+from ocrcc import errors, packaged
+from ocrcc.clusters.results import open_results
+from ocrcc.config import PredictConfig
+from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import IMAGE_SUFFIXES
+from ocrcc.models.contract import resolve
+from ocrcc.places import Kind, output
+from ocrcc.reading.inputs import find_images
+
+INSTALL = 'pip install "ocrcc[ray]", here and on every worker'
+_BLOCK = 256
+"""Paths that a worker takes at once, and that are read again if it is lost."""
+_PATIENCE = 5.0
+"""Seconds that an address is given to answer."""
+
+Say = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a cluster read.
+
+    Attributes:
+        results: Lines and pages.
+        failed: How many inputs could not be read; the file has a record with ``error`` for each.
+    """
+
+    results: int
+    failed: int
+
+
+def predict_on_cluster(
+    address: str,
+    inputs: Iterable[str],
+    out: Path,
+    kind: Kind,
+    *,
+    model: str,
+    config: PredictConfig,
+    say: Say = lambda _path, _message: None,
+    report: Callable[[int, int | None], None] = lambda _done, _total: None,
+    block: int = _BLOCK,
+) -> Found:
+    """Read images, wherever they lie, on a Ray cluster.
+
+    Args:
+        address: Of the cluster (``host:port``, ``ray://host:port``), ``auto`` for that which this machine belongs to,
+            or ``local`` for this machine alone.
+        inputs: Files, folders and globs that all workers see under the same name; files and folders of an object
+            store (``s3://…``); and Parquet manifests of either, with a column ``path``.
+        out: The file of results: ``.parquet`` or JSON Lines. It appears when all are there.
+        kind: What it may replace.
+        model: As for `LineReader.load`; workers get the file itself.
+        config: How to read. ``threads`` are a worker's; one by default, and as many workers as there are CPUs.
+        say: Told of inputs that cannot be read, and why.
+        report: Told how many results there are.
+        block: Paths that a worker takes at once.
+
+    Raises:
+        ConfigError: Ray is not installed, here or there, or not this version of ocrcc; nobody answers at the address.
+        DataError: There is nothing to read.
+    """
+    config = replace(config, threads=config.threads or 1)
+    carried = _carried(model)
+    with _cluster(address) as ray:
+        from ocrcc.clusters.worker import Worker
+
+        workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // config.threads)
+        read = (
+            names.map_batches(
+                Worker,
+                fn_constructor_args=(ocrcc.__version__, carried, config),
+                batch_size=block,
+                num_cpus=config.threads,
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
+            )
+            for names in _paths(ray, list(inputs), say, block)
+        )
+        results = failed = 0
+        with output(out, kind) as aside, closing(open_results(aside)) as file:
+            for batch in chain.from_iterable(_rows(ray, each, block) for each in read):
+                for row in batch:
+                    if row["error"]:
+                        failed += 1
+                        say(row["path"], row["error"])
+                    else:
+                        results += 1
+                file.write(batch)
+                report(results + failed, None)
+            if not results + failed:
+                raise DataError("nothing to read", "give files, folders, object stores or Parquet manifests")
+    return Found(results=results, failed=failed)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    """Join a cluster, or start one of this machine, and leave it again."""
+    try:
+        import ray
+        import ray.data
+    except ImportError:
+        raise ConfigError("Ray is not installed", INSTALL) from None
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address not in ("auto", "local"):
+        if not host or not port.isdecimal():
+            raise ConfigError(f"{address}: no address of a Ray cluster", "give host:port, auto or local")
+        try:
+            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"{address}: nobody answers there: {error}", "ray status says where a cluster is"
+            ) from None
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError) as error:
+        raise ConfigError(f"{address}: no Ray cluster: {_first_line(error)}", "ray start --head starts one") from None
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its tracebacks are told as errors of ours
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _rows(ray: Any, read: Any, block: int) -> Iterator[list[dict[str, str]]]:
+    """Give what is read as it comes, and the workers' errors as our own."""
+    try:
+        for table in read.iter_batches(batch_size=block, batch_format="pyarrow"):
+            yield table.to_pylist()
+    except ray.exceptions.RayError as error:
+        told = str(error)  # with the worker's traceback, the only thing that all kinds of Ray's errors keep
+        if lacking := re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", told):
+            raise ConfigError(f"a worker lacks the package {lacking[1]}", INSTALL) from None
+        if ours := re.search(r"ocrcc\.errors\.(\w+): (.+)", told):
+            raise getattr(errors, ours[1])(f"a worker: {ours[2]}") from None
+        raise
+
+
+def _paths(ray: Any, inputs: list[str], say: Say, block: int) -> Iterator[Any]:
+    """Make datasets of the paths, in blocks; manifests stay where they are until they are read.
+
+    One dataset of all would have the blocks of manifests among those of folders, not after them.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    for is_manifest, group in _grouped(inputs):
+        if is_manifest:
+            for name in group:
+                try:
+                    schema = parquet.read_schema(name) if "://" not in name else None
+                except (OSError, pa.ArrowInvalid) as error:
+                    raise DataError(f"{name}: no Parquet file that can be read: {_first_line(error)}") from None
+                if schema is not None and "path" not in schema.names:
+                    raise DataError(f"{name}: has no column path, but {', '.join(schema.names)}")
+            rows = ray.data.read_parquet(group).select_columns(["path"])
+            yield rows.repartition(target_num_rows_per_block=block)
+            continue
+        names = list(_expanded(group, say))
+        tables = [pa.table({"path": names[first : first + block]}) for first in range(0, len(names), block)]
+        if tables:
+            yield ray.data.from_arrow(tables)
+
+
+def _grouped(inputs: list[str]) -> Iterator[tuple[bool, list[str]]]:
+    group: list[str] = []
+    before = False
+    for name in inputs:
+        is_manifest = name.lower().endswith(".parquet")
+        if group and is_manifest != before:
+            yield before, group
+            group = []
+        group.append(name)
+        before = is_manifest
+    if group:
+        yield before, group
+
+
+def _expanded(inputs: list[str], say: Say) -> Iterator[str]:
+    """Name the files of folders, here and in object stores."""
+    for name in inputs:
+        if "://" not in name:
+            yield from map(os.path.abspath, find_images([name], on_missing=say))  # workers may start elsewhere
+            continue
+        import fsspec
+
+        try:
+            store, inside = fsspec.core.url_to_fs(name)
+            files = sorted(store.find(inside))
+        except (OSError, ValueError, ImportError) as error:
+            say(name, _first_line(error) or type(error).__name__)
+            continue
+        if files == [store._strip_protocol(name)]:
+            yield name
+            continue
+        yield from (store.unstrip_protocol(file) for file in files if file.lower().endswith((*IMAGE_SUFFIXES, ".pdf")))
+
+
+def _carried(model: str) -> tuple[str, bytes | None]:
+    """Name a model, and give its file where a worker may not have it."""
+    path = resolve(model)
+    return (model, None) if path.parent == packaged.ASSETS / "models" else (path.name, path.read_bytes())
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
