@@ -75,15 +75,20 @@ def commands(place: Path) -> dict[str, list[str]]:
 def start(arguments: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "ocrcc", *arguments], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=_hear_ctrl_c,
     )  # fmt: skip
+
+
+def _hear_ctrl_c() -> None:
+    """Undo what shells do to programs in the background, which are deaf to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def run_whole(arguments: list[str]) -> float:
     """Let a command come to its end; say how long it took."""
     begun = time.monotonic()
     run = start(arguments)
-    _, err = run.communicate(timeout=300)
+    _, err = run.communicate(timeout=600)
     assert run.returncode == 0, err
     return time.monotonic() - begun
 
@@ -92,7 +97,7 @@ def end(run: subprocess.Popen[str], number: int, *, group: bool) -> str:
     """Send a signal; return what it says. Everybody is gone five seconds after it is."""
     with suppress(ProcessLookupError):
         (os.killpg if group else os.kill)(run.pid, number)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=300)
     for _ in range(50):
         try:
             os.killpg(run.pid, 0)
