@@ -175,5 +175,7 @@ def show_result(result: TrainResult) -> None:
         "times a line took no part: its label needs more frames than it has", result.unfit_names, result.unfit_lines
     )
     render.warn_each("lines could not be read", list(result.unreadable))
+    if result.lost_steps:
+        render.warn(f"{result.lost_steps} of the steps taught nothing: the gradient of their lines was not finite")
     if result.torn_entries:
         render.warn(f"metrics.jsonl: {result.torn_entries} torn lines were dropped when the run was resumed")

@@ -60,12 +60,14 @@ class Centers(nn.Module):
         mean of its features.
 
         Args:
-            features: (M, D) of any float type.
+            features: (M, D) of any float type; those that are not finite move nothing.
             classes: (M,) class ids.
         """
-        counts = _sum_over_processes(self._count(classes))
+        finite = features.isfinite().all(dim=1)
+        counts = _sum_over_processes(self._count(classes, finite))
         step = torch.where(self.center_counts > 0, self.alpha / (1 + counts), 1 / counts.clamp(min=1))
-        self._move((features.float() - self.centers[classes]) * step[classes, None], classes)
+        moves = (features.float() - self.centers[classes]) * step[classes, None]
+        self._move(torch.where(finite[:, None], moves, 0.0), classes)
         self.center_counts += counts
 
     @torch.no_grad()
@@ -76,7 +78,7 @@ class Centers(nn.Module):
             features: (M, D) of any float type.
             classes: (M,) class ids.
         """
-        self.center_counts += _sum_over_processes(self._count(classes))
+        self.center_counts += _sum_over_processes(self._count(classes, torch.ones_like(classes)))
         step = 1 / self.center_counts.clamp(min=1)
         self._move((features.float() - self.centers[classes]) * step[classes, None], classes)
 
@@ -95,8 +97,8 @@ class Centers(nn.Module):
             rivals=(others != BLANK) & (self.center_counts[others] > 0),
         )
 
-    def _count(self, classes: Tensor) -> Tensor:
-        return torch.zeros_like(self.center_counts).index_add_(0, classes, self.center_counts.new_ones(len(classes)))
+    def _count(self, classes: Tensor, which: Tensor) -> Tensor:
+        return torch.zeros_like(self.center_counts).index_add_(0, classes, which.to(self.center_counts))
 
     def _move(self, moves: Tensor, classes: Tensor) -> None:
         if not _distributed():

@@ -63,6 +63,7 @@ class TrainResult:
         unfit_lines: How often a line took no part because its label needs more frames than it has.
         unfit_names: Some of those lines.
         unreadable: Lines whose image could not be read.
+        lost_steps: Steps that taught nothing, since the gradient of their lines was not finite.
         torn_entries: Lines of ``metrics.jsonl`` that were found torn when the run was resumed, and dropped.
     """
 
@@ -75,6 +76,7 @@ class TrainResult:
     unfit_lines: int
     unfit_names: Sequence[str]
     unreadable: Sequence[str]
+    lost_steps: int = 0
     torn_entries: int = 0
 
 
@@ -169,6 +171,7 @@ def train(
         unfit_lines=state.unfit,
         unfit_names=list(state.names),
         unreadable=list(state.unreadable),
+        lost_steps=state.lost,
         torn_entries=torn,
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -103,6 +102,7 @@ class State:
     unfit: int = 0
     names: dict[str, None] = field(default_factory=dict)
     unreadable: dict[str, None] = field(default_factory=dict)
+    lost: int = 0
 
 
 class Window:
@@ -110,7 +110,7 @@ class Window:
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
-        self._counts: Counter[str] = Counter()  # not every step has every term
+        self._counts: dict[str, Tensor] = {}  # not every step has every term, and a lost step has none
         self._fits: list[tuple[Tensor, tuple[str, ...]]] = []
         self._started = time.monotonic()
         self.lines = 0
@@ -120,14 +120,15 @@ class Window:
         """Take in one step."""
         self.lines += len(received.batch.sources)
         for name, value in {"loss": terms.total, **terms.scalars}.items():
-            self._sums[name] = self._sums.get(name, 0) + value.detach()
-            self._counts[name] += 1
+            value, finite = value.detach(), value.detach().isfinite()
+            self._sums[name] = self._sums.get(name, 0) + torch.where(finite, value, 0)
+            self._counts[name] = self._counts.get(name, 0) + finite
         self._fits.append((terms.fits, received.batch.sources))
         self.problems += received.problems
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each scalar."""
-        return {name: float(value) / self._counts[name] for name, value in self._sums.items()}
+        """Return the mean of each scalar over the steps in which it was finite; NaN if it never was."""
+        return {name: float(value / self._counts[name]) for name, value in self._sums.items()}
 
     def unfit(self) -> Iterator[str]:
         """Name the lines that had too few frames."""
@@ -180,6 +181,7 @@ class Run:
         self.forward = _compiled(self.model) if config.compile else self.model
         self.objective = trainee.objective.to(accelerator.device)
         self._margins: Sequence[ClassMargin] = ()
+        self._lost: Tensor = torch.zeros((), dtype=torch.int64, device=accelerator.device)
         self.recognizer: nn.Module = accelerator.unwrap_model(self.model)
         self.average = (
             ModelEmaV3(self.recognizer, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
@@ -201,7 +203,7 @@ class Run:
         return min(1.0, share), stop
 
     def step(self, received: TrainingBatch, progress: float) -> Terms:
-        """Take one optimizer step."""
+        """Take one optimizer step; a batch whose gradient is not finite teaches nothing: one must not end a long run."""
         self.model.train()
         self._freeze(self.state.step < self.config.freeze_backbone)
         if self.schedule is not None:
@@ -210,9 +212,13 @@ class Run:
         terms: Terms = self.objective(batch, self.forward(batch.images))
         # Batches of rare widths are small; each line is to count the same.
         self.accelerator.backward(terms.total * (len(batch.labels) / self.config.batch_size))
-        scalars = dict(terms.scalars)
-        if self.config.clip_norm:
-            scalars["gradient_norm"] = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), self.config.clip_norm or math.inf)
+        scalars = {**terms.scalars, "gradient_norm": norm}
+        lost = ~norm.isfinite()
+        for parameter in self.model.parameters():  # on the device: asking it would hold up every step
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(lost, 0.0)
+        self._lost = self._lost + lost
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.state.step += 1
@@ -239,8 +245,10 @@ class Run:
         return self.recognizer if self.average is None else self.average.module
 
     def flush(self, window: Window) -> dict[str, float]:
-        """Bring the window's figures to the host; a loss that is not finite ends the run here."""
+        """Bring the window's figures to the host; a loss that was never finite ends the run here."""
         scalars = window.means()
+        self.state.lost += int(self._lost)
+        self._lost.zero_()
         if not all(math.isfinite(value) for value in scalars.values()):
             raise ModelError(
                 f"the loss is no longer finite at step {self.state.step}; the models in {self.out} are from before",

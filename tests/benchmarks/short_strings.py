@@ -2,11 +2,11 @@
 
 python tests/benchmarks/short_strings.py [--model MODEL ...] [--fonts DIR] [--lines 2000] [--json FILE]
 
-Clean black type on white, drawn by Pillow and cut out with a margin of 0 to an em. Each line is one
-string in one face at one size and margin; kinds, faces, sizes and margins come equally often, so any number of lines
-is a fair sample. A line is right if it is read as it is, compatibility forms counting as the same (NFKC) and, but for
-the kind "spaces", white space ignored. A mark is lost where the reading has fewer of it than the line, whatever else is
-wrong: that is counted beside, and how often with a confidence over 0.9.
+Clean black type on white, drawn by Pillow and cut out with a margin of 0 to an em. Each line is one string in one face
+at one size and margin; shapes, sizes and margins come equally often, faces by chance. A line is right if it is read as
+it is, compatibility forms counting as the same (NFKC) and, but for the kind "spaces", white space ignored. A mark is
+lost where the reading has fewer of it than the line, whatever else is wrong: that is counted beside, and how often with
+a confidence over 0.9.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def draw(count: int, folder: str = "", seed: int = 0) -> Iterator[Drawn]:
-    """Draw lines; line i is of kind i modulo the kinds, and so on for faces, sizes and margins in a shuffled order."""
+    """Draw lines: every shape of every kind at every size and margin in a shuffled order, before any comes again."""
     faces = [face for face in find_faces(folder) if folder or any(fnmatch(face.name, name) for name in FACES)]
     covered = [frozenset(map(chr, coverage(face).tolist())) for face in faces]
     dice = random.Random(seed)
@@ -142,7 +142,7 @@ def draw(count: int, folder: str = "", seed: int = 0) -> Iterator[Drawn]:
     while count:
         if not order:
             order = dice.sample(cells, len(cells))
-        (kind, shape), size, margin = order.pop()
+        kind, shape, size, margin = order.pop()
         text = shape(dice)
         able = [face for face, chars in zip(faces, covered, strict=True) if set(text) <= chars | {" "}]
         if not able:

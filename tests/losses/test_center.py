@@ -228,3 +228,11 @@ def test_unknown_centers_are_marked():
     assert isinstance(near, NearCenters)
     assert near.known.tolist() == [True, False]
     assert near.rivals.tolist() == [[True, False], [False, False]]
+
+
+def test_features_that_are_not_finite_move_no_center():
+    centers = Centers(4, 2)
+    centers.update(torch.tensor([[2.0, 2.0], [float("nan"), 1.0], [float("inf"), 0.0]]), torch.tensor([1, 1, 2]))
+    assert centers.centers[1].tolist() == [2.0, 2.0]
+    assert centers.center_counts.tolist() == [0.0, 1.0, 0.0, 0.0]
+    assert bool(centers.centers.isfinite().all())

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
@@ -19,6 +20,7 @@ from ocrcc.data.lmdb_store import LmdbWriter
 from ocrcc.errors import CharsetError, ConfigError, ModelError, StoppedError
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.contract import read_metadata
+from ocrcc.training.objective import CtcObjective
 from ocrcc.training.pretrain import pretrain
 from ocrcc.training.run import _compiled
 
@@ -258,3 +260,26 @@ def test_where_nothing_can_be_compiled_the_error_says_so(task, tmp_path, monkeyp
     with pytest.raises(ConfigError, match="torch.compile failed: No working C\\+\\+ compiler found$") as raised:
         run(task, replace(QUICK, compile=True), tmp_path / "run")
     assert "--compile" in raised.value.hint
+
+
+class NowAndThen(CtcObjective):
+    """An objective whose loss is not a number in every third step."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+
+    def forward(self, batch, output):
+        self.asked += 1
+        terms = super().forward(batch, output)
+        return replace(terms, total=terms.total * (float("nan") if self.asked % 3 == 0 else 1.0))
+
+
+def test_a_step_without_a_finite_gradient_teaches_nothing(task, tmp_path, monkeypatch):
+    monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", NowAndThen)
+    result = run(task, replace(QUICK, steps=7, log_every=2), tmp_path / "run")
+    assert result.lost_steps == 2
+    weights = load_file(tmp_path / "run" / "last.safetensors")
+    assert all(torch.isfinite(value.float()).all() for value in weights.values())
+    entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(entry["loss"]) for entry in entries)
