@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import warnings
 from importlib import import_module
@@ -163,6 +164,7 @@ def main() -> None:
         app()
     finally:
         _finish_output()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is Python's own, which would tell of it at length
 
 
 def _finish_output() -> None:

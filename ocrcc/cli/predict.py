@@ -19,6 +19,7 @@ from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_optio
 from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
 from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
+from ocrcc.files import whole
 from ocrcc.places import check_file, output
 from ocrcc.reading.doubts import BUDGET, Doubts, lines_of
 from ocrcc.types import Page, Recognition
@@ -266,7 +267,8 @@ def _drawn(results: Iterable[Result], folder: Path, settings: PredictConfig) -> 
     for number, (result, frame) in enumerate(again, start=1):
         text = result.text if isinstance(result, Recognition) else "".join(line.text for line in result.lines)
         picture = draw(frame.load(), result, font_for(text))
-        picture.save(folder / f"{number:04d}-{_plain_name(result.path)}.png")
+        with whole(folder / f"{number:04d}-{_plain_name(result.path)}.png") as aside:
+            picture.save(aside)
         yield result
 
 

@@ -17,6 +17,7 @@ from ocrcc.errors import ConfigError, ModelError
 from ocrcc.graphs.onnx_sizes import check_sizes
 
 if TYPE_CHECKING:
+    from google.protobuf.message import Message
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 _MOST_NODES = 20_000
@@ -78,6 +79,7 @@ def open_file(path: Path) -> ModelProto:
         raise ModelError(f"{path}: not an ONNX file that can be read: {error}") from None
     if not model.graph.node or not model.graph.output:
         raise ModelError(f"{path}: not an ONNX file that can be read: it has no graph")
+    check_texts(model, path)
     check_nodes(model, path)
     _check_external(model, path)
     try:
@@ -87,6 +89,23 @@ def open_file(path: Path) -> ModelProto:
     _check_tensors(model, path)
     check_sizes(model, path)
     return model
+
+
+def check_texts(message: Message, path: Path | str) -> None:
+    """Make sure that every text in a file is one: protobuf hands what is no UTF-8 over as bytes, wherever it stands.
+
+    Raises:
+        ModelError: One is not.
+    """
+    for field, value in message.ListFields():
+        if field.type not in (field.TYPE_STRING, field.TYPE_MESSAGE):
+            continue
+        one = isinstance(value, (str, bytes)) or hasattr(value, "ListFields")
+        for each in (value,) if one else value:
+            if field.type == field.TYPE_MESSAGE:
+                check_texts(each, path)
+            elif isinstance(each, bytes):
+                raise ModelError(f"{path}: damaged: a {field.name.replace('_', ' ')} in it is no UTF-8")
 
 
 def check_nodes(model: ModelProto, path: Path) -> None:

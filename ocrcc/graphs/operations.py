@@ -44,6 +44,8 @@ def _pads(attributes: Attributes, x: Tensor, kernel: Sequence[int]) -> list[int]
             less, more = total // 2, total - total // 2
             before.append(less if mode == "SAME_UPPER" else more)
             after.append(more if mode == "SAME_UPPER" else less)
+    elif mode not in ("VALID", "NOTSET"):
+        raise ValueError(f"auto_pad is {mode!r}")
     else:
         pads = [0] * (2 * count) if mode == "VALID" else attributes.get("pads", [0] * (2 * count))
         before, after = list(pads[:count]), list(pads[count:])

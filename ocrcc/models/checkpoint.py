@@ -30,6 +30,8 @@ from ocrcc.models.registry import MODELS, create_model
 
 _PREFIX = "model."
 _GRAPH = "graph"
+_MANY_CLASSES = 50_000
+"""From here on a classifier may be large; twice as many as the largest charset of a recogniser known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +78,8 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
             (register_transformers if arch.startswith("transformers/") else register_onnx)(graph, arch)
         except ModelError as error:
             raise ModelError(f"{path}: damaged: {error.message}") from None
-    # Any backbone of timm, any graph: some are larger than memory, and this file may not hold them at all.
-    if arch not in MODELS or graph:
+    # Any backbone of timm, any graph, any charset: some are larger than memory, and this file may not hold them at all.
+    if arch not in MODELS or graph or charset.num_classes > _MANY_CLASSES:
         with torch.device("meta"):
             shapes = create_model(arch, charset.num_classes, preprocessing).state_dict()
         _check_shapes(_read_shapes(path), shapes, path)

@@ -12,7 +12,7 @@ import numpy as np
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import CharsetError, ConfigError, ModelError
-from ocrcc.graphs.onnx_file import Layout, check_nodes, constants, input_name
+from ocrcc.graphs.onnx_file import Layout, check_nodes, check_texts, constants, input_name
 from ocrcc.models.contract import KEY, charset_of_classes, parse_contract, parse_metadata
 
 if TYPE_CHECKING:
@@ -149,6 +149,7 @@ def open_skeleton(data: bytes, name: str) -> tuple[ModelProto, Layout]:
         ) from None
     try:
         model = onnx.ModelProto.FromString(data)
+        check_texts(model, name)
         (place,) = [entry for entry in model.metadata_props if entry.key == _PLACE]
         layout = Layout(**json.loads(place.value))
         if not isinstance(layout.stride, int) or layout.stride < 1:

@@ -211,7 +211,10 @@ def _open(path: Path, threads: int, graph: bytes | None = None) -> InferenceSess
     options.enable_mem_pattern = False
     options.log_severity_level = _FATAL
     try:
-        return onnxruntime.InferenceSession(graph or str(path), options, providers=["CPUExecutionProvider"])
+        # Its fallback, to the same provider, prints a banner to stdout, where results are.
+        return onnxruntime.InferenceSession(
+            graph or str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
     except Exception as error:  # ONNX Runtime's kinds of errors have no common base
         raise ModelError(f"{path}: not an ONNX file that can be read: {_first_line(error)}") from None
 

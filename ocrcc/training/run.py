@@ -203,7 +203,7 @@ class Run:
         return min(1.0, share), stop
 
     def step(self, received: TrainingBatch, progress: float) -> Terms:
-        """Take one optimizer step; a batch whose gradient is not finite teaches nothing: one must not end a long run."""
+        """Take one optimizer step; a batch whose gradient is not finite teaches nothing, and ends no long run."""
         self.model.train()
         self._freeze(self.state.step < self.config.freeze_backbone)
         if self.schedule is not None:

@@ -185,3 +185,13 @@ def test_what_is_no_onnx_file(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ModelError, match="not an ONNX file that can be read"):
         load_model(path)
+
+
+@pytest.mark.parametrize("text", [b"Softmax", b"character", b"conv.w", b"perm", b"SAME_UPPER"])
+def test_a_text_that_is_none(tmp_path, capsys, text):
+    path = foreign(tmp_path / "bad.onnx")
+    path.write_bytes(path.read_bytes().replace(text, b"\xff" + text[1:]))
+    for load in (load_model, load_onnx):
+        with pytest.raises(ModelError, match=r"bad\.onnx: .*(UTF-8|utf-8|does not run|not an ONNX file)"):
+            load(path)
+    assert not capsys.readouterr().out  # ONNX Runtime's banners

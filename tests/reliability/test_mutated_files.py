@@ -23,10 +23,10 @@ from ocrcc.charset import Charset, load_charset
 from ocrcc.cli.options import _load_config
 from ocrcc.config import Preprocessing
 from ocrcc.errors import OcrccError, OcrccWarning
-from ocrcc.graphs.onnx_file import find_layout, open_file
 from ocrcc.labels.find import find_labels
 from ocrcc.lookalikes import HEADER, load_lookalikes
 from ocrcc.models.checkpoint import load_model, save_model
+from ocrcc.models.imported import import_onnx
 from ocrcc.models.registry import create_model
 from ocrcc.texts.corpus import CorpusFile, read_templates
 from ocrcc.texts.templates import Vocabulary
@@ -69,16 +69,30 @@ def small_model(path: Path) -> bytes:
 
 
 def small_onnx() -> bytes:
+    """A recogniser of four characters: one convolution over the whole height, one fully connected layer."""
     from onnx import TensorProto, helper, numpy_helper
 
-    weight = numpy_helper.from_array(np.zeros((12, 5), np.float32), "w")
-    nodes = [helper.make_node("Reshape", ["x", "s"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])]
+    dice = np.random.default_rng(0)
+    tensors = [
+        numpy_helper.from_array(dice.normal(size=size).astype(np.float32), name)
+        for name, size in (("kernel", (12, 3, 48, 4)), ("w", (12, 5)), ("b", (5,)))
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["c"], kernel_shape=[48, 4], strides=[48, 4]),
+        helper.make_node("Squeeze", ["c", "axis"], ["s"]),
+        helper.make_node("Transpose", ["s"], ["f"], perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["f", "w"], ["m"]),
+        helper.make_node("Add", ["m", "b"], ["a"]),
+        helper.make_node("Softmax", ["a"], ["y"], axis=2),
+    ]
     graph = helper.make_graph(
-        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 48, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, None, 5])],
-        [weight, numpy_helper.from_array(np.array([1, -1, 12]), "s")],
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 48, "W"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", "T", 5])],
+        [*tensors, numpy_helper.from_array(np.array([2]), "axis")],
     )  # fmt: skip
-    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]).SerializeToString())
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)])
+    model.metadata_props.add(key="character", value="0\n1\n己\n已")
+    return bytes(model.SerializeToString())
 
 
 def read_labels(path: Path) -> None:
@@ -99,7 +113,7 @@ def _settings_app() -> typer.Typer:
 
 
 def read_onnx(path: Path) -> None:
-    find_layout(open_file(path), path)
+    import_onnx(path)
 
 
 def kinds(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
@@ -132,20 +146,7 @@ def mutated(whole: bytes, dice: np.random.Generator) -> bytes:
             start = int(dice.integers(head))
             data[place:place] = data[start : start + int(dice.integers(1, 60))]
         else:
-            strange = (
-                b"\0",
-                b"\n",
-                b"\t",
-                b'"',
-                b"\xff\xfe",
-                b"[" * 3000,
-                b"9" * 5000,
-                b"-1",
-                b"1e999",
-                b"null",
-                b"{}",
-            )
-            data[place:place] = strange[int(dice.integers(len(strange)))]
+            data[place:place] = STRANGE[int(dice.integers(len(STRANGE)))]
         head = max(1, min(len(data), 3000))
         if not data:
             return b""
