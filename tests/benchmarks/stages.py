@@ -24,7 +24,8 @@ from PIL import Image
 from ocrcc import packaged
 from ocrcc.charset import load_charset
 from ocrcc.config import DEFAULT_MODEL, BuildConfig, PredictConfig, Preprocessing
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.build import build_lmdb
 
 ROOT = Path(__file__).resolve().parents[2]

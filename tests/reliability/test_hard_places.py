@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 from ocrcc.charset import Charset
 from ocrcc.cli import app
 from ocrcc.config import Preprocessing
-from ocrcc.data.lmdb_store import LmdbDataset, LmdbWriter
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.contract import describe
 
 TRAINING = ["--arch", "lcnet_050", "--steps", "2", "--batch-size", "4", "--workers", "0", "--threads", "1"]
