@@ -111,7 +111,8 @@ def command(
     record with its error for each input that cannot be read. --threads are those of a worker.
     """
     if ray is not None:
-        given = {"--format": format, "--visualize": visualize, "--review": review}
+        elsewhere = None if device == "auto" else device  # workers choose their own
+        given = {"--format": format, "--visualize": visualize, "--review": review, "--device": elsewhere}
         unused = [name for name, value in given.items() if value is not None]
         predict_on_ray(ray, paths, out, model, settings, unused)
         return

@@ -115,6 +115,7 @@ def test_tables_of_readings_are_known_as_ours(tmp_path):
         (("--ray", "auto"), "goes into a file"),
         (("--ray", "auto", "-o", "out.tsv"), "goes into a file"),
         (("--ray", "auto", "-o", "out.parquet", "--review", "doubts.tsv"), "--review does not go with --ray"),
+        (("--ray", "auto", "-o", "out.parquet", "--device", "cpu"), "--device does not go with --ray"),
         (("--ray", "auto", "-o", "out.parquet", "-"), "no standard input"),
     ],
 )

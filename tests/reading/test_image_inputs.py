@@ -6,14 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from drawn_pages import (
-    CHARSET,
-    PLAIN,
-    STRIDE,
-    read_stripes,
-    stripe_reader,
-    stripes,
-)
+from drawn_pages import CHARSET, PLAIN, STRIDE, read_stripes, stripe_reader, stripes
 from PIL import Image
 
 from ocrcc.errors import DataError

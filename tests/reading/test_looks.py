@@ -7,15 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from drawn_lines import draw_line
-from drawn_pages import (
-    CHARSET,
-    PLAIN,
-    STRIDE,
-    read_standing_stripes,
-    stand,
-    stripe_reader,
-    stripes,
-)
+from drawn_pages import CHARSET, PLAIN, STRIDE, read_standing_stripes, stand, stripe_reader, stripes
 from PIL import Image
 from wild import random_lines as wild_lines
 

@@ -7,16 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from drawn_pages import (
-    CHARSET,
-    PLAIN,
-    STEP,
-    STRIDE,
-    read_blurred_stripes,
-    read_stripes,
-    stripe_reader,
-    stripes,
-)
+from drawn_pages import CHARSET, PLAIN, STEP, STRIDE, read_blurred_stripes, read_stripes, stripe_reader, stripes
 from PIL import Image
 
 from ocrcc.reading.reader import LineReader

@@ -9,14 +9,7 @@ import numpy as np
 import pytest
 import torch
 from drawn_lines import draw_line
-from drawn_pages import (
-    CHARSET,
-    PLAIN,
-    STRIDE,
-    read_stripes,
-    stripe_reader,
-    stripes,
-)
+from drawn_pages import CHARSET, PLAIN, STRIDE, read_stripes, stripe_reader, stripes
 from wild import random_lines as wild_lines
 
 from ocrcc import load_recognizer
