@@ -21,8 +21,9 @@ from ocrcc.errors import StoppedError
 from ocrcc.training.devices import make_accelerator
 from ocrcc.training.folder import mend_metrics
 from ocrcc.training.memory import freed_memory_kept
-from ocrcc.training.run import Run, Trainee, Validate, Window, keep
+from ocrcc.training.run import Run, Trainee, Validate, keep
 from ocrcc.training.tracking import Tracker
+from ocrcc.training.window import Window
 
 OnStep = Callable[[int, Callable[[], nn.Module]], None]
 """Told of the steps done, and how to get the weights that would be measured now; it must not change them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from ocrcc.models.recognizer import Recognizer
 from ocrcc.training.folder import STATE
 from ocrcc.training.objective import Objective, Terms
 from ocrcc.training.tracking import NamedMargin
+from ocrcc.training.window import Window
 
 _SCHEDULE_POINTS = 10_000
 """The learning rate changes at so many points of a run, however its end is given."""
@@ -103,42 +104,6 @@ class State:
     names: dict[str, None] = field(default_factory=dict)
     unreadable: dict[str, None] = field(default_factory=dict)
     lost: int = 0
-
-
-class Window:
-    """Sums since the last log entry; they stay on the device until they are asked for."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, Tensor] = {}  # not every step has every term, and a lost step has none
-        self._fits: list[tuple[Tensor, tuple[str, ...]]] = []
-        self._started = time.monotonic()
-        self.lines = 0
-        self.problems: list[str] = []
-
-    def add(self, received: TrainingBatch, terms: Terms) -> None:
-        """Take in one step."""
-        self.lines += len(received.batch.sources)
-        for name, value in {"loss": terms.total, **terms.scalars}.items():
-            value, finite = value.detach(), value.detach().isfinite()
-            self._sums[name] = self._sums.get(name, 0) + torch.where(finite, value, 0)
-            self._counts[name] = self._counts.get(name, 0) + finite
-        self._fits.append((terms.fits, received.batch.sources))
-        self.problems += received.problems
-
-    def means(self) -> dict[str, float]:
-        """Return the mean of each scalar over the steps in which it was finite; NaN if it never was."""
-        return {name: float(value / self._counts[name]) for name, value in self._sums.items()}
-
-    def unfit(self) -> Iterator[str]:
-        """Name the lines that had too few frames."""
-        for fits, sources in self._fits:
-            yield from (source for fit, source in zip(fits.tolist(), sources, strict=True) if not fit)
-        self._fits.clear()
-
-    def seconds(self) -> float:
-        """Return the time since the last entry."""
-        return max(1e-9, time.monotonic() - self._started)
 
 
 class Run:
