@@ -173,7 +173,6 @@ def feeding(full: bool, threads: int) -> list[Row]:
     from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
     from tests.benchmarks.training_speed import make_batch, make_run
 
-    torch.set_num_threads(threads)
     with LmdbDatasetOfSamples() as dataset:
         chunks = TrainingChunks(
             [MixedSource(source=dataset, weight=1)], load_charset("gb2312"), Preprocessing(),
