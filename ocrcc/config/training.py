@@ -195,6 +195,8 @@ class FinetuneConfig(DataConfig):
             synth:PRESET; by default lines that are rendered with the fonts at hand.
         replay_share: Of all lines, 0..1; 0 for none.
         retain: Datasets that the model read well before and shall read as well after; by default rendered lines.
+        experts: Where lines of the kind can be told from general ones by their looks, tune an encoder for these alone;
+            all other lines are then read exactly as before. Else, and without it, all weights are tuned.
         guard: Keep the best mixture of the old weights and the tuned ones, and the old ones where none reads own lines
             better and general lines as well. Without it the tuned weights are kept as they are.
         center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
@@ -212,6 +214,7 @@ class FinetuneConfig(DataConfig):
     replay: tuple[str, ...] = ()
     replay_share: float = 0.5
     retain: tuple[str, ...] = ()
+    experts: bool = True
     guard: bool = True
     center_weight: float = 0.01
     center_alpha: float = 0.5

@@ -14,6 +14,7 @@ from ocrcc.config import Preprocessing
 from ocrcc.errors import ModelError
 from ocrcc.models.backbones import TimmBackbone, VggBackbone
 from ocrcc.models.encoders import BiLstm, Projection, Transformer
+from ocrcc.models.experts import ExpertEncoder, parsed
 from ocrcc.models.recognizer import Recognizer
 
 Parts = tuple[nn.Module, nn.Module]
@@ -91,7 +92,8 @@ def create_model(name: str, num_classes: int, preprocessing: Preprocessing | Non
 
     Args:
         name: A registered name, or ``timm/NAME`` for any timm backbone that can be cut to width stride 4,
-            with ``+none``, ``+bilstm`` or ``+transformer`` (the default) for its encoder.
+            with ``+none``, ``+bilstm`` or ``+transformer`` (the default) for its encoder; with ``+expertsN``, it has N
+            experts beside that.
         num_classes: C, the blank among them.
         preprocessing: Gives the height and the channels.
 
@@ -99,6 +101,7 @@ def create_model(name: str, num_classes: int, preprocessing: Preprocessing | Non
         ModelError: No such model, or it cannot be cut.
     """
     preprocessing = preprocessing or Preprocessing()
+    name, experts = parsed(name)
     if name in MODELS:
         backbone, encoder = MODELS[name].build(preprocessing)
     elif match := re.fullmatch(rf"timm/([\w.]+)(?:\+({'|'.join(_ENCODERS)}))?", name):
@@ -110,6 +113,8 @@ def create_model(name: str, num_classes: int, preprocessing: Preprocessing | Non
             (f"did you mean {close[0]}? " if close else "")
             + f"names: {', '.join(MODELS)}, or timm/NAME[+{'|'.join(_ENCODERS)}]",
         )
+    if experts:
+        encoder = ExpertEncoder(encoder, experts, int(backbone.feature_width))  # type: ignore[arg-type]
     return Recognizer(backbone, encoder, num_classes)
 
 

@@ -22,7 +22,6 @@ from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.registry import create_model
-from ocrcc.models.transfer import Transfer, transfer
 from ocrcc.training.devices import check_device
 from ocrcc.training.folder import run_folder, write_settings
 from ocrcc.training.lineage import check_lineage, describe_lineage
@@ -30,6 +29,7 @@ from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
 from ocrcc.training.run import Judgement, Trainee, Validate
 from ocrcc.training.sources import Opener, Sources, charset_of, check_paths, check_validation, open_sources
+from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.types import LabelledLines
 
 Task = TypeVar("Task", bound=DataConfig)
@@ -214,7 +214,7 @@ def validator(trainee: Trainee, datasets: Sequence[LabelledLines], config: Train
     """Make the function that measures a recogniser on all of some datasets together, and judges it by its CER."""
 
     def validate(recognizer: nn.Module) -> Judgement:
-        total = measure(recognizer, trainee, datasets, config)
+        total = measure(recognizer, trainee.charset, trainee.preprocessing, datasets, config)
         figures = {"cer": total.cer, "line_accuracy": total.line_accuracy, "folded_cer": total.folded.cer}
         # A set without a single label character has no CER, and is worse than any.
         return Judgement(figures=figures, score=math.inf if math.isnan(total.cer) else total.cer, weights=recognizer)
@@ -224,7 +224,8 @@ def validator(trainee: Trainee, datasets: Sequence[LabelledLines], config: Train
 
 def measure(
     recognizer: nn.Module,
-    trainee: Trainee,
+    charset: Charset,
+    preprocessing: Preprocessing,
     datasets: Sequence[LabelledLines],
     config: TrainConfig,
     lookalikes: Lookalikes | None = None,
@@ -233,8 +234,8 @@ def measure(
     """Read some datasets with a recogniser of a run, once each, and return the figures of all of them together."""
     _, total = evaluate_datasets(
         recognizer,
-        trainee.charset,
-        trainee.preprocessing,
+        charset,
+        preprocessing,
         datasets,
         batch_size=config.batch_size,
         device=str(next(recognizer.parameters()).device),

@@ -45,11 +45,13 @@ class Judgement:
         figures: Worth a curve and a line, by name.
         score: The lower the better; what is not to be kept has ``inf``.
         weights: What is to be saved if this is the best so far.
+        arch: Their registry name, if it is not that of what is trained.
     """
 
     figures: Mapping[str, float]
     score: float
     weights: nn.Module
+    arch: str = ""
 
 
 Validate = Callable[[nn.Module], Judgement]
@@ -142,6 +144,7 @@ class Run:
         )
         optimizer = _optimizer(trainee.recognizer, config)
         self.schedule = _schedule(optimizer, config)
+        self._moving = [weight for weight in trainee.recognizer.backbone.parameters() if weight.requires_grad]
         self.model, self.optimizer = accelerator.prepare(trainee.recognizer, optimizer)
         self.forward = _compiled(self.model) if config.compile else self.model
         self.objective = trainee.objective.to(accelerator.device)
@@ -195,15 +198,15 @@ class Run:
 
     def _freeze(self, frozen: bool) -> None:
         """Hold what is not to learn now: the backbone or not, and the figures of batch norms, if they are frozen."""
-        backbone = self.trainee.recognizer.backbone
-        if frozen:
-            backbone.eval()
+        if frozen or not self._moving:
+            self.trainee.recognizer.backbone.eval()
         if self.config.freeze_norm:
             for module in self.trainee.recognizer.modules():
                 if isinstance(module, _BatchNorm):
                     module.eval()
-        if frozen == next(backbone.parameters()).requires_grad:
-            backbone.requires_grad_(not frozen)
+        if self._moving and frozen == self._moving[0].requires_grad:
+            for weight in self._moving:
+                weight.requires_grad_(not frozen)
 
     def evaluated(self) -> nn.Module:
         """Return the weights that are measured and saved: averaged over time, if that is wanted."""
@@ -248,17 +251,17 @@ class Run:
         if self.state.best_step < 0 or judged.score < self.state.best_score:
             self.state.best, self.state.best_score = dict(judged.figures), judged.score
             self.state.best_step, self.state.worse_in_a_row = self.state.step, 0
-            self._save_model("best.safetensors", judged.weights, judged.figures)
+            self._save_model("best.safetensors", judged.weights, judged.figures, judged.arch)
         else:
             self.state.worse_in_a_row += 1
         return judged.figures
 
-    def _save_model(self, name: str, weights: nn.Module, figures: Mapping[str, float]) -> None:
+    def _save_model(self, name: str, weights: nn.Module, figures: Mapping[str, float], arch: str = "") -> None:
         if self.accelerator.is_main_process:
             save_model(
                 self.out / name,
                 recognizer_state=weights.state_dict(),
-                arch=self.trainee.arch,
+                arch=arch or self.trainee.arch,
                 charset=self.trainee.charset,
                 preprocessing=self.trainee.preprocessing,
                 info={

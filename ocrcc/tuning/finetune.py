@@ -15,7 +15,7 @@ from accelerate.utils import set_seed
 from torch import nn
 
 from ocrcc.charset import Charset, describe, load_charset
-from ocrcc.config import FinetuneConfig, TrainConfig, TuneConfig
+from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
 from ocrcc.datasets.opened import Say
 from ocrcc.errors import CharsetError, DataError
@@ -23,9 +23,9 @@ from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
+from ocrcc.models.experts import can_have_experts, one_encoder, parsed
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
-from ocrcc.models.transfer import Transfer, transfer
 from ocrcc.space.characters import Viewer, siblings_of
 from ocrcc.space.snapshots import Snapshots
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult
@@ -33,8 +33,10 @@ from ocrcc.training.objective import CenterObjective
 from ocrcc.training.pretrain import Prepared, launch, measure, validator
 from ocrcc.training.run import Trainee
 from ocrcc.training.sources import Opener, Sources, charset_of, check_validation, open_sources, with_replay
+from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.tuning.general_lines import general_lines
-from ocrcc.tuning.guard import Guard, Verdict, verdict
+from ocrcc.tuning.guard import Expert, Guard, Verdict, verdict
+from ocrcc.tuning.kinds import Looker, tell_apart
 from ocrcc.tuning.new_characters import place_new, showing
 from ocrcc.tuning.own_lines import parted, trusted
 from ocrcc.types import LabelledLines
@@ -131,29 +133,41 @@ def prepare(
     config = _with_length(config, own.lines)
     if now.new and not resume:
         _place_new(recognizer, now, charset, start, own, task, config, device, notes)
+    retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, pretrained.to(device), notes)
+    replay = replay or open_some(task.replay)
+    expert = None
+    if task.guard and task.experts and not (untrained or too_few):
+        looker = Looker(pretrained, charset, start.preprocessing, config.batch_size, config.seed, device)
+        expert = _expert(looker, given.arch, own.mixed, replay.mixed, apart, validation, retained, notes)
+    if expert is None:
+        retained += apart
+    else:
+        if not resume:
+            recognizer = one_encoder(recognizer, expert.grown_from)
+        recognizer.requires_grad_(False)
+        recognizer.encoder.requires_grad_(True)
     trainee = Trainee(
         recognizer=recognizer,
-        arch=start.arch,
+        arch=start.arch if expert is None else parsed(start.arch)[0],
         charset=charset,
         preprocessing=start.preprocessing,
         objective=_objective(task, now, lookalikes, recognizer, charset, pretrained),
         pretrained=pretrained if task.guard else None,
         settings={**asdict(task), **asdict(config)},
     )
-    retained, replay = _general(task, config, trainee, opener, pretrained.to(device), notes)
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
-        return lambda model: measure(model, trainee, datasets, config, lookalikes, losses=True)
+        return lambda model: measure(model, charset, start.preprocessing, datasets, config, lookalikes, losses=True)
 
     new = [charset.id(char) for char in moved.new]
-    guard = Guard(pretrained, reading(validation), reading(retained) if retained else None, new)
+    guard = Guard(pretrained, reading(validation), reading(retained) if retained else None, new, expert)
     validate = None
     if validation:
         validate = guard if task.guard else validator(trainee, validation, config)
     untrained = untrained or (too_few if task.guard else "")
     return Prepared(
         trainee=trainee,
-        sources=with_replay(own, replay or open_some(task.replay), task.replay_share),
+        sources=with_replay(own, replay, task.replay_share),
         validation=tuple(validation),
         validate=None if untrained else validate,
         config=config,
@@ -206,6 +220,27 @@ def _place_new(
     notes.append(placed + (f"; no line shows {describe(unseen)}" if unseen else ""))
 
 
+def _expert(
+    looker: Looker,
+    arch: str,
+    own: Sequence[MixedSource],
+    general: Sequence[MixedSource],
+    apart: Sequence[LabelledLines],
+    validation: Sequence[LabelledLines],
+    retained: Sequence[LabelledLines],
+    notes: list[str],
+) -> Expert | None:
+    """Plan an expert for own lines, where these can be told from general ones."""
+    if not (general and retained and validation and can_have_experts(looker.recognizer)):
+        return None
+    told = tell_apart(looker, own=own, general=general, apart=apart, held_back=validation, retained=retained)
+    notes.append(told.sentence())
+    if not told.useful:
+        return None
+    grown_from = looker.mostly_read_by(validation)
+    return Expert(start=one_encoder(looker.recognizer, grown_from), grown_from=grown_from, gate=told.gate, arch=arch)
+
+
 def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
     """Choose how long to train, if nobody did, and how often to validate.
 
@@ -222,32 +257,33 @@ def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
 def _general(
     task: FinetuneConfig,
     config: TrainConfig,
-    trainee: Trainee,
+    charset: Charset,
+    preprocessing: Preprocessing,
     opener: Opener,
     pretrained: Recognizer,
     notes: list[str],
-) -> tuple[list[LabelledLines], Sources | None]:
-    """Open or render what the model is to go on reading: to be measured on, and to be learned beside own lines."""
+) -> tuple[list[LabelledLines], list[LabelledLines], Sources | None]:
+    """Open or render what the model is to go on reading: to be measured on, the like, and to be learned beside."""
     given: list[LabelledLines] = [opener(path) for path in task.retain]
     wanted = task.replay_share and not task.replay
     if not task.guard or not (wanted or not given):
-        return given, None
-    general = general_lines(trainee.charset, task.corpus, config.seed, notes.append)
+        return given, [], None
+    general = general_lines(charset, task.corpus, config.seed, notes.append)
     if general is None:
-        return given, None
-    misread = measure(pretrained, trainee, general.retained, config).cer
+        return given, [], None
+    misread = measure(pretrained, charset, preprocessing, general.retained, config).cer
     if misread > _UNREADABLE:
         notes.append(
             f"the model misreads {misread:.0%} of the characters of rendered lines, so they are none that it could "
             "forget: --retain and --replay name others"
         )
-        return given, None
+        return given, [], None
     notes.append(f"general lines, {general.where_from}: {sum(map(len, general.retained))} to be measured on")
     replay = None
     if wanted:
         mixed = MixedSource(source=general.replay, weight=1.0)
         replay = Sources(mixed=(mixed,), lines=0, skipped={}, missing=Counter())
-    return given or list(general.retained), replay
+    return given or list(general.retained), [] if given else list(general.apart), replay
 
 
 def _conclude(result: TrainResult, guard: Guard | None, untrained: str) -> TuneResult:

@@ -41,12 +41,14 @@ class GeneralLines:
 
     Attributes:
         replay: Lines that are learned on beside the user's own.
-        retained: Datasets of lines that are measured; no line is among both.
+        retained: Datasets of lines that are measured.
+        apart: Lines like those, which a gate may see before it is tried on them; no line is in two of these.
         where_from: In words.
     """
 
     replay: LineSource
     retained: tuple[LabelledLines, ...]
+    apart: tuple[LabelledLines, ...]
     where_from: str
 
 
@@ -74,9 +76,11 @@ def general_lines(
             replay = load_source(
                 _REPLAYED, charset, seed=seed + 1, corpus=texts, exclude=_without(replay.config, apart)
             )
+        shipped = _shipped(charset, 2) or _shipped(charset, 1)
         return GeneralLines(
             replay=replay,
-            retained=(*_shipped(charset, 1), FirstLines(measured, _RETAINED, name="general lines")),
+            retained=(*shipped[:1], FirstLines(measured, _RETAINED, name="general lines")),
+            apart=tuple(shipped[1:]),
             where_from=f"rendered in {replay.faces} faces",
         )
     except OcrccError as error:
@@ -86,7 +90,9 @@ def general_lines(
         if not shipped:
             return None
         measured_part, replayed_part = shipped
-        return GeneralLines(replay=replayed_part, retained=(measured_part,), where_from="which ship with the package")
+        return GeneralLines(
+            replay=replayed_part, retained=(measured_part,), apart=(), where_from="which ship with the package"
+        )
 
 
 def _without(config: SynthConfig, designs: Sequence[Sequence[str]]) -> tuple[str, ...]:

@@ -3,6 +3,9 @@
 Between the weights of a model before and after fine-tuning lies a line along which much of what is learned comes
 long before much is forgotten (WiSE-FT, Wortsman et al. 2022). So every validation measures several mixtures, on lines
 of the user's own and on general lines that the model read before, and the pretrained model is a candidate itself.
+
+Where lines of the user's kind can be told from others (`ocrcc.tuning.kinds`), the mixture is an expert for these, and
+all other lines are read by the old weights.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import torch
 from torch import nn
 
 from ocrcc.evaluation.report import Comparison, Metrics, compare
+from ocrcc.models.experts import Gate, with_expert, with_expert_name
 from ocrcc.training.run import Judgement
 
 SHARES = (1.0, 0.75, 0.5, 0.25)
@@ -96,21 +100,40 @@ def _in_words(row: Row) -> str:
     return f"{'better' if fixed > broken else 'worse'} ({fixed} mended, {broken} broken)"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Expert:
+    """How tuned weights become an expert.
+
+    Attributes:
+        start: What tuning starts from: the pretrained model, reading all lines with one encoder.
+        grown_from: Which of its encoders that is: the number of an expert, or -1 for the first of all.
+        gate: Says which lines are the new expert's.
+        arch: The registry name of the pretrained model.
+    """
+
+    start: nn.Module
+    grown_from: int
+    gate: Gate
+    arch: str
+
+
 @dataclass
 class Guard:
     """Judges a recogniser in fine-tuning; a `ocrcc.training.run.Validate`.
 
     Attributes:
-        pretrained: The model that fine-tuning started from.
+        pretrained: The model as it was.
         read_own: Reads the user's own lines.
         read_general: Reads general lines; None without any.
         new: Class ids of characters that the pretrained model lacked; their rows are the tuned ones in any mixture.
+        expert: How the tuned weights become an expert of the pretrained model; None if they are to read all lines.
     """
 
     pretrained: nn.Module
     read_own: Measure
     read_general: Measure | None
     new: Sequence[int] = ()
+    expert: Expert | None = None
     _before: list[Found] = field(default_factory=list)
 
     @property
@@ -130,21 +153,33 @@ class Guard:
 
         Its score is its loss on own lines as a share of that before; infinite where no mixture will do.
         """
-        self.pretrained.to(next(tuned.parameters()).device)
-        if same_weights(tuned, self.pretrained):
-            return Judgement(figures=_figures(self.before, 0.0), score=1.0, weights=self.pretrained)
+        start = self.pretrained if self.expert is None else self.expert.start
+        for model in (self.pretrained, start):
+            model.to(next(tuned.parameters()).device)
+        if same_weights(tuned, start):
+            return self._judged(self.before, 0.0, 1.0, self.pretrained)
         before = max(mean_loss(self.before.own), 1e-6)
-        read = [(share, self.read_own(mixture(self.pretrained, tuned, share, self.new))) for share in SHARES]
+        read = [(share, self.read_own(self._candidate(start, tuned, share))) for share in SHARES]
         read.sort(key=lambda one: mean_loss(one[1]))
         for share, own in read:  # the best first: what the others cost in general need not be measured
             if not is_better(self.before.own, own):
                 continue
-            mixed = mixture(self.pretrained, tuned, share, self.new)
-            found = Found(own=own, retained=None if self.read_general is None else self.read_general(mixed))
+            candidate = self._candidate(start, tuned, share)
+            found = Found(own=own, retained=None if self.read_general is None else self.read_general(candidate))
             if is_kept(self.before.retained, found.retained):
-                return Judgement(figures=_figures(found, share), score=mean_loss(own) / before, weights=mixed)
+                return self._judged(found, share, mean_loss(own) / before, candidate)
         share, own = read[0]
-        return Judgement(figures=_figures(Found(own=own, retained=None), share), score=math.inf, weights=tuned)
+        return self._judged(Found(own=own, retained=None), share, math.inf, self._candidate(start, tuned, share))
+
+    def _candidate(self, start: nn.Module, tuned: nn.Module, share: float) -> nn.Module:
+        mixed = mixture(start, tuned, share, self.new)
+        return mixed if self.expert is None else with_expert(self.pretrained, mixed, self.expert.gate)
+
+    def _judged(self, found: Found, share: float, score: float, weights: nn.Module) -> Judgement:
+        arch = ""
+        if self.expert is not None:
+            arch = with_expert_name(self.expert.arch) if share else self.expert.arch
+        return Judgement(figures=_figures(found, share), score=score, weights=weights, arch=arch)
 
 
 def mixture(pretrained: nn.Module, tuned: nn.Module, share: float, new: Sequence[int] = ()) -> nn.Module:
@@ -193,11 +228,15 @@ def standard_errors(before: Metrics, now: Metrics) -> float:
 
 
 def is_better(before: Metrics, now: Metrics) -> bool:
-    """Tell whether own lines are read better: their labels are likelier, and not more lines are broken than mended."""
+    """Tell whether own lines are read better: their labels are likelier, and no more is misread than before.
+
+    A model that gives up, and reads nothing where it read nonsense, makes labels likelier too.
+    """
     if not before.strict.edits:  # there is nothing to gain
         return False
     change = compare(now, before)
-    return change.fixed >= change.broken and standard_errors(before, now) < -_GAINED
+    mended = change.fixed >= change.broken and now.strict.edits <= before.strict.edits
+    return mended and standard_errors(before, now) < -_GAINED
 
 
 def is_kept(before: Metrics | None, now: Metrics | None) -> bool:

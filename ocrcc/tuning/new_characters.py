@@ -26,9 +26,9 @@ from ocrcc.data.some_lines import FirstLines, SomeLines
 from ocrcc.decoding.alignment import align, gather_features
 from ocrcc.errors import OcrccError
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.models.transfer import Transfer
 from ocrcc.synth.source import load_source
 from ocrcc.training.sources import Sources
+from ocrcc.training.transfer import Transfer
 from ocrcc.types import SizedLineSource
 
 _RIDGE = 1e-3

@@ -25,7 +25,7 @@ from ocrcc.evaluation.evaluate import read_dataset
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
-from ocrcc.models.transfer import transfer
+from ocrcc.training.transfer import transfer
 from ocrcc.tuning.new_characters import place_new
 from ocrcc.types import LabelledLines
 

@@ -12,7 +12,7 @@ from ocrcc.errors import ModelError
 from ocrcc.models.checkpoint import load_model, pick_device, save_model
 from ocrcc.models.contract import read_metadata, resolve
 from ocrcc.models.registry import create_model
-from ocrcc.models.transfer import transfer
+from ocrcc.training.transfer import transfer
 
 CHARSET = Charset("abcd", "nfkc", "four")
 

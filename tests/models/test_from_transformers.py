@@ -22,8 +22,8 @@ from ocrcc.export.importing import import_foreign  # noqa: E402
 from ocrcc.images.transforms import prepare  # noqa: E402
 from ocrcc.models.checkpoint import load_model, save_model  # noqa: E402
 from ocrcc.models.registry import create_model  # noqa: E402
-from ocrcc.models.transfer import transfer  # noqa: E402
 from ocrcc.reading.reader import LineReader  # noqa: E402
+from ocrcc.training.transfer import transfer  # noqa: E402
 
 LINES = [draw_line(text) for text in ("1", "31415", "0987654321" * 3)]
 

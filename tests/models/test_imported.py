@@ -14,8 +14,8 @@ from ocrcc.export.export import export
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.models.registry import create_model
-from ocrcc.models.transfer import transfer
 from ocrcc.reading.onnx_engine import load_onnx
+from ocrcc.training.transfer import transfer
 
 
 @pytest.fixture

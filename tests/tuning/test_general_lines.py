@@ -34,10 +34,22 @@ def test_designs_that_are_measured_are_not_replayed(system_fonts):
         "".join(shipped.label(index) for index in range(len(shipped)))
     )
     assert rendered.size == 200
+    assert not found.apart  # so few can be written that all are measured
     again = general_lines(Charset("".join(sorted(CHARACTERS))), (), 5, pytest.fail)
     *_, again_rendered = again.retained
     assert [again_rendered.label(index) for index in range(9)] == [rendered.label(index) for index in range(9)]
     assert again.replay.line(0).label != found.replay.line(0).label
+
+
+def test_half_of_the_lines_of_the_package_are_kept_apart_for_a_gate(system_fonts, monkeypatch):
+    system_fonts("Alpha", "Beta")
+    monkeypatch.setattr(module, "_FEWEST", 2)
+    found = general_lines(Charset("".join(sorted(CHARACTERS))), (), 0, pytest.fail)
+    (apart,), (measured, _) = found.apart, found.retained
+    assert abs(len(apart) - len(measured)) <= 1
+    names = {measured.source(index) for index in range(len(measured))}
+    assert names
+    assert not names & {apart.source(index) for index in range(len(apart))}
 
 
 def test_one_design_alone_is_replayed_and_measured(system_fonts):
@@ -54,6 +66,7 @@ def test_without_fonts_the_lines_of_the_package_take_their_place(tmp_path, monke
     writable = len(found.replay) + len(retained)
     assert 450 < writable <= 500
     assert abs(len(found.replay) - len(retained)) <= 1
+    assert not found.apart
     replayed = {found.replay.source(index) for index in range(len(found.replay))}
     assert not replayed & {retained.source(index) for index in range(len(retained))}
     assert "lines of the package take their place" in said[0]

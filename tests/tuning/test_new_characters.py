@@ -15,9 +15,9 @@ from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.evaluation.evaluate import read_dataset
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.registry import create_model
-from ocrcc.models.transfer import transfer
 from ocrcc.training.pretrain import pretrain
 from ocrcc.training.sources import Opener, open_sources
+from ocrcc.training.transfer import transfer
 from ocrcc.tuning.finetune import finetune
 from ocrcc.tuning.guard import mixture
 from ocrcc.tuning.new_characters import place_new, showing

@@ -1,0 +1,191 @@
+"""Tell the user's kind of lines from general ones, by what the pretrained backbone makes of them.
+
+Where that can be done, fine-tuning need not touch general lines at all: it trains an expert for lines of the kind
+(`ocrcc.models.experts`), and its gate, found here before the first step, leaves all others to the old weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ocrcc.charset import Charset
+from ocrcc.config import Preprocessing
+from ocrcc.data.batching import MixedSource, evaluation_batches
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.some_lines import FirstLines, SomeLines
+from ocrcc.models.experts import ExpertEncoder, Gate, kind_of
+from ocrcc.models.recognizer import Recognizer
+from ocrcc.types import SizedLineSource
+
+_LOOKED_AT = 800
+"""Lines of either side that the gate is fitted to, at most."""
+_PENALTY = 3e-2
+"""Of squared weights, beside the mean cross-entropy, both of standardised descriptions."""
+_OWN_TAKEN = 0.95
+"""Of held-back lines of the kind: the threshold is lowered until so many are taken, if general lines allow it."""
+_GENERAL_TAKEN = 0.1
+"""Of general lines, at most."""
+_TOLD = 0.7
+"""Of held-back lines of the kind: where a gate takes fewer, most of what an expert learned would not be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """How well a gate tells lines of a kind.
+
+    Attributes:
+        gate: The gate.
+        own: (N,) bool, of held-back lines of the kind: whether it takes them.
+        general: (M,) bool, of general lines.
+    """
+
+    gate: Gate
+    own: Tensor
+    general: Tensor
+
+    @property
+    def useful(self) -> bool:
+        """Whether it takes most lines of the kind and few others."""
+        return float(self.own.float().mean()) >= _TOLD and float(self.general.float().mean()) <= _GENERAL_TAKEN
+
+    def sentence(self) -> str:
+        """Say it in words."""
+        counts = (
+            f"{int(self.own.sum())} of {len(self.own)} held-back lines and {int(self.general.sum())} of "
+            f"{len(self.general)} general ones are taken for the kind of the training lines"
+        )
+        if self.useful:
+            return f"{counts}: an expert is tuned for these, and all others are read exactly as before"
+        return f"{counts}: too much alike for an expert of their own, so old and new weights are mixed"
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Looks at lines with the backbone of a recogniser.
+
+    Attributes:
+        recognizer: Of whom the backbone is.
+        charset: Of the recogniser.
+        preprocessing: Of the recogniser.
+        batch_size: Lines at once, at most.
+        seed: Of the choice among many lines.
+        device: Where the recogniser is.
+    """
+
+    recognizer: Recognizer
+    charset: Charset
+    preprocessing: Preprocessing
+    batch_size: int
+    seed: int
+    device: str
+
+    def some_of(self, mixed: Sequence[MixedSource]) -> list[SizedLineSource]:
+        """Choose some training lines."""
+        return [_some_lines(source, _LOOKED_AT // len(mixed), self.seed) for source in mixed]
+
+    def describe(self, datasets: Sequence[SizedLineSource]) -> Tensor:
+        """Describe all lines of datasets: (N, 2 D)."""
+        return torch.cat([kind_of(frames) for frames in self._all_frames(datasets)])
+
+    def mostly_read_by(self, datasets: Sequence[SizedLineSource]) -> int:
+        """Return which expert of the recogniser reads most of the lines, -1 if most are no expert's."""
+        encoder = self.recognizer.encoder
+        if not isinstance(encoder, ExpertEncoder):
+            return -1
+        chosen = torch.cat([encoder.chosen(frames) for frames in self._all_frames(datasets)])
+        return int(chosen.mode().values)
+
+    def _all_frames(self, datasets: Sequence[SizedLineSource]) -> Iterator[Tensor]:
+        for dataset in datasets:
+            for _, batch in evaluation_batches(
+                dataset,
+                self.charset,
+                self.preprocessing,
+                batch_size=self.batch_size,
+                width_stride=self.recognizer.width_stride,
+            ):
+                yield self._frames(batch.images)
+
+    def _frames(self, images: Tensor) -> Tensor:
+        with torch.no_grad():
+            frames: Tensor = self.recognizer.backbone(images.to(self.device))
+        return frames
+
+
+def _some_lines(mixed: MixedSource, count: int, seed: int) -> SizedLineSource:
+    size, dataset = mixed.size, mixed.source
+    if size is None:
+        return FirstLines(dataset, count)
+    assert isinstance(dataset, LmdbDataset | SomeLines)
+    numbers = np.arange(size) if mixed.kept is None else mixed.kept
+    if size > count:
+        numbers = np.sort(np.random.default_rng(seed).choice(numbers, count, replace=False))
+    return SomeLines(dataset, numbers)
+
+
+def tell_apart(
+    looker: Looker,
+    *,
+    own: Sequence[MixedSource],
+    general: Sequence[MixedSource],
+    apart: Sequence[SizedLineSource],
+    held_back: Sequence[SizedLineSource],
+    retained: Sequence[SizedLineSource],
+) -> Told:
+    """Fit a gate to training lines and general ones, and try it on lines that neither of them has.
+
+    Args:
+        looker: Looks at them.
+        own: Training lines.
+        general: Lines of other kinds that are learned beside them.
+        apart: Lines of other kinds that nothing learns.
+        held_back: Lines of the kind; they set the threshold.
+        retained: General lines, to be tried on.
+    """
+    looker.recognizer.eval()
+    gate = fit_gate(looker.describe(looker.some_of(own)), looker.describe([*looker.some_of(general), *apart]))
+    own_scores, general_scores = (gate.score(looker.describe(lines)) for lines in (held_back, retained))
+    wanted = torch.quantile(own_scores, 1 - _OWN_TAKEN)
+    allowed = torch.quantile(general_scores, 1 - _GENERAL_TAKEN / 2)
+    threshold = torch.maximum(wanted, allowed).clamp(max=0.0)
+    gate.bias -= threshold
+    return Told(gate=gate.cpu(), own=(own_scores > threshold).cpu(), general=(general_scores > threshold).cpu())
+
+
+def fit_gate(own: Tensor, general: Tensor) -> Gate:
+    """Fit a gate by logistic regression; either side counts as much as the other.
+
+    Args:
+        own: (N, 2 D) descriptions of lines of the kind.
+        general: (M, 2 D), of others.
+    """
+    lines = torch.cat([own, general]).double()
+    truth = torch.cat([own.new_ones(len(own)), own.new_zeros(len(general))]).double()
+    counts = torch.where(truth > 0, 0.5 / len(own), 0.5 / len(general)).double()
+    mean, deviation = lines.mean(0), lines.std(0) + 1e-4
+    standard = (lines - mean) / deviation
+    weight = torch.zeros(standard.shape[1], 1, dtype=torch.float64, device=own.device, requires_grad=True)
+    bias = torch.zeros(1, dtype=torch.float64, device=own.device, requires_grad=True)
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        scores = (standard @ weight)[:, 0] + bias
+        value = (F.binary_cross_entropy_with_logits(scores, truth, reduction="none") * counts).sum()
+        value = value + _PENALTY * weight.square().sum()
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[arg-type, no-untyped-call]
+    gate = Gate(lines.shape[1] // 2).to(own.device)
+    with torch.no_grad():
+        scaled = weight / deviation[:, None]
+        gate.weight.copy_(scaled)
+        gate.bias.copy_(bias - mean @ scaled)
+    return gate

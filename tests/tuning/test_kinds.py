@@ -1,0 +1,183 @@
+"""Lines of the user's kind are told from others, an expert learns them, and nothing else is touched."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from drawn_lines import draw_line
+from PIL import Image, ImageFilter
+from safetensors.torch import load_file
+from stored_lines import store
+
+from ocrcc import load_recognizer
+from ocrcc.config import (
+    EvaluateConfig,
+    ExportConfig,
+    FinetuneConfig,
+    TuneConfig,
+)
+from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.evaluation.evaluate import evaluate
+from ocrcc.export.export import export
+from ocrcc.models.checkpoint import load_model
+from ocrcc.models.experts import ExpertEncoder
+from ocrcc.tuning.finetune import finetune
+from ocrcc.tuning.kinds import Told, fit_gate
+
+BASE = "ocrcc-zh-small"
+BLUR = 2.5
+QUICK = TuneConfig(steps=12, batch_size=8, workers=0, threads=1, seed=5, eval_every=6, augment=0, ema_decay=0)
+
+
+def of_another_kind(image: Image.Image) -> Image.Image:
+    """Blurred, and pale on grey."""
+    blurred = image.convert("L").filter(ImageFilter.GaussianBlur(BLUR))
+    return blurred.point(lambda grey: int(40 + 0.7 * grey))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """Lines of plain digits, and of another kind, in datasets."""
+    folder = tmp_path_factory.mktemp("kinds")
+    rng = random.Random(4)
+    texts = list(dict.fromkeys("".join(rng.choices("0123456789", k=6)) for _ in range(140)))
+    plain = [(draw_line(text), text) for text in texts[:70]]
+    other = [(of_another_kind(draw_line(text)), text) for text in texts[70:]]
+    for name, lines in (
+        ("replay", plain[:30]),
+        ("retain", plain[30:50]),
+        ("plain", plain[50:]),
+        ("own", other[:40]),
+        ("others", other[40:]),
+    ):
+        store(folder / f"{name}.lmdb", lines)
+    return folder
+
+
+def task(place: Path, **changes: object) -> FinetuneConfig:
+    return replace(
+        FinetuneConfig(
+            pretrained=BASE,
+            train=(str(place / "own.lmdb"),),
+            replay=(str(place / "replay.lmdb"),),
+            retain=(str(place / "retain.lmdb"),),
+        ),
+        **changes,
+    )
+
+
+@pytest.fixture(scope="module")
+def tuned(place) -> Path:
+    finetune(task(place), QUICK, place / "tuned", device="cpu")
+    return place / "tuned"
+
+
+def readings(model: Path, dataset: Path) -> list[str]:
+    recognizer = load_recognizer(str(model))
+    lines = LmdbDataset(dataset)
+    return [one.text for one in recognizer.recognize([lines.line(index).image for index in range(len(lines))])]
+
+
+def test_an_expert_learns_its_kind_and_other_lines_are_read_as_before(place, tuned):
+    before, after = load_model(BASE, device="cpu"), load_model(tuned, device="cpu")
+    assert after.arch == "hgnetv2_b0+experts1"
+    assert isinstance(after.recognizer.encoder, ExpertEncoder)
+    old, new = before.recognizer.state_dict(), after.recognizer.state_dict()
+    for name, value in old.items():
+        assert torch.equal(value, new[name.replace("encoder.", "encoder.encoder.", 1)]), name
+    assert not torch.equal(old["encoder.norm.weight"], new["encoder.experts.0.norm.weight"])
+    (own,) = evaluate(BASE, [place / "others.lmdb"], EvaluateConfig(second_look=0, workers=0)).datasets
+    (mended,) = evaluate(tuned, [place / "others.lmdb"], EvaluateConfig(second_look=0, workers=0)).datasets
+    assert mended.cer < 0.8 * own.cer
+    assert readings(tuned, place / "plain.lmdb") == readings(BASE, place / "plain.lmdb")
+
+
+def test_the_last_weights_are_a_recogniser_of_one_encoder_and_resuming_ends_with_the_same(place, tuned, tmp_path):
+    assert load_model(tuned / "last.safetensors", device="cpu").arch == "hgnetv2_b0"
+
+    class Killed(BaseException):
+        pass
+
+    def kill(entry: object) -> None:
+        if entry.step == 6:
+            raise Killed
+
+    config = replace(QUICK, log_every=2, save_every=2)
+    with pytest.raises(Killed):
+        finetune(task(place), config, tmp_path / "cut", device="cpu", on_log=kill)
+    finetune(task(place), config, tmp_path / "cut", resume=True, device="cpu")
+    finetune(task(place), config, tmp_path / "whole", device="cpu")
+    for name in ("last.safetensors", "best.safetensors"):
+        cut, whole = (load_file(tmp_path / run / name) for run in ("cut", "whole"))
+        assert all(torch.equal(value, cut[key]) for key, value in whole.items())
+
+
+def test_a_model_with_an_expert_can_have_another(place, tuned):
+    notes = []
+    finetune(
+        task(place, pretrained=str(tuned), train=(str(place / "others.lmdb"),)),
+        QUICK,
+        place / "twice",
+        device="cpu",
+        on_start=lambda prepared: notes.extend(prepared.notes),
+    )
+    assert any("an expert is tuned for these" in note for note in notes)
+    once, twice = load_model(tuned, device="cpu"), load_model(place / "twice", device="cpu")
+    assert twice.arch in ("hgnetv2_b0+experts1", "hgnetv2_b0+experts2")  # where nothing was gained, the old one is kept
+    weights = twice.recognizer.state_dict()
+    for name, value in once.recognizer.state_dict().items():
+        assert torch.equal(value, weights[name])
+
+
+def test_lines_like_general_ones_get_no_expert(place):
+    notes = []
+    finetune(
+        task(place, train=(str(place / "plain.lmdb"),)),
+        replace(QUICK, steps=2),
+        place / "alike",
+        device="cpu",
+        on_start=lambda prepared: notes.extend(prepared.notes),
+    )
+    assert any("too much alike for an expert of their own" in note for note in notes)
+    assert load_model(place / "alike", device="cpu").arch == "hgnetv2_b0"
+
+
+def test_without_experts_all_weights_are_tuned(place):
+    finetune(task(place, experts=False), replace(QUICK, steps=2), place / "all", device="cpu")
+    assert load_model(place / "all" / "best.safetensors", device="cpu").arch == "hgnetv2_b0"
+    last = load_model(place / "all" / "last.safetensors", device="cpu").recognizer.state_dict()
+    old = load_model(BASE, device="cpu").recognizer.state_dict()
+    assert any(not torch.equal(value, last[name]) for name, value in old.items() if name.startswith("backbone."))
+
+
+def test_an_export_has_its_experts(place, tuned, tmp_path):
+    pytest.importorskip("onnx")
+    path = export(tuned / "best.safetensors", tmp_path / "tuned.onnx", ExportConfig()).path
+    for dataset in ("others.lmdb", "plain.lmdb"):
+        assert readings(path, place / dataset) == readings(tuned, place / dataset)
+
+
+def test_a_gate_tells_two_kinds():
+    torch.manual_seed(0)
+    own, general = torch.randn(60, 8) + 2 * torch.eye(8)[0], torch.randn(400, 8)
+    gate = fit_gate(own, general)
+    fresh = gate(torch.randn(500, 8) + 2 * torch.eye(8)[0])
+    assert fresh.float().mean() > 0.75
+    assert gate(torch.randn(500, 8)).float().mean() < 0.25
+    assert gate.weight.abs().argmax() == 0
+
+
+def test_how_well_a_kind_is_told_in_words():
+    gate = fit_gate(torch.ones(2, 2), torch.zeros(2, 2))
+    told = Told(gate=gate, own=torch.tensor([True, True, False, True]), general=torch.tensor([False] * 10))
+    assert told.useful
+    assert told.sentence() == (
+        "3 of 4 held-back lines and 0 of 10 general ones are taken for the kind of the training lines: an expert is "
+        "tuned for these, and all others are read exactly as before"
+    )
+    assert not replace(told, general=torch.tensor([True] * 2 + [False] * 8)).useful
+    assert not replace(told, own=torch.tensor([True, False])).useful
