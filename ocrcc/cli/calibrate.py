@@ -11,6 +11,7 @@ import typer
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, DataOption, Device, ModelArgument, with_config_options
 from ocrcc.config import CalibrateConfig
+from ocrcc.config.setting import OUTPUT
 
 
 @with_config_options()
@@ -20,7 +21,13 @@ def command(
     settings: CalibrateConfig,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="Write the calibrated model there; else into the model."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Write the calibrated model there; else into the model.",
+        ),
     ] = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
@@ -30,6 +37,10 @@ def command(
     From labelled lines of the kind that will be read it learns how likely each character is right, is its look-alike,
     or has lost the one after it: from posterior, margin, the agreement of its looks, and the ink and gaps around it.
     That is stored in the model, whose weights stay as they are.
+
+    Examples:
+        ocrcc calibrate runs/finetune -d held-out.lmdb
+        ocrcc calibrate ocrcc-zh-small -d held-out.lmdb -o mine.safetensors
     """
     from ocrcc.calibration.calibrate import calibrate
 
