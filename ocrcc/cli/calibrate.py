@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ocrcc.charset import MISSING_HINT, lacks
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, DataOption, Device, ModelArgument, with_config_options
 from ocrcc.config import CalibrateConfig
@@ -50,6 +51,9 @@ def command(
         f"{render.harmless(str(found.path))}: calibrated on {found.characters} characters of {found.lines} lines, "
         f"{found.wrong} of them wrong"
     )
+    if found.missing:
+        render.warn(f"{lacks(found.charset, found.missing)}; nothing is learned from them")
+        render.notice(f"  {MISSING_HINT}")
     rows = [("calibration error (ECE)", f"{found.posterior_error:.2%}", f"{found.error:.2%}")]
     for number, what in enumerate((f"{found.lookalikes} look-alikes", f"{found.dropped} missing characters")):
         shares = (found.posterior_held[number], found.held[number])

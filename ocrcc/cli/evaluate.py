@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocrcc.charset import describe
+from ocrcc.charset import MISSING_HINT, describe, lacks
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, DataOption, Device, JsonFile, ModelArgument, with_config_options
 from ocrcc.config import EvaluateConfig
@@ -163,11 +163,8 @@ def _show(result: EvaluationResult, confusions: int, folded: bool) -> None:
         _print(render.table("worst lines", ("truth", "read", "edits", "source"), lines, left=2))
     if total.missing:
         count = sum(count for _, count in total.missing)
-        render.warn(
-            f"charset {result.charset!r} lacks {len(total.missing)} characters of the labels, which makes "
-            f"{count} errors: {describe(char for char, _ in total.missing)}"
-        )
-        render.notice("  a model with a longer charset: ocrcc pretrain --init-from MODEL --charset FILE")
+        render.warn(f"{lacks(result.charset, dict(total.missing))}; they make {count:,} of the errors")
+        render.notice(f"  {MISSING_HINT}")
 
 
 def _tables(result: EvaluationResult, folded: bool) -> list[tuple[str, list[tuple[object, ...]]]]:

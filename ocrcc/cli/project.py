@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocrcc.charset import MISSING_HINT
 from ocrcc.cli import render
 from ocrcc.cli.completion import completion
 from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_options
@@ -137,6 +138,8 @@ def _show(result: ProjectResult) -> None:
             ),
         ):
             render.warn_each(what, skipped.named.get(kind, ()), count)
+    if result.lacking or result.skipped.unwritable or result.suspects_skipped.unwritable:
+        render.notice(f"  {MISSING_HINT}")
     if result.not_in_all:
         render.warn(f"{result.not_in_all} characters left out, which not every model could align")
     if result.suspects is not None:
