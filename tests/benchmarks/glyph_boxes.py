@@ -1,6 +1,6 @@
 """Whether a character's box is where its glyph stands, on rendered lines whose true boxes are known.
 
-    python tests/benchmarks/glyph_boxes.py [--lines 300]
+    python tests/benchmarks/glyph_boxes.py [--lines 300] [--pages 6]
 
 Lines of Chinese, of Latin and of both are set with Pillow, glyph by glyph, in fonts of this machine, a little blurred
 and noisy; a glyph's true box is the columns that its own ink takes. IoU is of column intervals, over the lines that are
@@ -9,6 +9,13 @@ read right. Seed 0 steered how boxes are found; seed 1, the default, judges it (
     the frames on which CTC peaked (the control, seed 0)   mean IoU 0.233
     cut between the peaks, as `project` did (seed 0)       mean IoU 0.813
     these boxes (seed 1)   mean IoU 0.955 over 2,177 characters: below 0.5: 2.6 %
+
+With ``--pages``, such lines stand on pages that are read whole, and edges count that are within some pixels of those of
+the ink, over the lines that are read right: 110 of 128, six pages, seed 1. The control is the detector's own boxes:
+
+    left and right edges of glyphs   96.5 % of 2,092 within 2 px
+    left and right edges of lines   100.0 % of 220 within 2 px (control 2.3 %)
+    top and bottom edges of lines    95.9 % of 220 within 2 px (control 2.3 %)
 """
 
 from __future__ import annotations
@@ -100,20 +107,24 @@ def measure_pages(reader: PageReader, pages: int, seed: int) -> dict[str, np.nda
     """Return how many pixels the edges of lines and of glyphs are off, over the lines that were read right."""
     off: dict[str, list[np.ndarray]] = {"glyphs, left and right": [], "lines, left and right": []}
     off |= {"lines, top and bottom": []}
+    drawn = right = 0
     for number in range(pages):
         page, lines = make_page(1000 * seed + number)
         left = list(reader.read_page(page.convert("RGB")).lines)
+        drawn += len(lines)
         for text, ink, boxes in lines:
             found = next((line for line in left if line.text == text and _touches(line, ink)), None)
             if found is None:
                 continue
             left.remove(found)
+            right += 1
             corners = np.array(found.box)
             extent = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
             off["lines, left and right"].append((extent - ink)[[0, 2]])
             off["lines, top and bottom"].append((extent - ink)[[1, 3]])
             columns = np.array([(char.left, char.right) for char in found.chars])
             off["glyphs, left and right"].append((columns - boxes).ravel())
+    print(f"{right} of {drawn} lines on {pages} pages were read right")
     return {what: np.abs(np.concatenate(values)) for what, values in off.items()}
 
 
