@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import unicodedata
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,10 +22,12 @@ BLANK = 0
 """The CTC blank's class; symbol i of a charset is class i + 1."""
 
 MISSING_HINT = (
-    "train with --charset from-data (a fine-tune: --charset-policy extend too), or add them to a charset file; "
-    "--unknown skip leaves such lines out"
+    "to have them read: ocrcc finetune on lines that show them adds them to a model; pretrain takes --charset "
+    "from-data, or a charset file with them; --unknown skip trains without such lines"
 )
-"""What helps where labels have characters that a charset lacks; all commands say the same."""
+"""What helps where labels have characters that a charset lacks; all commands say the same (`lacks`)."""
+
+_MOST_NAMED = 20
 
 _HALFWIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20}
 DASHES = dict.fromkeys(map(ord, "‐‑‒–−－"), "-") | dict.fromkeys(map(ord, "―─━"), "—")
@@ -136,7 +138,7 @@ class Charset:
             return [self._ids[char] for char in text]
         except KeyError:
             raise CharsetError(
-                f"charset {self.name!r} lacks {describe(self.missing(text))} of the text {text!r}",
+                f"{lacks(self.name, self.missing(text))} of the text {text!r}",
                 MISSING_HINT,
             ) from None
 
@@ -171,7 +173,7 @@ def normalise(text: str, policy: Normalisation) -> str:
             return unicodedata.normalize("NFKC", text)
 
 
-def describe(characters: Iterable[str], limit: int = 20) -> str:
+def describe(characters: Iterable[str], limit: int = _MOST_NAMED) -> str:
     """Name characters for a message, with code points, so that invisible ones can be told.
 
     >>> describe("a")
@@ -180,6 +182,19 @@ def describe(characters: Iterable[str], limit: int = 20) -> str:
     chars = list(characters)
     shown = ", ".join(f"{char!r} (U+{ord(char):04X})" for char in chars[:limit])
     return shown + (f" and {len(chars) - limit} more" if len(chars) > limit else "")
+
+
+def lacks(charset: str, characters: Iterable[str] | Mapping[str, int]) -> str:
+    """Say which characters a charset lacks, and how often they occur where that is known: the same in all commands.
+
+    >>> lacks("digits", {"x": 3})
+    "charset 'digits' lacks 'x' (U+0078) x 3"
+    """
+    if not isinstance(characters, Mapping):
+        return f"charset {charset!r} lacks {describe(characters)}"
+    shown = ", ".join(f"{describe([char])} x {count:,}" for char, count in list(characters.items())[:_MOST_NAMED])
+    more = len(characters) - _MOST_NAMED
+    return f"charset {charset!r} lacks {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def lint(symbols: Iterable[str]) -> list[str]:

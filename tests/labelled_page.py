@@ -35,6 +35,85 @@ def page_xml(version="2019-07-15", image="page.png", extra=""):
     )
 
 
+def transkribus():
+    """Of its export: the pages' own metadata, a reading order, and each region's whole text after its lines."""
+    space = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2013-07-15"
+    lines = "".join(
+        f'            <TextLine id="r1l{number}" custom="readingOrder {{index:{number - 1};}}">\n'
+        f'                <Coords points="{chain(quad(box))}"/>\n'
+        f'                <Baseline points="{box[0]},{box[3] - 4} {box[2]},{box[3] - 4}"/>\n'
+        f"                <TextEquiv>\n                    <Unicode>{text}</Unicode>\n"
+        "                </TextEquiv>\n            </TextLine>\n"
+        for number, (box, text) in enumerate(zip(BOXES, MARKUP, strict=True), start=1)
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+        f'<PcGts xmlns="{space}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        f'xsi:schemaLocation="{space} {space}/pagecontent.xsd">\n    <Metadata>\n'
+        "        <Creator>prov=Someone:name=a model(htr_id=1)::::v=2.4.2\nTRP</Creator>\n"
+        "        <Created>2019-09-27T23:23:02.181+02:00</Created>\n"
+        "        <LastChange>2019-09-30T19:47:30.802+02:00</LastChange>\n"
+        '        <TranskribusMetadata docId="2" pageId="9" pageNr="1" tsid="1" status="GT" userId="1" '
+        'imgUrl="https://example.org/Get?id=I" xmlUrl="https://example.org/Get?id=Z" imageId="6"/>\n    </Metadata>\n'
+        '    <Page imageFilename="page.png" imageWidth="200" imageHeight="100">\n        <ReadingOrder>\n'
+        '            <OrderedGroup id="ro_1" caption="Regions reading order">\n'
+        '                <RegionRefIndexed index="0" regionRef="r1"/>\n            </OrderedGroup>\n'
+        '        </ReadingOrder>\n        <TextRegion orientation="0.0" id="r1" custom="readingOrder {index:0;}">\n'
+        f'            <Coords points="0,0 199,0 199,99 0,99"/>\n{lines}            <TextEquiv>\n'
+        f"                <Unicode>{chr(10).join(MARKUP)}</Unicode>\n            </TextEquiv>\n"
+        "        </TextRegion>\n    </Page>\n</PcGts>\n"
+    )
+
+
+def escriptorium_page():
+    """Of its export: a region for each kind of line, boxes of regions by two corners, lines that end in a blank."""
+    space = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
+    lines = "".join(
+        f'\n      <TextLine id="eSc_line_{number:08x}" {kind}>\n        <Coords points="{chain(quad(box))}"/>\n'
+        f'        <Baseline points="{box[0]},{box[3] - 4} {box[2]},{box[3] - 4}"/>\n'
+        f"        <TextEquiv{sure}>\n          <Unicode>{text}</Unicode>\n        </TextEquiv>\n      </TextLine>\n"
+        for number, (box, text, kind, sure) in enumerate(
+            zip(BOXES, MARKUP, ('custom="structure {type:default;}"', "", ""), ("", ' conf="0.91"', ""), strict=True)
+        )
+    )
+    return (
+        '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+        f'<PcGts xmlns="{space}"\n  xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
+        f'xsi:schemaLocation="{space} {space}/pagecontent.xsd">\n  <Metadata>\n    <Creator>escriptorium</Creator>\n'
+        "    <Created>2022-01-01T00:00:00</Created>\n    <LastChange>2022-01-01T00:00:00</LastChange>\n"
+        '  </Metadata>\n  <Page imageFilename="page.png" imageWidth="200" imageHeight="100">\n'
+        '    <TextRegion id="eSc_textblock_01" custom="structure {type:body;}">\n'
+        f'      <Coords points="0,0 199,99"/>{lines}    </TextRegion>\n  </Page>\n</PcGts>\n'
+    )
+
+
+def escriptorium_alto():
+    """Of its export: a line's text in one String, blanks and all, and tags for kinds of blocks and lines."""
+    lines = ""
+    for number, (box, text) in enumerate(zip(BOXES, MARKUP, strict=True)):
+        left, top, right, bottom = box
+        place = "\n                    ".join(
+            (f'HPOS="{left}"', f'VPOS="{top}"', f'WIDTH="{right - left}"', f'HEIGHT="{bottom - top}"')
+        )
+        lines += (
+            f'\n          <TextLine ID="eSc_line_{number:08x}"\n                    TAGREFS="LT1"\n'
+            f'                    BASELINE="{left} {bottom - 4} {right} {bottom - 4}" \n                    {place}>\n'
+            f'            <Shape><Polygon POINTS="{chain(quad(box)).replace(",", " ")}"/></Shape>\n'
+            f'\t    <String CONTENT="{text}"\n                    {place}></String>\n          </TextLine>\n'
+        )
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n<alto xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"\n'
+        '      xmlns="http://www.loc.gov/standards/alto/ns-v4#"\n      xsi:schemaLocation='
+        '"http://www.loc.gov/standards/alto/ns-v4# http://www.loc.gov/standards/alto/v4/alto-4-2.xsd">\n'
+        "  <Description>\n    <MeasurementUnit>pixel</MeasurementUnit>\n    <sourceImageInformation>\n"
+        "      <fileName>page.png</fileName>\n    </sourceImageInformation>\n  </Description>\n  <Tags>\n"
+        '    <OtherTag ID="LT1" LABEL="default" DESCRIPTION="line type default"/>\n  </Tags>\n  <Layout>\n'
+        '    <Page WIDTH="200"\n          HEIGHT="100"\n          PHYSICAL_IMG_NR="0"\n          ID="eSc_dummypage_">\n'
+        '      <PrintSpace HPOS="0" VPOS="0" WIDTH="200" HEIGHT="100">\n        <TextBlock ID="eSc_dummyblock_">'
+        f"{lines}        </TextBlock>\n      </PrintSpace>\n    </Page>\n  </Layout>\n</alto>\n"
+    )
+
+
 def page_xml_2010():
     text = page_xml("2010-03-19")
     for box in BOXES:
@@ -78,9 +157,9 @@ def hocr():
     )
 
 
-def ppocrlabel():
+def ppocrlabel(**more):
     boxes = [
-        {"transcription": text, "points": quad(box), "difficult": False, "key_cls": "None"}
+        {"transcription": text, "points": quad(box), "difficult": False} | more
         for box, text in zip(BOXES, TEXTS, strict=True)
     ]
     return f"project/page.png\t{json.dumps(boxes, ensure_ascii=False)}\n"
@@ -88,15 +167,30 @@ def ppocrlabel():
 
 def labelme(**changes):
     shapes = [
-        {"label": "text", "description": text, "shape_type": kind, "points": points, "group_id": None, "flags": {}}
+        {"label": "text", "points": points, "group_id": None, "description": text, "shape_type": kind}
+        | {"flags": {}, "mask": None}
         for kind, points, text in (
             ("rectangle", [[10.0, 10.0], [110.0, 30.0]], TEXTS[0]),
             ("polygon", quad(BOXES[1]), TEXTS[1]),
-            ("rectangle", quad(BOXES[2]), TEXTS[2]),  # X-AnyLabeling's rectangles have four corners
+            ("rectangle", [[180.0, 92.0], [20.0, 70.0]], TEXTS[2]),  # drawn from the lower right
         )
     ]
     document = {"version": "5.4.1", "flags": {}, "shapes": shapes, "imagePath": "page.png", "imageData": None}
     return json.dumps(document | {"imageHeight": 100, "imageWidth": 200} | changes, ensure_ascii=False, indent=2)
+
+
+def x_anylabeling():
+    """Rectangles of four corners, boxes that can be turned with their direction, and keys of its own."""
+    shapes = [
+        {"label": "text", "score": None, "points": [[float(x), float(y)] for x, y in quad(box)], "group_id": None}
+        | {"description": text, "difficult": False, "shape_type": kind, "flags": {}, "attributes": {}}
+        | {"kie_linking": []}
+        | ({"direction": 0.0} if kind == "rotation" else {})
+        for box, text, kind in zip(BOXES, TEXTS, ("rectangle", "rotation", "polygon"), strict=True)
+    ]
+    document = {"version": "3.3.5", "flags": {}, "checked": False, "shapes": shapes, "imagePath": "page.png"}
+    document |= {"imageData": None, "imageHeight": 100, "imageWidth": 200, "description": ""}
+    return json.dumps(document, ensure_ascii=False, indent=2)
 
 
 def percent(box):
@@ -107,16 +201,23 @@ def percent(box):
 def label_studio():
     results = []
     for number, (box, text) in enumerate(zip(BOXES, TEXTS, strict=True)):
-        common = {"id": f"r{number}", "original_width": 200, "original_height": 100, "to_name": "image"}
-        results += [
-            common | {"type": "rectangle", "from_name": "bbox", "value": percent(box)},
-            common | {"type": "labels", "from_name": "label", "value": percent(box) | {"labels": ["Text"]}},
-            common | {"type": "textarea", "from_name": "transcription", "value": percent(box) | {"text": [text]}},
-        ]
-    done = {"id": 4, "was_cancelled": False, "ground_truth": False, "result": results}
-    skipped = {"id": 5, "was_cancelled": True, "result": []}
+        for kind, name, value in (
+            ("rectangle", "bbox", {}),
+            ("labels", "label", {"labels": ["Text"]}),
+            ("textarea", "transcription", {"text": [text]}),
+        ):
+            size = {"original_width": 200, "original_height": 100, "image_rotation": 0}
+            of = {"id": f"r{number}", "from_name": name, "to_name": "image", "type": kind, "origin": "manual"}
+            results.append(size | {"value": percent(box) | value} | of)
+    times = {"created_at": "2024-05-01T09:00:00.000000Z", "updated_at": "2024-05-01T09:01:00.000000Z"}
+    done = {"id": 4, "completed_by": 1, "result": results, "was_cancelled": False, "ground_truth": False} | times
+    done |= {"draft_created_at": None, "lead_time": 61.2, "prediction": {}, "result_count": 9, "unique_id": "u-4"}
+    done |= {"import_id": None, "last_action": None, "task": 7, "project": 1, "updated_by": 1}
+    skipped = done | {"id": 5, "result": [], "was_cancelled": True, "result_count": 0}
     data = {"ocr": "/data/upload/1/0123abcd-page.png"}
-    return json.dumps([{"id": 7, "annotations": [done, skipped], "predictions": [], "data": data}])
+    task = {"id": 7, "annotations": [done, skipped], "file_upload": "0123abcd-page.png", "drafts": []}
+    task |= {"predictions": [], "data": data, "meta": {}} | times | {"inner_id": 1, "total_annotations": 1}
+    return json.dumps([task | {"cancelled_annotations": 1, "total_predictions": 0, "project": 1, "updated_by": 1}])
 
 
 def label_studio_min():
@@ -132,12 +233,18 @@ WRITERS = {
     "PAGE UTF-16": ("page.xml", "page", lambda: page_xml().replace("UTF-8", "UTF-16").encode("utf-16")),
     "PAGE, prefixed": ("page.xml", "page", lambda: page_xml().replace("<", "<p:").replace("<p:/", "</p:")
                        .replace("<p:?", "<?").replace("xmlns=", "xmlns:p=")),
+    "PAGE of Transkribus": ("page.xml", "page", transkribus),
+    "PAGE of eScriptorium": ("page.xml", "page", escriptorium_page),
+    "ALTO of eScriptorium": ("page.xml", "alto", escriptorium_alto),
     "ALTO 2": ("page.xml", "alto", lambda: alto(2, shapes=False)),
     "ALTO 3 in tenths of millimetres": ("page.xml", "alto", lambda: alto(3, "mm10", 10, shapes=False)),
     "ALTO 4": ("page.xml", "alto", alto),
     "ALTO without spaces": ("page.xml", "alto", lambda: alto(spaces=False)),
     "hOCR": ("page.hocr", "hocr", hocr),
     "PPOCRLabel": ("Label.txt", "ppocrlabel", ppocrlabel),
+    "PPOCRLabel for key information": ("Label.txt", "ppocrlabel", lambda: ppocrlabel(key_cls="None")),
+    "PPOCRLabel on Windows": ("Label.txt", "ppocrlabel", lambda: ppocrlabel().replace("\n", "\r\n")),
+    "X-AnyLabeling": ("page.json", "labelme", x_anylabeling),
     "LabelMe": ("page.json", "labelme", labelme),
     "Label Studio": ("project-1.json", "labelstudio", label_studio),
     "Label Studio, JSON-MIN": ("project-1.json", "labelstudio", label_studio_min),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -43,12 +44,14 @@ class Observed:
         confidences: (M,) posteriors.
         outcomes: (M, 3) bool, those of `ocrcc.decoding.calibration.OUTCOMES`.
         lines: (M,) the line of each.
+        missing: Characters of the labels that the charset lacks, and how often they occur.
     """
 
     evidence: np.ndarray
     confidences: np.ndarray
     outcomes: np.ndarray
     lines: np.ndarray
+    missing: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,8 @@ class CalibrationResult:
         wrong: Of these, wrong or with one missing after them.
         lookalikes: Of these, look-alikes of what stands there.
         dropped: Characters missing.
+        charset: Name of the model's charset.
+        missing: Characters of the labels that it lacks, the most frequent first; nothing is learned from them.
         error: Expected calibration error of the chance to be right.
         posterior_error: That of the posterior, the control.
         held: Share of the look-alikes and of the missing ones among the 2 % that review comes to first.
@@ -74,6 +79,8 @@ class CalibrationResult:
     wrong: int
     lookalikes: int
     dropped: int
+    charset: str
+    missing: Mapping[str, int]
     error: float
     posterior_error: float
     held: tuple[float, float]
@@ -139,6 +146,8 @@ def calibrate(
         wrong=wrong,
         lookalikes=int(seen.outcomes[:, 1].sum()),
         dropped=int(seen.outcomes[:, 2].sum()),
+        charset=reader.charset.name,
+        missing=dict(seen.missing.most_common()),
         error=error,
         posterior_error=expected_error(seen.confidences, seen.outcomes[:, 0]),
         held=_held(np.array(worths), seen),
@@ -178,6 +187,7 @@ def observe(
     most = -(-limit // len(datasets)) if limit else max(map(len, datasets))
     places = [(dataset, index) for dataset in datasets for index in range(min(most, len(dataset)))]
     truths: list[str] = []
+    missing: Counter[str] = Counter()
 
     def images() -> Iterator[Image.Image]:
         for dataset, index in places:
@@ -187,6 +197,7 @@ def observe(
                 say(error.message)
                 continue
             truths.append(reader.charset.normalise(line.label))
+            missing.update(char for char in truths[-1] if char not in reader.charset)
             yield line.image
 
     own, reader.calibration = reader.calibration, BLANK
@@ -210,6 +221,7 @@ def observe(
         confidences=np.array(confidences),
         outcomes=np.array(outcomes, bool).reshape(-1, len(OUTCOMES)),
         lines=np.array(lines),
+        missing=missing,
     )
 
 

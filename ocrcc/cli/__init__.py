@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import ocrcc
 from ocrcc.cli import render
-from ocrcc.errors import ConfigError, DataError, OcrccError, OcrccWarning, StoppedError
+from ocrcc.errors import DataError, OcrccError, OcrccWarning, StoppedError
 from ocrcc.files import hush_pillow
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -46,31 +46,6 @@ _COMMANDS = {
 """The commands in the order of the work: the module of this package that has each, and how its docstring begins."""
 
 
-class _Command(TyperCommand):
-    """Knows options by their initials, too, as people write them: ``--lr`` for ``--learning-rate``; but says so."""
-
-    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
-        """Parse the arguments."""
-        known = {name for option in self.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
-        for argument in args[: args.index("--")] if "--" in args else args:
-            name = argument.partition("=")[0]
-            if name.startswith("--") and name not in known:
-                meant = [one for one in sorted(known) if _initials(one) == name[2:]]
-                if meant:
-                    raise ConfigError(f"no such option: {name}", f"did you mean {' or '.join(meant)}?")
-        return super().parse_args(ctx, args)  # type: ignore[arg-type]
-
-
-def _initials(option: str) -> str:
-    """Return the initials of an option's words.
-
-    >>> _initials("--learning-rate")
-    'lr'
-    """
-    words = option.removeprefix("--").split("-")
-    return "".join(word[:1] for word in words) if len(words) > 1 else ""
-
-
 class _Group(TyperGroup):
     """Lists the commands by the lines above, and imports one when it is called.
 
@@ -88,7 +63,7 @@ class _Group(TyperGroup):
             return name, listed, rest
         module = import_module(f"ocrcc.cli.{_COMMANDS[name][0]}")
         one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
-        one.command(name, cls=_Command)(module.command)
+        one.command(name, cls=import_module("ocrcc.cli.command").Command)(module.command)
         return name, typer.main.get_command(one), rest
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]

@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from ocrcc.cli import render
+from ocrcc.cli.completion import completion
 from ocrcc.cli.options import ConfigFile, with_config_options
 from ocrcc.config import BuildConfig
+from ocrcc.config.setting import INPUT, OUTPUT
 from ocrcc.errors import SomeInputsFailedError
 
 
@@ -25,12 +27,26 @@ def command(
     settings: BuildConfig,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="What the paths in labels are relative to; else their own file's folder."),
+        typer.Option(
+            metavar="DIR",
+            rich_help_panel=INPUT,
+            help="What the paths in labels are relative to; else their own file's folder.",
+        ),
     ] = None,
-    merge: Annotated[bool, typer.Option("--merge", help="The sources are datasets: put them together.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
+    merge: Annotated[
+        bool, typer.Option("--merge", rich_help_panel=INPUT, help="The sources are datasets: put them together.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace a dataset that is there.")
+    ] = False,
     charset: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="Charset to compare with; else the shipped one that has most.")
+        str,
+        typer.Option(
+            metavar="CHARSET",
+            rich_help_panel=OUTPUT,
+            autocompletion=completion("CHARSET"),
+            help="Name or file of a charset to compare with; else the shipped one that has most.",
+        ),
     ] = "",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
@@ -44,6 +60,12 @@ def command(
 
     With --val-fraction 0.1 a tenth of the lines goes to a second dataset beside OUT: train-val.lmdb for
     train.lmdb. Equal images never get into both.
+
+    Examples:
+        ocrcc build-lmdb labels.txt train.lmdb
+        ocrcc build-lmdb project/Label.txt train.lmdb --val-fraction 0.1
+        ocrcc build-lmdb labels.csv train.lmdb --images scans
+        ocrcc build-lmdb --merge a.lmdb b.lmdb all.lmdb
     """
     from ocrcc.cli.datasets import show_dataset
     from ocrcc.datasets.build import build_lmdb

@@ -10,6 +10,8 @@ import typer
 
 from ocrcc.charset import Charset, charset_from_text, generate, lint, load_charset
 from ocrcc.cli import render
+from ocrcc.cli.completion import completion
+from ocrcc.config.setting import INPUT, OUTPUT
 from ocrcc.errors import CharsetError, ConfigError
 from ocrcc.places import marked, output
 
@@ -23,15 +25,34 @@ _SCRIPTS: dict[str, Callable[[str], bool]] = {
 
 
 def command(
-    charset: Annotated[str, typer.Argument(metavar="NAME|FILE|from-data", help="A shipped charset, or a file.")],
+    charset: Annotated[
+        str,
+        typer.Argument(
+            metavar="CHARSET", help="A shipped charset, a file, or from-data.", autocompletion=completion("CHARSET")
+        ),
+    ],
     data: Annotated[
-        list[Path] | None, typer.Option(metavar="LMDB", help="Datasets for from-data; repeat it for several.")
+        list[Path] | None,
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="LMDB",
+            rich_help_panel=INPUT,
+            help="Datasets for from-data; repeat it for several.",
+        ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it, one character a line.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="Write it, one character a line."),
+    ] = None,
 ) -> None:
     """Count a charset's characters, report the doubtful ones, and write it to a file that can be edited.
 
     Give such a file to pretrain with --charset FILE. The order of the lines is that of the classes.
+
+    Examples:
+        ocrcc charset gb2312
+        ocrcc charset from-data -d train.lmdb -o mine.txt
     """
     found = _load(charset, data or [])
     left = list(found)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ocrcc.bidi import has_right_to_left
-from ocrcc.charset import MISSING_HINT, describe
+from ocrcc.charset import MISSING_HINT, lacks
 from ocrcc.cli import render
 
 if TYPE_CHECKING:
@@ -73,8 +72,8 @@ def _warn(report: DatasetReport) -> None:
     for finding, one, several in findings:
         render.warn_each(one if finding.count == 1 else several, finding.named, finding.count)
     if report.missing:
-        render.warn(f"charset {report.charset} lacks {_with_counts(report.missing)}")
-        render.notice(f"  to have them read: {MISSING_HINT}")
+        render.warn(lacks(report.charset, report.missing))
+        render.notice(f"  {MISSING_HINT}")
     if has_right_to_left(report.counts):
         render.notice(
             "letters from right to left: labels are reordered for training, and readings back; --label-order line if "
@@ -82,8 +81,3 @@ def _warn(report: DatasetReport) -> None:
         )
     for oddity in report.odd_characters:
         render.warn(f"labels have {oddity}")
-
-
-def _with_counts(missing: Mapping[str, int], limit: int = 12) -> str:
-    shown = ", ".join(f"{describe([char])} x {count:,}" for char, count in list(missing.items())[:limit])
-    return shown + (f" and {len(missing) - limit} more" if len(missing) > limit else "")

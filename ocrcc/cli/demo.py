@@ -12,16 +12,24 @@ import typer
 from ocrcc import packaged
 from ocrcc.cli import render
 from ocrcc.config import DEFAULT_MODEL
+from ocrcc.config.setting import LENGTH, OUTPUT
 from ocrcc.errors import ConfigError
 
 
 def command(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for everything that is made.")] = Path("ocrcc-demo"),
-    steps: Annotated[int, typer.Option(min=1, help="Steps of training.")] = 100,
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", rich_help_panel=OUTPUT, help="Folder for everything that is made."),
+    ] = Path("ocrcc-demo"),
+    steps: Annotated[int, typer.Option(min=1, metavar="INT", rich_help_panel=LENGTH, help="Steps of training.")] = 100,
 ) -> None:
     """Show the main job on lines that ship with the package: measure, fine-tune, compare, read, look.
 
     Each command is printed before it runs, so that it can be run by hand afterwards.
+
+    Examples:
+        ocrcc demo
+        ocrcc demo --steps 20 -o quick
     """
     if out.exists():
         raise ConfigError(f"{out} exists", "choose another --out")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocrcc.charset import describe
+from ocrcc.charset import MISSING_HINT, describe, lacks
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, DataOption, Device, JsonFile, ModelArgument, with_config_options
 from ocrcc.config import EvaluateConfig
+from ocrcc.config.setting import OUTPUT
 from ocrcc.errors import ConfigError, OcrccError, SomeInputsFailedError
 
 if TYPE_CHECKING:
@@ -31,26 +32,43 @@ def command(
     model: ModelArgument,
     data: DataOption,
     settings: EvaluateConfig,
-    confusions: Annotated[int, typer.Option(min=0, help="How many of the most frequent confusions to show.")] = 10,
+    confusions: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="INT", rich_help_panel=OUTPUT, help="How many of the most frequent confusions to show."
+        ),
+    ] = 10,
     folded: Annotated[
-        bool, typer.Option("--folded", help="Show folded figures in place of strict ones in the table.")
+        bool,
+        typer.Option(
+            "--folded", rich_help_panel=OUTPUT, help="Show folded figures in place of strict ones in the table."
+        ),
     ] = False,
     fail_if_worse: Annotated[
         bool,
         typer.Option(
             "--fail-if-worse",
+            rich_help_panel=OUTPUT,
             help="Exit with 1 if lines right, CER or look-alikes right are worse than those of --compare.",
         ),
     ] = False,
     json: JsonFile = None,
     report: Annotated[
         Path | None,
-        typer.Option("--report", metavar="FILE.html", help="Write a page that shows what is wrong, in pictures too."),
+        typer.Option(
+            "--report",
+            metavar="FILE.html",
+            rich_help_panel=OUTPUT,
+            help="Write a page that shows what is wrong, in pictures too.",
+        ),
     ] = None,
     failures: Annotated[
         Path | None,
         typer.Option(
-            "--failures", metavar="DIR", help="Copy the images that were read wrongly into a new folder, with a list."
+            "--failures",
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+            help="Copy the images that were read wrongly into a new folder, with a list.",
         ),
     ] = None,
     device: Device = "auto",
@@ -60,6 +78,11 @@ def command(
 
     Strict figures count every character as the model's charset normalises labels; folded ones (--folded, and in
     --json) ignore white space and compatibility forms (NFKC), such as full-width letters.
+
+    Examples:
+        ocrcc eval ocrcc-zh-small -d test.lmdb
+        ocrcc eval runs/finetune --compare ocrcc-zh-small -d test.lmdb --fail-if-worse
+        ocrcc eval runs/finetune -d test.lmdb --report wrong.html --failures wrong
     """
     if fail_if_worse and not settings.compare:
         raise ConfigError("--fail-if-worse: worse than what?", "name the other model: --compare MODEL")
@@ -140,11 +163,8 @@ def _show(result: EvaluationResult, confusions: int, folded: bool) -> None:
         _print(render.table("worst lines", ("truth", "read", "edits", "source"), lines, left=2))
     if total.missing:
         count = sum(count for _, count in total.missing)
-        render.warn(
-            f"charset {result.charset!r} lacks {len(total.missing)} characters of the labels, which makes "
-            f"{count} errors: {describe(char for char, _ in total.missing)}"
-        )
-        render.notice("  a model with a longer charset: ocrcc pretrain --init-from MODEL --charset FILE")
+        render.warn(f"{lacks(result.charset, dict(total.missing))}; they make {count:,} of the errors")
+        render.notice(f"  {MISSING_HINT}")
 
 
 def _tables(result: EvaluationResult, folded: bool) -> list[tuple[str, list[tuple[object, ...]]]]:

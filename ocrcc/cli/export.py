@@ -10,6 +10,7 @@ import typer
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, ModelArgument, with_config_options
 from ocrcc.config import ExportConfig
+from ocrcc.config.setting import CHECK
 
 if TYPE_CHECKING:
     from ocrcc.evaluation.report import Metrics
@@ -23,7 +24,13 @@ def command(
     settings: ExportConfig,
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", metavar="LMDB", help="Dataset to measure both models on; repeat it for several."),
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="LMDB",
+            rich_help_panel=CHECK,
+            help="Dataset to measure both models on; repeat it for several.",
+        ),
     ] = None,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
@@ -32,6 +39,10 @@ def command(
     Neither says where the model was made; --half takes half the space. Lines and widths of an ONNX file are
     free. Before the file appears, the model and the file read the same lines; if they differ by more than
     rounding, or with --half or --int8 on more lines than --agreement allows, it does not appear.
+
+    Examples:
+        ocrcc export runs/finetune mine.onnx
+        ocrcc export runs/finetune mine.onnx --int8 --half -d test.lmdb
     """
     from ocrcc.export.export import export
 

@@ -23,6 +23,11 @@ def command(
     Each character of a label is aligned to its frames; its feature is held near the moving center of its
     class and away from those of its look-alikes. Weights of 0 give the control: --center-weight 0
     --twin-weight 0 is CTC alone, on the same lines in the same order.
+
+    Examples:
+        ocrcc finetune -t train.lmdb -o runs/mine
+        ocrcc finetune --pretrained runs/pretrain -t labels.txt --val held-out.lmdb --minutes 20
+        ocrcc finetune --resume runs/mine
     """
     from ocrcc.tuning.finetune import finetune
 

@@ -10,6 +10,7 @@ import typer
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, with_config_options
 from ocrcc.config import ImportConfig
+from ocrcc.config.setting import CHECK, OUTPUT
 
 if TYPE_CHECKING:
     from ocrcc.export.importing import ImportResult
@@ -20,15 +21,24 @@ def command(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL",
+            metavar="RECOGNISER",
             help="An ONNX file, a folder that Transformers saved, hf://owner/name, or rapidocr/ppocr-v6-small.",
         ),
     ],
     settings: ImportConfig,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The model to write: .safetensors.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="The model to write: .safetensors."),
+    ],
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", metavar="LINES", help="Dataset, label file or folder to check it on; repeat it."),
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="LINES",
+            rich_help_panel=CHECK,
+            help="Dataset, label file or folder to check it on; repeat it for several.",
+        ),
     ] = None,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
@@ -37,6 +47,10 @@ def command(
     Before the model appears, it and the original read the same lines: those of --data, or else lines of the
     package and rendered ones. If they differ by more than rounding, it does not appear. Every other command takes
     such a recogniser without this, too, as long as the defaults here fit it.
+
+    Examples:
+        ocrcc import rapidocr/ppocr-v6-small -o ppocr.safetensors
+        ocrcc import rec.onnx --charset keys.txt -o rec.safetensors -d labels.txt
     """
     from ocrcc.export.importing import import_foreign
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocrcc.cli import render
+from ocrcc.cli.completion import completion
+from ocrcc.config.setting import INPUT, OUTPUT
 
 if TYPE_CHECKING:
     from ocrcc.datasets.inspect import ModelDescription
@@ -17,13 +19,24 @@ def command(
     path: Annotated[str, typer.Argument(metavar="PATH", help="A dataset, a model file, a run, or hf://owner/name.")],
     charset: Annotated[
         str,
-        typer.Option(metavar="NAME|FILE", help="Charset to compare a dataset with; else the shipped one with most."),
+        typer.Option(
+            metavar="CHARSET",
+            rich_help_panel=OUTPUT,
+            autocompletion=completion("CHARSET"),
+            help="Name or file of a charset to compare a dataset with; else the shipped one that has most.",
+        ),
     ] = "",
-    verify: Annotated[bool, typer.Option("--verify", help="Decode every image of a dataset.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", rich_help_panel=INPUT, help="Decode every image of a dataset.")
+    ] = False,
 ) -> None:
     """Say what a dataset holds and what is odd about it, or what a model knows of itself.
 
     Datasets may be anybody's that have the keys num-samples, image-000000001 and label-000000001.
+
+    Examples:
+        ocrcc inspect train.lmdb --verify
+        ocrcc inspect runs/finetune
     """
     from ocrcc.cli.datasets import show_dataset
     from ocrcc.datasets.inspect import ModelDescription, inspect

@@ -11,6 +11,7 @@ from ocrcc.charset import describe
 from ocrcc.cli import render
 from ocrcc.cli.options import ConfigFile, with_config_options
 from ocrcc.config import LookalikesConfig
+from ocrcc.config.setting import OUTPUT
 
 
 @with_config_options()
@@ -20,13 +21,25 @@ def command(
         Path | None,
         typer.Argument(metavar="OUT.tsv", help="File of groups to write; without it, only pairs are shown."),
     ] = None,
-    show: Annotated[int, typer.Option(min=0, help="How many of the most alike pairs to show; 0 for none.")] = 30,
+    show: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="INT",
+            rich_help_panel=OUTPUT,
+            help="How many of the most alike pairs to show; 0 for none.",
+        ),
+    ] = 30,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
     """Find out which characters look alike: by their glyphs, a model's centers, confusions, and lists.
 
     The file can be edited: group, characters (written together), score, source, between tabs. Give it to
     synth, finetune and eval with --lookalikes.
+
+    Examples:
+        ocrcc lookalikes --charset gb2312 groups.tsv
+        ocrcc lookalikes -m runs/finetune --confusions errors.json groups.tsv
     """
     from ocrcc import lookalikes
     from ocrcc.places import check_file

@@ -7,7 +7,11 @@ from ocrcc.cli import render
 
 
 def command() -> None:
-    """List the recognisers that can be trained, and the trained ones that ship with the package."""
+    """List the recognisers that can be trained, and the trained ones that ship with the package.
+
+    Examples:
+        ocrcc models
+    """
     from ocrcc.models.contract import read_metadata
     from ocrcc.models.registry import MODELS, create_model
 

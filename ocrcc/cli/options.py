@@ -16,6 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from ocrcc import packaged
+from ocrcc.cli.completion import completion
+from ocrcc.config.setting import INPUT, OTHER, OUTPUT, SPEED, shown
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import read_small
 
@@ -68,7 +70,9 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option(
         "--config",
+        "-c",
         metavar="FILE",
+        rich_help_panel=OTHER,
         callback=_load_config,
         is_eager=True,
         help="TOML file of options, or a shipped one's name; flags win.",
@@ -77,17 +81,33 @@ ConfigFile = Annotated[
 ResumeRun = Annotated[
     Path | None,
     typer.Option(
-        "--resume", metavar="RUN", callback=_load_run, is_eager=True, help="Go on with this run, with its settings."
+        "--resume",
+        metavar="RUN",
+        callback=_load_run,
+        is_eager=True,
+        rich_help_panel=OUTPUT,
+        help="Go on with this run, with its settings.",
     ),
 ]
-RunFolder = Annotated[Path, typer.Option(metavar="RUN", help="Run folder; must not hold a run yet.")]
+RunFolder = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="RUN", rich_help_panel=OUTPUT, help="Run folder; must not hold a run yet."),
+]
 MODEL_KINDS = "A .safetensors file, a run folder, or hf://owner/name"
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=f"{MODEL_KINDS}.")]
-DataOption = Annotated[list[Path], typer.Option("--data", metavar="LMDB", help="Dataset; repeat it for several.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON too.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, or any torch device.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Lines read at once.")]
-Workers = Annotated[int, typer.Option(min=0, help="Processes; 0 means one per core.")]
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help=f"{MODEL_KINDS}.", autocompletion=completion("MODEL"))
+]
+DataOption = Annotated[
+    list[Path],
+    typer.Option("--data", "-d", metavar="LMDB", rich_help_panel=INPUT, help="Dataset; repeat it for several."),
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", rich_help_panel=OUTPUT, help="Write the result as JSON too."),
+]
+Device = Annotated[
+    str, typer.Option(metavar="DEVICE", rich_help_panel=SPEED, help="auto, cpu, cuda, or any torch device.")
+]
 
 
 def with_config_options(
@@ -144,9 +164,10 @@ def _options(config: type, hidden: tuple[str, ...], *, defaults: bool = True) ->
         kind, default = hints[field.name], field.default
         if typing.get_origin(kind) is tuple:
             kind, default = list[typing.get_args(kind)[0]], list(default)  # type: ignore[arg-type, misc]
-        metavar = _METAVARS.get(kind)
+        declared = shown(config, field.name)
+        metavar = declared["metavar"] or _METAVARS.get(kind)
         name = "--" + field.name.replace("_", "-")
-        flags = (name, f"--no-{name[2:]}") if kind is bool else (name,)
+        flags = [f"{name}/--no-{name[2:]}" if kind is bool else name, *filter(None, [declared["short"]])]
         parameters.append(
             inspect.Parameter(
                 field.name,
@@ -154,7 +175,13 @@ def _options(config: type, hidden: tuple[str, ...], *, defaults: bool = True) ->
                 default=None if not defaults else ... if default is MISSING else default,
                 annotation=Annotated[
                     kind if defaults else kind | None,
-                    typer.Option(*flags, metavar=metavar, help=help_texts[field.name]),
+                    typer.Option(
+                        *flags,
+                        metavar=metavar,
+                        help=help_texts[field.name],
+                        rich_help_panel=declared["group"],
+                        autocompletion=completion(declared["metavar"]),
+                    ),
                 ],
             )
         )
@@ -162,10 +189,8 @@ def _options(config: type, hidden: tuple[str, ...], *, defaults: bool = True) ->
 
 
 _METAVARS: dict[object, str] = {
-    str: "TEXT",
     int: "INT",
     float: "NUMBER",
-    list[str]: "TEXT",
     list[int]: "INT",
     list[float]: "NUMBER",
 }
@@ -177,5 +202,5 @@ def _attribute_docs(config: type) -> dict[str, str]:
     for each in reversed(config.__mro__):
         text = inspect.cleandoc(each.__doc__ or "").partition("Attributes:")[2]
         entries = re.findall(r"^    (\w+): (.+(?:\n        .+)*)", text, flags=re.MULTILINE)
-        found |= {name: " ".join(words.split()).replace("``", "") for name, words in entries}
+        found |= {name: " ".join(words.split()).replace("`", "") for name, words in entries}
     return found

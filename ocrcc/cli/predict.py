@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 import typer
 
 from ocrcc.cli import render
+from ocrcc.cli.completion import completion
 from ocrcc.cli.doubts import LIST, write_doubts
 from ocrcc.cli.on_cluster import predict_on_ray
 from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_options
 from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
+from ocrcc.config.setting import MODEL, OUTPUT, SPEED
 from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
 from ocrcc.files import whole
 from ocrcc.places import check_file, output
@@ -51,37 +53,63 @@ def command(
             "-m",
             metavar="MODEL",
             envvar="OCRCC_MODEL",
+            rich_help_panel=MODEL,
+            autocompletion=completion("MODEL"),
             help=f"{MODEL_KINDS}.",
         ),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         Literal["text", "tsv", "json", "hocr", "alto", "pdf"] | None,
-        typer.Option("--format", "-f", help="By default what FILE ends in, else text; a table on a terminal."),
+        typer.Option(
+            "--format",
+            "-f",
+            rich_help_panel=OUTPUT,
+            help="By default what FILE ends in, else text; a table on a terminal.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", "-o", metavar="FILE", help="Write the results there, once all are there; else to stdout."
+            "--out",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Write the results there, once all are there; else to stdout.",
         ),
     ] = None,
     visualize: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Draw what was read, with its boxes, into pictures in a new folder."),
+        typer.Option(
+            metavar="DIR",
+            rich_help_panel=OUTPUT,
+            help="Draw what was read, with its boxes, into pictures in a new folder.",
+        ),
     ] = None,
     review: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="List the characters that a person should look at, the worst first, as TSV."),
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="List the characters that a person should look at, the worst first, as TSV.",
+        ),
     ] = None,
     budget: Annotated[
         float,
         typer.Option(
-            min=0.0, max=1.0, help="Share of the characters that --review lists, and a table on a terminal colours."
+            min=0.0,
+            max=1.0,
+            metavar="NUMBER",
+            rich_help_panel=OUTPUT,
+            help="Share of the characters that --review lists, and a table on a terminal colours.",
         ),
     ] = BUDGET,
     ray: Annotated[
         str | None,
         typer.Option(
-            "--ray", metavar="ADDRESS", help="Read on the Ray cluster at host:port; auto for ours, local for a new one."
+            "--ray",
+            metavar="ADDRESS",
+            rich_help_panel=SPEED,
+            help="Read on the Ray cluster at host:port; auto for ours, local for a new one.",
         ),
     ] = None,
     device: Device = "auto",
@@ -109,6 +137,12 @@ def command(
     With --ray (pip install 'ocrcc[ray]' here and on every worker), PATH may also be a file or folder of an object
     store (s3://bucket/scans/), or a Parquet file with a column path. FILE is readings.parquet or JSON Lines, and has a
     record with its error for each input that cannot be read. --threads are those of a worker.
+
+    Examples:
+        ocrcc predict scan.png
+        ocrcc predict scans -m runs/finetune -o readings.jsonl
+        ocrcc predict contract.pdf -o searchable.pdf
+        ocrcc predict serials --allow 0123456789ABCDEF --review doubts.tsv
     """
     if ray is not None:
         elsewhere = None if device == "auto" else device  # workers choose their own

@@ -22,6 +22,11 @@ def command(
 
     The run folder gets best.safetensors and last.safetensors, config.toml, metrics.jsonl and TensorBoard
     events. Ctrl-C finishes the step, saves, and says how to go on.
+
+    Examples:
+        ocrcc pretrain -t train.lmdb --val held-out.lmdb --epochs 20 -o runs/base
+        ocrcc pretrain -t synth:documents --arch lcnet_050 --charset gb2312 --minutes 60
+        ocrcc pretrain --resume runs/base
     """
     from ocrcc.training.pretrain import pretrain
 

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocrcc.charset import MISSING_HINT
 from ocrcc.cli import render
+from ocrcc.cli.completion import completion
 from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_options
 from ocrcc.config import ProjectConfig
+from ocrcc.config.setting import INPUT, OUTPUT
 from ocrcc.errors import SomeInputsFailedError
 
 if TYPE_CHECKING:
@@ -25,31 +28,51 @@ _SUSPECTS_SHOWN = 10
 def command(
     settings: ProjectConfig,
     logdir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder for TensorBoard's embedding projector.")
+        Path | None,
+        typer.Option(metavar="DIR", rich_help_panel=OUTPUT, help="Folder for TensorBoard's embedding projector."),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
+            "--model",
+            "-m",
             metavar="MODEL",
             envvar="OCRCC_MODEL",
+            rich_help_panel=INPUT,
+            autocompletion=completion("MODEL"),
             help=f"{MODEL_KINDS}; repeat it to compare, such as before and "
             "after. The first one cuts out the characters, and judges labels.",
         ),
     ] = None,
     data: Annotated[
         list[Path] | None,
-        typer.Option(metavar="LMDB", help="Dataset; repeat it for several. By default the lines that ship with ocrcc."),
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="LMDB",
+            rich_help_panel=INPUT,
+            help="Dataset; repeat it for several. By default the lines that ship with ocrcc.",
+        ),
     ] = None,
     png: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw a picture: a row for each group, a column for each model.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Draw a picture: a row for each group, a column for each model.",
+        ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page of the same points that tells about each.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", rich_help_panel=OUTPUT, help="Write a page of the same points that tells about each."
+        ),
     ] = None,
     disputed: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
+            rich_help_panel=OUTPUT,
             help="Write a TSV list of characters that model and label disagree on, from all of the data: one of them "
             "is wrong. ocrcc review takes it.",
         ),
@@ -62,6 +85,11 @@ def command(
 
     Each character of a label is aligned to its frames; its feature, its crop and what the model reads there
     become a point. Class centers are points of their own.
+
+    Examples:
+        ocrcc project -m ocrcc-zh-small -m runs/finetune -d test.lmdb --logdir runs/projector
+        ocrcc project --chars 己已巳 -d test.lmdb --png lookalikes.png
+        ocrcc project -m runs/finetune -d train.lmdb --disputed disputed.tsv
     """
     from ocrcc.reading.reader import default_model
     from ocrcc.space.project import Outputs, project
@@ -110,6 +138,8 @@ def _show(result: ProjectResult) -> None:
             ),
         ):
             render.warn_each(what, skipped.named.get(kind, ()), count)
+    if result.lacking or result.skipped.unwritable or result.suspects_skipped.unwritable:
+        render.notice(f"  {MISSING_HINT}")
     if result.not_in_all:
         render.warn(f"{result.not_in_all} characters left out, which not every model could align")
     if result.suspects is not None:

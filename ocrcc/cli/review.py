@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from ocrcc.cli import render
+from ocrcc.cli.completion import completion
 from ocrcc.cli.options import ConfigFile, Device, with_config_options
 from ocrcc.config import ReviewConfig
+from ocrcc.config.setting import INPUT, OUTPUT
 from ocrcc.errors import DataError
 
 
@@ -25,14 +27,25 @@ def command(
     ],
     settings: ReviewConfig,
     out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder of corrections, new or begun.")
+        Path,
+        typer.Option("--out", "-o", metavar="DIR", rich_help_panel=OUTPUT, help="Folder of corrections, new or begun."),
     ] = Path("corrections"),
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="MODEL", envvar="OCRCC_MODEL", help="What reads images."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="MODEL",
+            envvar="OCRCC_MODEL",
+            rich_help_panel=INPUT,
+            autocompletion=completion("MODEL"),
+            help="What reads images.",
+        ),
     ] = None,
     device: Device = "auto",
-    open_page: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
+    open_page: Annotated[
+        bool, typer.Option("--open", rich_help_panel=OUTPUT, help="Open the page in this machine's browser.")
+    ] = False,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
     """Mend what was read, on a page in your browser: the doubtful characters alone, the worst first.
@@ -42,6 +55,10 @@ def command(
 
     The page is for this machine alone: its address, with a secret in it, is printed. From a remote machine, forward
     --port with ssh -L.
+
+    Examples:
+        ocrcc review readings.jsonl -o corrections
+        ocrcc review scans -m runs/finetune --unsure 0.95
     """
     from ocrcc.review.log import opened
     from ocrcc.review.server import check_installed, serve

@@ -20,6 +20,10 @@ def command(
 
     They are serial numbers, amounts and dates as a dot-matrix printer and a scanner make them, to try the other
     commands on: ocrcc predict samples/images/000001.png, or ocrcc build-lmdb samples/labels.txt train.lmdb.
+
+    Examples:
+        ocrcc samples
+        ocrcc samples elsewhere
     """
     shipped = packaged.ASSETS / "samples"
     with new_folder(out) as aside:

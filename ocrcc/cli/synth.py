@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from ocrcc.cli import render
-from ocrcc.cli.options import ConfigFile, Workers, with_config_options
+from ocrcc.cli.completion import completion
+from ocrcc.cli.options import ConfigFile, with_config_options
 from ocrcc.config import SynthConfig
+from ocrcc.config.setting import INPUT, OUTPUT, SPEED
 from ocrcc.errors import ConfigError
 
 
@@ -24,24 +26,56 @@ def _shard(text: str) -> tuple[int, int]:
 def command(
     output: Annotated[Path, typer.Argument(metavar="OUT.lmdb", help="Dataset to write.")],
     changes: dict[str, Any],
-    count: Annotated[int, typer.Option(min=1, help="Lines of the whole set.")] = 10_000,
+    count: Annotated[
+        int, typer.Option("--count", "-n", min=1, metavar="INT", rich_help_panel=OUTPUT, help="Lines of the whole set.")
+    ] = 10_000,
     preset: Annotated[
-        str, typer.Option(help="What lines look like: documents, clean, lookalikes, or a TOML file.")
+        str,
+        typer.Option(
+            metavar="PRESET",
+            rich_help_panel=INPUT,
+            autocompletion=completion("PRESET"),
+            help="What lines look like: documents, clean, lookalikes, or a TOML file.",
+        ),
     ] = "documents",
-    charset: Annotated[str, typer.Option(help="What labels can say: a name or a file.")] = "gb2312",
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same lines.")] = 0,
-    shard: Annotated[str, typer.Option(metavar="I/N", help="Make only the I-th of N parts.")] = "1/1",
-    workers: Workers = 0,
+    charset: Annotated[
+        str,
+        typer.Option(
+            metavar="CHARSET",
+            rich_help_panel=INPUT,
+            autocompletion=completion("CHARSET"),
+            help="What labels can say: a name or a file.",
+        ),
+    ] = "gb2312",
+    seed: Annotated[
+        int, typer.Option(min=0, metavar="INT", rich_help_panel=INPUT, help="The same seed gives the same lines.")
+    ] = 0,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", rich_help_panel=OUTPUT, help="Make only the I-th of N parts.")
+    ] = "1/1",
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", "-j", min=0, metavar="INT", rich_help_panel=SPEED, help="Processes; 0 means one per core."
+        ),
+    ] = 0,
     preview: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw the first lines on a sheet too.")
+        Path | None,
+        typer.Option(metavar="FILE.png", rich_help_panel=OUTPUT, help="Draw the first lines on a sheet too."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a dataset that is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", rich_help_panel=OUTPUT, help="Replace a dataset that is there.")
+    ] = False,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
     """Render labelled lines that look like scanned documents into a dataset.
 
     Lines depend on the seed alone, not on the number of workers or shards, given the same fonts and texts. What the
     options below say takes the place of what the preset says.
+
+    Examples:
+        ocrcc synth train.lmdb -n 100000
+        ocrcc synth pairs.lmdb -n 20000 --preset lookalikes --corpus book.txt --preview look.png
     """
     part = _shard(shard)
     if preview is not None and not preview.absolute().parent.is_dir():

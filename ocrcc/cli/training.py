@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ocrcc.charset import describe
+from ocrcc.charset import MISSING_HINT, lacks
 from ocrcc.cli import render
 
 if TYPE_CHECKING:
@@ -120,12 +120,15 @@ def show_start(prepared: Prepared, out: Path) -> None:
     if prepared.transfer is not None:
         moved = prepared.transfer
         render.notice(f"  classifier rows: {len(moved.kept)} kept, {len(moved.new)} new, {len(moved.dropped)} dropped")
+    charset = trainee.charset.name
     for path, skipped in sources.skipped.items():
         render.warn(f"{path}: {skipped} lines left out, whose characters the charset lacks")
     if sources.missing:
-        render.notice(f"  it lacks {describe(sources.missing)}")
+        render.warn(lacks(charset, dict(sources.missing.most_common())))
     for name, characters in prepared.unreadable_characters.items():
-        render.warn(f"{name}: the charset lacks {describe(characters)}; they count as errors")
+        render.warn(f"{name}: {lacks(charset, characters)}; they count as errors")
+    if sources.missing or prepared.unreadable_characters:
+        render.notice(f"  {MISSING_HINT}")
     for note in prepared.notes:
         render.notice(f"  {note}")
     if prepared.untrained:

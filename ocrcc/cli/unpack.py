@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ocrcc.cli import render
+from ocrcc.config.setting import OUTPUT
 from ocrcc.errors import SomeInputsFailedError
 
 
@@ -16,9 +17,16 @@ def command(
     out: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make.")],
     format: Annotated[  # noqa: A002 - the option's name
         Literal["tab", "csv", "jsonl", "pairs", "parquet", "tar"],
-        typer.Option(help="How labels are written: labels.txt, labels.csv, metadata.jsonl, x.gt.txt, or with images."),
+        typer.Option(
+            "--format",
+            "-f",
+            rich_help_panel=OUTPUT,
+            help="How labels are written: labels.txt, labels.csv, metadata.jsonl, x.gt.txt, or with images.",
+        ),
     ] = "tab",
-    limit: Annotated[int, typer.Option(min=0, help="Only so many lines; 0 for all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, metavar="INT", rich_help_panel=OUTPUT, help="Only so many lines; 0 for all.")
+    ] = 0,
 ) -> None:
     """Write a dataset's images and labels into a folder, to look at, to correct, or for another tool.
 
@@ -26,6 +34,10 @@ def command(
     Hugging Face's metadata.jsonl, pairs x.gt.txt beside each image (tesstrain, kraken, Calamari), parquet one file
     for Hugging Face's datasets, tar one for WebDataset. ocrcc build-lmdb DIR OUT.lmdb turns each of them into a
     dataset again. Lines that are damaged are named and left out, and the exit code is 1.
+
+    Examples:
+        ocrcc unpack train.lmdb lines --limit 100
+        ocrcc unpack train.lmdb lines -f jsonl
     """
     from ocrcc.data.lmdb_store import LmdbDataset
     from ocrcc.datasets.unpack import unpack

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ocrcc.config.setting import FONTS, INPUT, LOOKALIKES, MODEL, OUTPUT, SPEED, TEXTS, setting
 from ocrcc.errors import ConfigError
 
 
@@ -19,18 +20,19 @@ class BuildConfig:
         strict: Stop at the first line that cannot be used.
         max_pixels: Images of more are refused.
         max_page_pixels: Pages that are cut into lines are refused if they have more.
-        format: Label format, or ``auto`` to tell it from the content.
-        encoding: Of the labels, or ``auto``.
+        format: Of the labels: tab, space, csv, jsonl, icdar, pairs, ppocrlabel, page, alto, hocr, labelme, labelstudio,
+            parquet or tar; ``auto`` tells it from the content.
+        encoding: Of the labels, such as gb18030; ``auto`` tells it.
     """
 
-    val_fraction: float = 0.0
-    seed: int = 0
-    workers: int = 0
-    strict: bool = False
-    max_pixels: int = 50_000_000
-    max_page_pixels: int = 200_000_000
-    format: str = "auto"
-    encoding: str = "auto"
+    val_fraction: float = setting(0.0, OUTPUT)
+    seed: int = setting(0, OUTPUT)
+    workers: int = setting(0, SPEED, short="-j")
+    strict: bool = setting(False, INPUT)
+    max_pixels: int = setting(50_000_000, INPUT)
+    max_page_pixels: int = setting(200_000_000, INPUT)
+    format: str = setting("auto", INPUT, "FORMAT", short="-f")
+    encoding: str = setting("auto", INPUT, "CODEC")
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_fraction < 1:
@@ -92,20 +94,20 @@ class SynthConfig:
             "mixed": 0.04,
         }
     )
-    corpus: tuple[str, ...] = ()
-    words: tuple[str, ...] = ()
-    templates: str = ""
-    min_length: int = 1
-    max_length: int = 40
-    lookalikes: str = "gb2312"
-    lookalike_fraction: float = 0.1
-    minimal_pairs: bool = False
-    fonts: str = ""
-    exclude: tuple[str, ...] = KEPT_FOR_TESTS + _NOT_LETTERS + _OTHER_REGIONS
+    corpus: tuple[str, ...] = setting((), TEXTS, "FILE")
+    words: tuple[str, ...] = setting((), TEXTS, "FILE")
+    templates: str = setting("", TEXTS, "FILE")
+    min_length: int = setting(1, TEXTS)
+    max_length: int = setting(40, TEXTS)
+    lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
+    lookalike_fraction: float = setting(0.1, LOOKALIKES)
+    minimal_pairs: bool = setting(False, LOOKALIKES)
+    fonts: str = setting("", FONTS, "DIR")
+    exclude: tuple[str, ...] = setting(KEPT_FOR_TESTS + _NOT_LETTERS + _OTHER_REGIONS, FONTS, "PATTERN")
     font_weights: Mapping[str, float] = field(default_factory=dict)
-    latin: float = 0.4
+    latin: float = setting(0.4, FONTS)
     height: tuple[int, int] = (16, 64)
-    appearance: float = 1.0
+    appearance: float = setting(1.0, FONTS)
     effects: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -149,16 +151,16 @@ class LookalikesConfig:
         lists: Groups by name or file, for instance ``well-known``.
     """
 
-    charset: str = "gb2312"
-    glyphs: bool = True
-    fonts: str = ""
-    exclude: tuple[str, ...] = SynthConfig.exclude
-    neighbours: int = 5
-    threshold: float = 0.65
-    model: str = ""
-    model_threshold: float = 0.5
-    confusions: tuple[str, ...] = ()
-    lists: tuple[str, ...] = ("well-known",)
+    charset: str = setting("gb2312", INPUT, "CHARSET")
+    glyphs: bool = setting(True, FONTS)
+    fonts: str = setting("", FONTS, "DIR")
+    exclude: tuple[str, ...] = setting(SynthConfig.exclude, FONTS, "PATTERN")
+    neighbours: int = setting(5, FONTS)
+    threshold: float = setting(0.65, FONTS)
+    model: str = setting("", MODEL, "MODEL", short="-m")
+    model_threshold: float = setting(0.5, MODEL)
+    confusions: tuple[str, ...] = setting((), INPUT, "FILE")
+    lists: tuple[str, ...] = setting(("well-known",), INPUT, "GROUPS")
 
     def __post_init__(self) -> None:
         if self.neighbours < 1:

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from ocrcc.config.setting import INPUT, setting
 from ocrcc.errors import ConfigError
 
 _MOST_VALUES = 1 << 22
@@ -151,12 +152,12 @@ class ImportConfig:
         padding: What is padded with, after normalisation.
     """
 
-    charset: str = ""
-    blank: Literal["auto", "first", "last"] = "auto"
-    height: int = 48
-    colour: Literal["bgr", "rgb", "grey"] = "bgr"
-    mean: tuple[float, ...] = (0.5,)
-    std: tuple[float, ...] = (0.5,)
-    resize: Literal["smooth", "paddle", "triangle"] = "paddle"
-    min_width: int = 320
-    padding: float = 0.0
+    charset: str = setting("", INPUT, "CHARSET")
+    blank: Literal["auto", "first", "last"] = setting("auto", INPUT)
+    height: int = setting(48, INPUT)
+    colour: Literal["bgr", "rgb", "grey"] = setting("bgr", INPUT)
+    mean: tuple[float, ...] = setting((0.5,), INPUT)
+    std: tuple[float, ...] = setting((0.5,), INPUT)
+    resize: Literal["smooth", "paddle", "triangle"] = setting("paddle", INPUT)
+    min_width: int = setting(320, INPUT)
+    padding: float = setting(0.0, INPUT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ocrcc.config.setting import CHECK, INPUT, LOOKALIKES, OUTPUT, PAGES, READING, SPEED, setting
 from ocrcc.errors import ConfigError
 
 DEFAULT_MODEL = "ocrcc-zh-small"
@@ -31,14 +32,14 @@ class EvaluateConfig:
         compare: Another model, measured beside this one on the same lines; empty for none.
     """
 
-    batch_size: int = 32
-    workers: int = 2
-    threads: int = 0
-    worst: int = 0
-    lookalikes: str = "gb2312"
-    center_share: float = 0.0
-    second_look: float = SECOND_LOOK
-    compare: str = ""
+    batch_size: int = setting(32, SPEED, short="-b")
+    workers: int = setting(2, SPEED, short="-j")
+    threads: int = setting(0, SPEED)
+    worst: int = setting(0, OUTPUT)
+    lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
+    center_share: float = setting(0.0, LOOKALIKES)
+    second_look: float = setting(SECOND_LOOK, READING)
+    compare: str = setting("", INPUT, "MODEL")
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0:
@@ -80,23 +81,23 @@ class PredictConfig:
         find_side: Longer pages are shrunk to so many pixels while their lines are looked for, and read at full size.
     """
 
-    batch_size: int = 32
-    window: int = 1024
-    workers: int = 2
-    engine: Literal["auto", "torch", "onnx"] = "auto"
-    threads: int = 0
-    alternatives: int = 0
-    lookalikes: str = "gb2312"
-    center_share: float = 0.0
-    second_look: float = SECOND_LOOK
-    half_width: bool = False
-    allow: str = ""
-    pattern: str = ""
-    check: Literal["none", "id-card", "bank-card", "iban", "vin"] = "none"
-    layout: Literal["auto", "line", "page"] = "auto"
-    dpi: int = 200
-    max_pixels: int = 170_000_000
-    find_side: int = 2000
+    batch_size: int = setting(32, SPEED, short="-b")
+    window: int = setting(1024, SPEED)
+    workers: int = setting(2, SPEED, short="-j")
+    engine: Literal["auto", "torch", "onnx"] = setting("auto", SPEED)
+    threads: int = setting(0, SPEED)
+    alternatives: int = setting(0, OUTPUT)
+    lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
+    center_share: float = setting(0.0, LOOKALIKES)
+    second_look: float = setting(SECOND_LOOK, READING)
+    half_width: bool = setting(False, READING)
+    allow: str = setting("", READING, "CHARACTERS")
+    pattern: str = setting("", READING, "REGEX")
+    check: Literal["none", "id-card", "bank-card", "iban", "vin"] = setting("none", READING)
+    layout: Literal["auto", "line", "page"] = setting("auto", PAGES)
+    dpi: int = setting(200, PAGES)
+    max_pixels: int = setting(170_000_000, PAGES)
+    find_side: int = setting(2000, PAGES)
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.window, self.workers) <= 0:
@@ -131,11 +132,11 @@ class CalibrateConfig:
         limit: Lines that are read at most, of all datasets alike many; 0 for all of them.
     """
 
-    batch_size: int = 32
-    threads: int = 0
-    lookalikes: str = "gb2312"
-    second_look: float = SECOND_LOOK
-    limit: int = 0
+    batch_size: int = setting(32, SPEED, short="-b")
+    threads: int = setting(0, SPEED)
+    lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
+    second_look: float = setting(SECOND_LOOK, READING)
+    limit: int = setting(0, INPUT)
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0 or min(self.threads, self.limit) < 0:
@@ -155,9 +156,9 @@ class ReviewConfig:
         dpi: At which resolution the pages of a PDF are drawn: that at which they were read.
     """
 
-    unsure: float = 0.9
-    port: int = 0
-    dpi: int = PredictConfig.dpi
+    unsure: float = setting(0.9, INPUT)
+    port: int = setting(0, OUTPUT)
+    dpi: int = setting(PredictConfig.dpi, INPUT)
 
     def __post_init__(self) -> None:
         if not 0 < self.unsure <= 1:
@@ -182,12 +183,12 @@ class ExportConfig:
         seed: Of rendered lines.
     """
 
-    half: bool = False
-    int8: bool = False
-    samples: int = 48
-    rendered: int = 48
-    agreement: float = 0.9
-    seed: int = 0
+    half: bool = setting(False, OUTPUT)
+    int8: bool = setting(False, OUTPUT)
+    samples: int = setting(48, CHECK)
+    rendered: int = setting(48, CHECK)
+    agreement: float = setting(0.9, CHECK)
+    seed: int = setting(0, CHECK)
 
     def __post_init__(self) -> None:
         if min(self.samples, self.rendered, self.seed) < 0 or not self.samples + self.rendered:
@@ -219,18 +220,18 @@ class ProjectConfig:
         threads: CPU threads of the recogniser; 0 lets torch decide.
     """
 
-    chars: tuple[str, ...] = ()
-    group: tuple[int, ...] = ()
-    lookalikes: str = "gb2312"
-    worst: int = 8
-    max_points: int = 2000
-    method: Literal["pca", "centers", "umap", "tsne"] = "pca"
-    suspect_posterior: float = 0.5
-    suspect_crops: bool = True
-    seed: int = 0
-    batch_size: int = 32
-    workers: int = 2
-    threads: int = 0
+    chars: tuple[str, ...] = setting((), LOOKALIKES, "CHARACTERS")
+    group: tuple[int, ...] = setting((), LOOKALIKES)
+    lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
+    worst: int = setting(8, LOOKALIKES)
+    max_points: int = setting(2000, LOOKALIKES)
+    method: Literal["pca", "centers", "umap", "tsne"] = setting("pca", OUTPUT)
+    suspect_posterior: float = setting(0.5, OUTPUT)
+    suspect_crops: bool = setting(True, OUTPUT)
+    seed: int = setting(0, LOOKALIKES)
+    batch_size: int = setting(32, SPEED, short="-b")
+    workers: int = setting(2, SPEED, short="-j")
+    threads: int = setting(0, SPEED)
 
     def __post_init__(self) -> None:
         problems = []

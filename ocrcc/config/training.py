@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from ocrcc.config.image import Preprocessing
 from ocrcc.config.reading import DEFAULT_MODEL
+from ocrcc.config.setting import DATA, GENERAL, LEARNING, LENGTH, LOOKALIKES, MODEL, SAVING, SPEED, setting
 from ocrcc.errors import ConfigError
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -50,30 +51,30 @@ class TrainConfig:
     ends: ClassVar[tuple[int, ...]] = (1,)
     """How many of the three ends may be given."""
 
-    seed: int = 0
-    steps: int = 0
-    epochs: float = 0
-    minutes: float = 0
-    batch_size: int = 48
-    optimizer: str = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.02
-    schedule: str = "cosine"
-    warmup: float = 0.05
-    clip_norm: float = 5.0
-    ema_decay: float = 0.998
-    freeze_backbone: int = 0
-    freeze_norm: bool = False
-    precision: Precision = "no"
-    compile: bool = False
-    augment: float = 0.5
-    workers: int = 2
-    threads: int = 0
-    log_every: int = 20
-    eval_every: int = 500
-    save_every: int = 500
-    patience: int = 0
-    unknown: Unknown = "fail"
+    seed: int = setting(0, LEARNING)
+    steps: int = setting(0, LENGTH)
+    epochs: float = setting(0, LENGTH)
+    minutes: float = setting(0, LENGTH)
+    batch_size: int = setting(48, LEARNING, short="-b")
+    optimizer: str = setting("adamw", LEARNING, "NAME")
+    learning_rate: float = setting(1e-3, LEARNING)
+    weight_decay: float = setting(0.02, LEARNING)
+    schedule: str = setting("cosine", LEARNING, "NAME")
+    warmup: float = setting(0.05, LEARNING)
+    clip_norm: float = setting(5.0, LEARNING)
+    ema_decay: float = setting(0.998, LEARNING)
+    freeze_backbone: int = setting(0, LEARNING)
+    freeze_norm: bool = setting(False, LEARNING)
+    precision: Precision = setting("no", SPEED)
+    compile: bool = setting(False, SPEED)
+    augment: float = setting(0.5, LEARNING)
+    workers: int = setting(2, SPEED, short="-j")
+    threads: int = setting(0, SPEED)
+    log_every: int = setting(20, SAVING)
+    eval_every: int = setting(500, SAVING)
+    save_every: int = setting(500, SAVING)
+    patience: int = setting(0, LENGTH)
+    unknown: Unknown = setting("fail", DATA)
 
     def __post_init__(self) -> None:
         problems = []
@@ -140,10 +141,10 @@ class DataConfig:
         corpus: Text files for rendered lines.
     """
 
-    train: tuple[str, ...] = ()
-    mix: tuple[float, ...] = ()
-    val: tuple[str, ...] = ()
-    corpus: tuple[str, ...] = ()
+    train: tuple[str, ...] = setting((), DATA, "LINES", short="-t")
+    mix: tuple[float, ...] = setting((), DATA)
+    val: tuple[str, ...] = setting((), DATA, "LINES")
+    corpus: tuple[str, ...] = setting((), DATA, "FILE")
 
     def __post_init__(self) -> None:
         if not self.train:
@@ -172,13 +173,13 @@ class PretrainConfig(DataConfig):
         channels: 1 for grey, 3 for colour.
     """
 
-    arch: str = "hgnetv2_b0"
-    charset: str = ""
-    normalisation: Literal["", "none", "nfc", "nfkc", "halfwidth"] = ""
-    label_order: Literal["", "typed", "line"] = ""
-    init_from: str = ""
-    height: int = Preprocessing.height
-    channels: int = Preprocessing.channels
+    arch: str = setting("hgnetv2_b0", MODEL, "ARCH")
+    charset: str = setting("", MODEL, "CHARSET")
+    normalisation: Literal["", "none", "nfc", "nfkc", "halfwidth"] = setting("", MODEL)
+    label_order: Literal["", "typed", "line"] = setting("", MODEL)
+    init_from: str = setting("", MODEL, "MODEL")
+    height: int = setting(Preprocessing.height, MODEL)
+    channels: int = setting(Preprocessing.channels, MODEL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,21 +208,21 @@ class FinetuneConfig(DataConfig):
         project_every: Steps between snapshots of the feature space, for TensorBoard's projector; 0 for none.
     """
 
-    pretrained: str = DEFAULT_MODEL
-    charset: str = ""
-    charset_policy: Literal["extend", "fail", "replace"] = "extend"
-    lookalikes: str = "gb2312"
-    replay: tuple[str, ...] = ()
-    replay_share: float = 0.5
-    retain: tuple[str, ...] = ()
-    experts: bool = True
-    guard: bool = True
-    center_weight: float = 0.01
-    center_alpha: float = 0.5
-    twin_weight: float = 0.1
-    term_warmup: int = 200
-    init_lines: int = 4000
-    project_every: int = 0
+    pretrained: str = setting(DEFAULT_MODEL, MODEL, "MODEL")
+    charset: str = setting("", MODEL, "CHARSET")
+    charset_policy: Literal["extend", "fail", "replace"] = setting("extend", MODEL)
+    lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
+    replay: tuple[str, ...] = setting((), GENERAL, "LINES")
+    replay_share: float = setting(0.5, GENERAL)
+    retain: tuple[str, ...] = setting((), GENERAL, "LINES")
+    experts: bool = setting(True, GENERAL)
+    guard: bool = setting(True, GENERAL)
+    center_weight: float = setting(0.01, LOOKALIKES)
+    center_alpha: float = setting(0.5, LOOKALIKES)
+    twin_weight: float = setting(0.1, LOOKALIKES)
+    term_warmup: int = setting(200, LOOKALIKES)
+    init_lines: int = setting(4000, LOOKALIKES)
+    project_every: int = setting(0, SAVING)
 
     def __post_init__(self) -> None:
         super().__post_init__()

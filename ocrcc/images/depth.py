@@ -20,6 +20,12 @@ _LOW_BYTES = {
     for order in "BLN"
 }
 """Pillow's names for 16-bit colours, of which it keeps the high bytes, and for those whose high bytes are their low."""
+_GREY_AND_ALPHA = "LA;16B"
+"""That of 16-bit greys with transparency, which have no such twin: their bytes are read as four channels."""
+_PLANES, _BITS = 284, 258
+"""TIFF tags: whether each channel lies by itself, and bits a channel."""
+LowBytes = tuple[Image.Image, list[int]]
+"""An image that is not decoded yet, and which of its channels are the low bytes of another."""
 
 
 def is_wide(image: Image.Image) -> bool:
@@ -41,28 +47,55 @@ def narrowed(image: Image.Image, name: str) -> Image.Image:
     return Image.merge("LA", (grey, Image.fromarray(np.where(values == nothing, 0, 255).astype(np.uint8))))
 
 
-def low_bytes(image: Image.Image) -> Image.Image | None:
+def low_bytes(image: Image.Image) -> LowBytes | None:
     """Open the file of an image that is not decoded yet once more, for the low bytes of its 16-bit colours.
 
     Returns:
-        An image whose channels are the low bytes; None for other kinds of files.
+        An image, and which of its channels are the low bytes; None for other kinds of files.
     """
+    _keep_high_bytes(image)
     tiles = getattr(image, "tile", [])
     file = getattr(image, "fp", None)
     rawmodes = {_rawmode(tile.args) for tile in tiles}
-    if file is None or len(rawmodes) != 1 or (rawmode := rawmodes.pop()) not in _LOW_BYTES:
+    if file is None or len(rawmodes) != 1 or (rawmode := rawmodes.pop()) not in (*_LOW_BYTES, _GREY_AND_ALPHA):
         return None
     at = file.tell()
     file.seek(0)
     again = Image.open(io.BytesIO(file.read()), formats=[str(image.format)])
     file.seek(at)
     again.seek(image.tell())
-    other = _LOW_BYTES[rawmode]
+    _keep_high_bytes(again)
+    other = _LOW_BYTES.get(rawmode, "RGBA")
     again.tile = [  # type: ignore[attr-defined]
         tile._replace(args=(other, *tile.args[1:]) if isinstance(tile.args, tuple) else other)
         for tile in again.tile  # type: ignore[attr-defined]
     ]
-    return again
+    return again, [1, 1, 1, 3] if rawmode == _GREY_AND_ALPHA else list(range(len(again.getbands())))
+
+
+def _keep_high_bytes(image: Image.Image) -> None:
+    """Have a PPM of 16 bits read as other files of 16 bits are; Pillow would scale it to 8 by itself, and slowly."""
+    tiles = getattr(image, "tile", [])
+    if image.format == "PPM" and image.mode == "RGB" and len(tiles) == 1 and tiles[0].codec_name == "ppm":
+        most = tiles[0].args if isinstance(tiles[0].args, int) else tiles[0].args[-1]
+        if most > 255:
+            image.tile = [tiles[0]._replace(codec_name="raw", args=("RGB;16B", 0, 1))]  # type: ignore[attr-defined]
+
+
+def check_depth(image: Image.Image, name: str) -> None:
+    """Refuse files of more than 8 bits a channel that Pillow reads wrongly.
+
+    Raises:
+        DataError: It is one.
+    """
+    tags = getattr(image, "tag_v2", None)
+    if image.format == "TIFF" and tags and tags.get(_PLANES) == 2 and max(tags.get(_BITS, (1,))) > 8:
+        raise DataError(f"{name}: its channels of 16 bits lie one after the other", "save it as PNG, or with 8 bits")
+    tiles = getattr(image, "tile", [])
+    if image.format == "PPM" and image.mode == "RGB" and tiles and tiles[0].codec_name == "ppm_plain":
+        most = tiles[0].args if isinstance(tiles[0].args, int) else tiles[0].args[-1]
+        if most > 255:
+            raise DataError(f"{name}: written out colours of {most + 1} steps", "save it as PNG, or with 8 bits")
 
 
 def _rawmode(args: object) -> object:
@@ -70,7 +103,7 @@ def _rawmode(args: object) -> object:
     return args[0] if isinstance(args, tuple) and args else args
 
 
-def stretch_colours(image: Image.Image, low: Image.Image, name: str) -> None:
+def stretch_colours(image: Image.Image, low: LowBytes, name: str) -> None:
     """Let the colours of a 16-bit file use all of the range, if they are of fewer bits.
 
     Args:
@@ -81,7 +114,7 @@ def stretch_colours(image: Image.Image, low: Image.Image, name: str) -> None:
     high = np.asarray(image)
     if high[..., :3].max() >= 128:
         return
-    values = 256.0 * high + np.asarray(low)
+    values = 256.0 * high + np.asarray(low[0])[..., low[1]]
     pixels = _to_bytes(values[..., :3], "I", name)
     if high.shape[2] == 4:
         alpha = values[..., 3:]

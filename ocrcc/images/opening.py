@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 from ocrcc.config import BuildConfig
 from ocrcc.errors import DataError
 from ocrcc.files import check_regular
-from ocrcc.images.depth import is_wide, low_bytes, narrowed, stretch_colours
+from ocrcc.images.depth import check_depth, is_wide, low_bytes, narrowed, stretch_colours
 
 MOST_BYTES = 1 << 30
 """Of a file that is read as a whole; what is larger and not endless is a TIFF of many pages, which is not."""
@@ -61,6 +61,7 @@ def open_image(
         # A phone's MPO has the photograph first, and then a preview or the other eye's.
         if frame is None and image.format != "MPO" and (pages := _pages(image, name)) > 1:
             raise DataError(f"{name}: has {pages} pages or frames, and a line has one", "save each as its own image")
+        check_depth(image, name)
         low = low_bytes(image)
         image.load()
         if low is not None:

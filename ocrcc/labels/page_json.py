@@ -15,9 +15,10 @@ from ocrcc.files import is_file, read_small
 from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
 from ocrcc.types import Outline, Points
 
-_UNREAD = {"TEMPORARY", "待识别"}  # PPOCRLabel's word for what nobody has read yet
+_UNREAD = {"TEMPORARY", "待识别", "锁定框：待检测"}  # PPOCRLabel's words for what nobody has read yet
 _CLASS_NAMES = {"text", "ocr", "line", "textline", "text_line", "word", "文本", "文字"}
 _IMAGE_KEYS = ("ocr", "image", "img", "image_url", "url", "captioning", "page")
+_SIZE_KEYS = ("original_width", "original_height", "image_rotation")
 _MOST = 1 << 28  # bytes of a file that is parsed as a whole
 
 
@@ -74,6 +75,8 @@ def read_labelme(path: Path, images: Path) -> Iterator[Entry | Problem]:
         where = f"{path} (shape {number})"
         try:
             text = _string(shape.get("description") or shape.get("text") or ("" if described else shape.get("label")))
+            if shape.get("difficult") is True:
+                raise BadLabelError("marked as illegible")
             if not described and text.casefold() in _CLASS_NAMES:
                 raise BadLabelError("not read by anybody yet")
             outline = Outline(*_labelme_outline(shape), size=size, ordered=_is_box(shape))
@@ -138,7 +141,7 @@ def _task(task: Mapping[str, Any], images: Path, where: str) -> Iterator[Entry |
         value = result.get("value") if isinstance(result, dict) else None
         if isinstance(value, dict) and ("x" in value or "points" in value):
             region = regions.setdefault(str(result.get("id", len(regions))), {})
-            region |= {key: result[key] for key in ("original_width", "original_height") if key in result} | value
+            region |= {key: result[key] for key in _SIZE_KEYS if key in result} | value
     for number, region in enumerate(regions.values(), start=1):
         yield _region(region, region.get("text"), name, images, f"{where}, region {number}")
 
@@ -167,6 +170,8 @@ def _region(region: Mapping[str, Any], text: Any, name: str, images: Path, where
         size = _size(region.get("original_width"), region.get("original_height"))
         if size is None:
             raise BadLabelError("its image's size is not given")
+        if turned := region.get("image_rotation"):  # places are then those of the turned image
+            raise BadLabelError("its image was turned", f" by {turned} degrees while it was labelled")
         points = _percent_points(region, size)
         outline = Outline(points, size=size, ordered="points" not in region)
         return make_entry(images, name, _string(text).strip("\r\n"), where, outline=outline, anywhere=True)

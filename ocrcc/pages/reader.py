@@ -24,6 +24,7 @@ from ocrcc.pages.detect import Detector, load_detector
 from ocrcc.pages.documents import Frame, open_frames
 from ocrcc.pages.layout import LOWEST_PAGE, find_layout
 from ocrcc.pages.order import reading_order
+from ocrcc.reading.placing import inked
 from ocrcc.reading.reader import LineReader, Unreadable
 from ocrcc.types import Box, Page, PageChar, PageLine, Recognition
 
@@ -59,7 +60,8 @@ class PageReader:
 
     Args:
         lines: Reads the lines; its config says what else to do.
-        detector: Finds the lines of a page; by default that of the extra ``page``, once there is a page.
+        detector: Finds the lines of a page; by default that of the extra ``page``, once there is a page. That one
+            leaves a margin around lines, with which they are read best, and without which their boxes are given.
         padding: Times a line's height is added around it when it is cut out.
         lines_as_pages: Give a line image as a page of one line, for formats that know only pages.
         on_hint: Told of images that are likely read wrongly, and why.
@@ -77,6 +79,7 @@ class PageReader:
         self._lines = lines
         self._config = lines.config
         self._detector = detector
+        self._trim = detector is None
         self._padding = padding
         self._lines_as_pages = lines_as_pages
         self._on_hint = on_hint
@@ -131,15 +134,17 @@ class PageReader:
         quads = [np.roll(quad, -quarters, axis=0) for quad in quads]
         upright = [_turn_back(quad, quarters, image.size) for quad in quads]
         ordered = [np.roll(quads[at], -int(stands(upright[at])), axis=0) for at in reading_order(upright)]
-        return self._read_quads(image, path, ordered)
+        return self._read_quads(image, path, ordered, trim=self._trim)
 
-    def _read_quads(self, image: Image.Image, path: str, quads: list[np.ndarray]) -> tuple[Page, float]:
+    def _read_quads(
+        self, image: Image.Image, path: str, quads: list[np.ndarray], *, trim: bool = False
+    ) -> tuple[Page, float]:
         """Read lines, and tell the mean of their confidences; upside down counts as not at all, no lines as all."""
         cuts = [cut_out(image, quad, self._padding) for quad in quads]
         readings = self._lines.recognize([cut for cut, _ in cuts])
         self._read_columns(quads, [cut for cut, _ in cuts], readings)
         lines = [
-            _place(reading, quad, cut.width, pad, image.size)
+            _place(reading, quad, cut, pad, image.size, trim=trim)
             for reading, quad, (cut, pad) in zip(readings, quads, cuts, strict=True)
         ]
         page = Page(path=path, width=image.width, height=image.height, lines=tuple(lines))
@@ -233,23 +238,33 @@ def _turn_back(points: np.ndarray, quarters: int, size: tuple[int, int]) -> np.n
     return np.stack(((x, y), (y, width - x), (width - x, height - y), (height - y, x))[quarters], axis=1)
 
 
-def _place(reading: Recognition, quad: np.ndarray, width: int, pad: float, page: tuple[int, int]) -> PageLine:
+def _place(
+    reading: Recognition, quad: np.ndarray, cut: Image.Image, pad: float, page: tuple[int, int], *, trim: bool
+) -> PageLine:
     """Bring a line that was cut out back to its page.
 
     Args:
         reading: Of the cut line.
         quad: Where the line stands.
-        width: Of the cut line.
-        pad: Columns of it on either side that lie outside the quad.
+        cut: The cut line.
+        pad: Columns and rows of it on every side that lie outside the quad.
         page: The page's width and height.
+        trim: Whether the quad has a margin, which is to be left out.
     """
+    width, ends = cut.width, (0.0, 1.0)
+    if trim:
+        grey = np.asarray(cut.convert("L"))
+        ends = _inked(grey, pad)
+        quad = np.roll(_part(np.roll(quad, -1, axis=0), *_inked(grey.T, pad)), 1, axis=0)
     if reading.upside_down:
-        quad = np.roll(quad, -2, axis=0)
+        quad, ends = np.roll(quad, -2, axis=0), (1 - ends[1], 1 - ends[0])
     chars = []
     for char in reading.chars:
         columns = (width - char.right, width - char.left) if reading.upside_down else (char.left, char.right)
         start, end = ((column - pad) / max(width - 2 * pad, 1) for column in columns)
-        corners = _part(quad, min(max(start, 0.0), 1.0), min(max(end, 0.0), 1.0))
+        start, end = min(max(start, 0.0), 1.0), min(max(end, 0.0), 1.0)
+        ends = min(ends[0], start), max(ends[1], end)  # what is read there is ink, however pale
+        corners = _part(quad, start, end)
         box = _box(corners, page)
         left = min(min(x for x, _ in box), page[0] - 1)
         right = max(left + 1, max(x for x, _ in box))
@@ -258,9 +273,15 @@ def _place(reading: Recognition, quad: np.ndarray, width: int, pad: float, page:
         text=reading.text,
         confidence=reading.confidence,
         chars=tuple(chars),
-        box=_box(quad, page),
+        box=_box(_part(quad, *ends), page),
         unmatched=reading.unmatched,
     )
+
+
+def _inked(pixels: np.ndarray, pad: float) -> tuple[float, float]:
+    """Return the stretch of a line's quad, 0..1 along its rows of pixels, outside of which no ink is."""
+    start, end = ((column - pad) / max(pixels.shape[1] - 2 * pad, 1) for column in inked(pixels))
+    return min(max(start, 0.0), 1.0), min(max(end, 0.0), 1.0)
 
 
 def _part(quad: np.ndarray, start: float, end: float) -> np.ndarray:

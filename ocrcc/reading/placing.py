@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocrcc.decoding.boxes import glyph_boxes
+from ocrcc.decoding.boxes import INK, glyph_boxes, ink_columns
 from ocrcc.decoding.calibration import BLANK, Calibration
 from ocrcc.decoding.evidence import assemble, from_ink
 from ocrcc.reading.looks import Look
@@ -41,6 +41,12 @@ class PreparedLine:
     part: Part
     number: int
     count: int
+
+
+def inked(pixels: np.ndarray) -> tuple[int, int]:
+    """Return the first column (H, W) with ink, and one past the last; all of them where there is none."""
+    columns = np.flatnonzero(ink_columns(pixels) > INK)
+    return (int(columns[0]), int(columns[-1]) + 1) if len(columns) else (0, pixels.shape[1])
 
 
 def place(line: PreparedLine, look: Look, scale: float, calibration: Calibration | None) -> Recognition:

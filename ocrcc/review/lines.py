@@ -20,6 +20,8 @@ from ocrcc.types import Page, PageLine, Recognition, RecognizedChar
 
 _CHOICES = 9
 """As many alternatives have a key, 1 to 9."""
+_ROOM = 0.15
+"""Times its height is added around a page's line: its box ends where its ink does, and lines are read with a margin."""
 Place = tuple[float, float]
 """Where a character starts and ends, as shares of its line's width."""
 
@@ -223,7 +225,7 @@ def _view_page_line(image: Callable[[], Image.Image], page: Page, line: PageLine
             f"{opened.height}"
         )
     quad = np.array(line.box, np.float64)
-    cut, pad = cut_out(opened, quad.astype(np.float32))
+    cut, pad = cut_out(opened, quad.astype(np.float32), _ROOM)
     along = quad[1] - quad[0]
     length = max(float(along @ along), 1e-9)
     inner = max(cut.width - 2 * pad, 1)

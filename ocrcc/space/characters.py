@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ocrcc.charset import BLANK, Charset
+from ocrcc.charset import BLANK, Charset, lacks
 from ocrcc.config import Preprocessing
 from ocrcc.data.batching import evaluation_batches
 from ocrcc.data.some_lines import SomeLines
@@ -230,8 +230,7 @@ def _characters(
         aligned, batch.labels, batch.target_lengths.tolist(), batch.sources, strict=True
     ):
         if label and not length:
-            missing = "".join(viewer.charset.missing(label))
-            skipped.add("unwritable", f"{source}: the model's charset lacks {missing!r}")
+            skipped.add("unwritable", f"{source}: {lacks(viewer.charset.name, viewer.charset.missing(label))}")
         elif label and not fits:
             skipped.add("unaligned", f"{source}: {label!r}")
     if alignment is None:

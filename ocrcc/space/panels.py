@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocrcc.charset import Charset, describe
+from ocrcc.charset import MISSING_HINT, Charset, describe, lacks
 from ocrcc.config import ProjectConfig
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Lookalikes
@@ -32,10 +32,12 @@ class Panels:
     Attributes:
         panels: Each written together.
         absent: Characters that were asked for but are not there, and why.
+        lacking: Whether the model's charset lacks some of them.
     """
 
     panels: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    lacking: bool = False
 
     def characters(self) -> str:
         """List the different characters of all panels."""
@@ -52,13 +54,15 @@ class Panels:
         wanted = dict.fromkeys("".join(asked))
         unknown = [char for char in wanted if char not in charset]
         unseen = [char for char in wanted if char in charset and not counts[char]]
-        absent = [f"the model's charset lacks {describe(unknown)}"] if unknown else []
+        absent = [lacks(charset.name, unknown)] if unknown else []
         absent += [f"the data has no {describe(unseen)}"] if unseen else []
         gone = {*unknown, *unseen}
         panels = ["".join(char for char in panel if char not in gone) for panel in asked]
         if not any(panels):
-            raise DataError("; ".join(absent), "ocrcc inspect says which characters the data has")
-        return cls(tuple(panel for panel in panels if panel), tuple(absent))
+            raise DataError(
+                "; ".join(absent), MISSING_HINT if unknown else "ocrcc inspect says which characters the data has"
+            )
+        return cls(tuple(panel for panel in panels if panel), tuple(absent), bool(unknown))
 
 
 def asked_panels(config: ProjectConfig, lookalikes: Lookalikes) -> list[str]:

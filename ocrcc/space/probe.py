@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocrcc.charset import Charset, normalise
+from ocrcc.charset import Charset, lacks, normalise
 from ocrcc.errors import DataError
 from ocrcc.projection.points import TILE, Shown, Space
 from ocrcc.projection.tiles import tile
@@ -118,7 +118,7 @@ def choose(
             if not here:
                 continue
             if missing := charset.missing(label):
-                skipped.add("unwritable", f"{dataset.source(line)}: the model's charset lacks {''.join(missing)!r}")
+                skipped.add("unwritable", f"{dataset.source(line)}: {lacks(charset.name, missing)}")
                 continue
             for position, key in zip(here, rng.random(len(here)).tolist(), strict=True):
                 # the highest keys win: a random choice of each class without knowing how many will come

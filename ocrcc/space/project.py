@@ -66,6 +66,7 @@ class ProjectResult:
         points: Characters shown.
         nearest: Share of each panel's points that are nearest to their own center, by model.
         absent: Characters that were asked for but not found, and why.
+        lacking: Whether the model's charset lacks some of them.
         skipped: Lines that the first model could not use.
         not_in_all: Characters left out because another model could not align them.
         written: Files and folders.
@@ -78,6 +79,7 @@ class ProjectResult:
     points: int
     nearest: Mapping[str, Mapping[str, float]]
     absent: tuple[str, ...]
+    lacking: bool
     skipped: Skipped
     not_in_all: int
     written: tuple[Path, ...]
@@ -153,6 +155,7 @@ def project(
         points=len(shown) if shown else 0,
         nearest={space.name: nearest_shares(shown, space) for space in spaces} if shown else {},
         absent=panels.absent,
+        lacking=panels.lacking,
         skipped=skipped,
         not_in_all=not_in_all,
         written=written,

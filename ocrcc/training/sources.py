@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ocrcc.charset import MISSING_HINT, Charset, Normalisation, charset_from_text, describe, normalise
+from ocrcc.charset import MISSING_HINT, Charset, Normalisation, charset_from_text, lacks, normalise
 from ocrcc.config import Unknown
 from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
@@ -116,7 +116,7 @@ def open_sources(
         opened.append((dataset, kept))
     if missing and unknown == "fail":
         raise CharsetError(
-            f"charset {charset.name!r} lacks {describe(char for char, _ in missing.most_common())}, "
+            f"{lacks(charset.name, dict(missing.most_common()))}, "
             f"in {sum(skipped.values())} lines of {', '.join(skipped)}",
             MISSING_HINT,
         )

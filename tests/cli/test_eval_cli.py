@@ -9,7 +9,7 @@ from stored_lines import store
 from typer.testing import CliRunner
 from wild import save_wild_model
 
-from ocrcc.charset import Charset
+from ocrcc.charset import MISSING_HINT, Charset
 from ocrcc.cli import app
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.checkpoint import load_model, save_model
@@ -59,8 +59,8 @@ def test_figures_by_dataset_and_in_total(model, halves, tmp_path):
     assert written["deletions"] == [{"truth": "己", "count": 20}]
     assert written["confusions"] == []
     assert "left out: 20 characters: 己 20×" in result.stdout
-    assert "lacks 1 characters of the labels, which makes 20 errors: '己' (U+5DF1)" in result.stderr
-    assert "ocrcc pretrain --init-from" in result.stderr
+    assert "lacks '己' (U+5DF1) x 20; they make 20 of the errors" in result.stderr
+    assert MISSING_HINT in result.stderr
 
 
 def test_what_eval_reads_is_what_predict_reads(model, halves, reader):

@@ -38,7 +38,7 @@ def test_everything_at_once(model, digits_lmdb, tmp_path):
 def test_what_is_missing_is_named(model, digits_lmdb, tmp_path):
     result = run("--model", model, "--data", digits_lmdb, "--chars", "3己", "--logdir", tmp_path / "log")
     assert result.exit_code == 0
-    assert "the model's charset lacks '己' (U+5DF1)" in result.stderr
+    assert "charset 'custom' lacks '己' (U+5DF1)" in result.stderr
     result = run("--model", model, "--data", digits_lmdb, "--chars", "己", "--logdir", tmp_path / "log")
     assert result.exit_code == 3
 

@@ -255,9 +255,74 @@ def test_colours_of_fewer_bits_in_a_wide_file_use_all_of_the_range(bits, mode):
     assert np.corrcoef(pixels[..., 0].ravel(), line.ravel())[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_greys_with_transparency_of_fewer_bits_use_all_of_the_range(bits):
+    line = np.asarray(draw_line("1024"), dtype=np.uint16)
+    solid = np.full_like(line, 65535)
+    pixels = np.asarray(open_image(png_of_16_bits(np.stack([line << (bits - 8), solid], axis=2))), dtype=int)
+    assert pixels.shape == (*line.shape, 3)
+    assert (pixels.min(), pixels.max()) == ((line.min(), line.max()) if bits in (8, 16) else (0, 255))
+    assert np.corrcoef(pixels[..., 0].ravel(), line.ravel())[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("solid", [1023, 65535])
+def test_what_is_seen_through_a_wide_grey_is_paper(solid):
+    line = np.asarray(draw_line("1024"), dtype=np.uint16)
+    ink = np.where(line < 128, solid, 0).astype(np.uint16)  # black ink on nothing
+    pixels = np.asarray(open_image(png_of_16_bits(np.stack([np.zeros_like(ink), ink], axis=2))).convert("L"))
+    assert np.array_equal(pixels < 128, line < 128)
+
+
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6"])
+@pytest.mark.parametrize("most", [1023, 4095, 65535])
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_wide_netpbm_files_are_read_right_or_named(kind, most, bits):
+    if 1 << bits > most + 1:
+        pytest.skip("no file can say more than its header allows")
+    line = np.asarray(draw_line("1024"), dtype=np.uint16)
+    deep = line << (bits - 8)
+    rows = np.repeat(deep[..., None], 3, axis=2) if kind in ("P3", "P6") else deep
+    head = f"{kind}\n{line.shape[1]} {line.shape[0]}\n{most}\n".encode()
+    written = (
+        " ".join(map(str, rows.ravel())).encode() + b"\n" if kind in ("P2", "P3") else rows.astype(">u2").tobytes()
+    )
+    if kind == "P3":
+        with pytest.raises(DataError, match="written out colours"):
+            open_image(head + written)
+        return
+    pixels = np.asarray(open_image(head + written).convert("L"), dtype=int)
+    assert pixels.max() - pixels.min() > 200
+    assert np.corrcoef(pixels.ravel(), line.ravel())[0, 1] > 0.999
+
+
+@pytest.mark.parametrize("planes", [1, 2])
+def test_wide_colours_of_a_tiff_are_read_right_or_named(planes):
+    line = np.asarray(draw_line("1024"), dtype=np.uint16) << 4
+    height, width = line.shape
+    samples = np.stack([line] * 3, axis=2 if planes == 1 else 0).astype("<u2").tobytes()
+    strips = 1 if planes == 1 else 3
+    data, size = 8, len(samples) // strips
+    after = data + len(samples)
+    bits, places, sizes = after, after + 6, after + 6 + 4 * strips
+    entries = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2)]
+    entries += [(273, 4, strips, data if strips == 1 else places), (277, 3, 1, 3), (278, 3, 1, height)]
+    entries += [(279, 4, strips, size if strips == 1 else sizes), (284, 3, 1, planes)]
+    more = struct.pack("<3H", 16, 16, 16)
+    more += struct.pack(f"<{2 * strips}I", *(data + number * size for number in range(strips)), *[size] * strips)
+    tags = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    file = b"II*\0" + struct.pack("<I", after + len(more)) + samples + more + tags
+    if planes == 2:
+        with pytest.raises(DataError, match="lie one after the other"):
+            open_image(file)
+        return
+    pixels = np.asarray(open_image(file).convert("L"), dtype=int)
+    assert np.corrcoef(pixels.ravel(), line.ravel())[0, 1] > 0.999
+    assert (pixels.min(), pixels.max()) == (0, 255)
+
+
 def png_of_16_bits(pixels: np.ndarray, *more: bytes) -> bytes:
     height, width, channels = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
     data = chunk(b"IDAT", zlib.compress(rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + b"".join(more) + data + chunk(b"IEND", b"")

@@ -12,10 +12,12 @@ from labelled_page import (
     TEXTS,
     WRITERS,
     alto,
+    label_studio,
     labelme,
     page_xml,
     ppocrlabel,
     quad,
+    x_anylabeling,
 )
 from PIL import Image
 from read_labels import problems, read
@@ -58,21 +60,25 @@ def test_a_project_of_ppocrlabel_with_what_it_leaves_beside(page, tmp_path):
     boxes[1]["difficult"] = True
     boxes[2]["transcription"] = "###"
     boxes += [{"transcription": "待识别", "points": quad(BOXES[0])}, {"transcription": "", "points": quad(BOXES[0])}]
+    boxes += [{"transcription": "锁定框：待检测", "points": quad(BOXES[0]), "difficult": False}]
     folder = tmp_path / "project"
     content = f'project/page.png\t{json.dumps(boxes)}\nproject/empty.png\t[]\nproject/page.png\t[{{"transcription"\n'
     (folder / "Label.txt").write_text(content)
     (folder / "rec_gt.txt").write_text("crop_img/page_crop_0.jpg\tHello, world\n")
-    (folder / "fileState.txt").write_text(f"{folder}/page.png\t1\n")
+    (folder / "crop_img").mkdir()
+    (folder / "fileState.txt").write_text("project/page.png\t1\n")
+    (folder / "Cache.cach").write_text(ppocrlabel())
     found = read(folder)
     assert [entry.text for entry in found if isinstance(entry, Entry)] == [TEXTS[0]]
     assert found[0].path.samefile(folder / "page.png")
-    assert problems(found)[:4] == [
+    assert problems(found)[:5] == [
         "Label.txt:1 (box 2): marked as illegible",
         "Label.txt:1 (box 3): marked as illegible",
         "Label.txt:1 (box 4): not read by anybody yet",
         "Label.txt:1 (box 5): the label is empty",
+        "Label.txt:1 (box 6): not read by anybody yet",
     ]
-    assert "Label.txt:3: not JSON" in problems(found)[4]
+    assert "Label.txt:3: not JSON" in problems(found)[5]
     (labels,) = find_labels(folder / "rec_gt.txt")
     assert labels.format == "tab"
 
@@ -123,6 +129,33 @@ def test_a_picture_in_the_json_stands_for_one_that_is_not_there(page, tmp_path):
     (tmp_path / "project" / "page.json").write_text(labelme(imageData=embedded))
     result = build_lmdb([tmp_path / "project"], tmp_path / "out.lmdb")
     assert (result.train.lines, result.skipped) == (3, {})
+
+
+def test_a_rectangle_that_was_turned_lies_where_label_studio_drew_it(page, tmp_path):
+    """It turns clockwise around its upper left corner, in hundredths of the sides."""
+    (task,) = json.loads(label_studio())
+    turned = {"x": 50, "y": 10, "width": 10, "height": 20, "rotation": 90}
+    results = task["annotations"][0]["result"][:3]
+    for result in results:
+        result["value"] |= turned
+    task["annotations"][0]["result"] = results
+    (tmp_path / "project" / "export.json").write_text(json.dumps([task]))
+    (entry,) = read(tmp_path / "project")
+    corners = [(round(x), round(y)) for x, y in entry.outline.polygon]
+    assert corners == [(100, 10), (100, 30), (80, 30), (80, 10)]
+    for result in results:
+        result["image_rotation"] = 90
+    (tmp_path / "project" / "export.json").write_text(json.dumps([task]))
+    assert problems(read(tmp_path / "project")) == [
+        "export.json (task 7), region 1: its image was turned by 90 degrees while it was labelled"
+    ]
+
+
+def test_what_x_anylabeling_marks_as_difficult_is_no_label(page, tmp_path):
+    document = json.loads(x_anylabeling())
+    document["shapes"][1]["difficult"] = True
+    (tmp_path / "project" / "page.json").write_text(json.dumps(document))
+    assert problems(read(tmp_path / "project")) == ["page.json (shape 2): marked as illegible"]
 
 
 def test_shapes_without_a_text(page, tmp_path):

@@ -60,6 +60,24 @@ def test_lines_of_a_page_are_read_where_they_stand():
             assert (b, d) == (line.box[0][1], line.box[2][1])
 
 
+@pytest.mark.parametrize("quarters", [0, 2])
+def test_boxes_leave_out_the_margin_that_the_detector_has_around_lines(monkeypatch, quarters):
+    image, quads = stripe_page(["hehghegh"])
+    if quarters:
+        image = image.transpose(Image.Transpose.ROTATE_180)
+        quads = [np.roll(np.array(image.size) - quad, 2, axis=0).astype(np.float32) for quad in quads]
+    room = np.array([[-9, -7], [9, -7], [9, 7], [-9, 7]], np.float32)
+    monkeypatch.setattr("ocrcc.pages.reader.load_detector", lambda *_: lambda _: [quad + room for quad in quads])
+    (line,) = PageReader(stripe_reader()).read_page(image).lines
+    (left, top), (right, bottom) = quads[0].min(axis=0), quads[0].max(axis=0)
+    found = np.array(line.box)
+    assert (found.min(axis=0).tolist(), found.max(axis=0).tolist()) == (
+        # each stripe has a black one after it, and a line's feet are black
+        ([left, top], [right - STRIDE, bottom - 6]) if not quarters else ([left + STRIDE, top + 6], [right, bottom])
+    )
+    assert {(char.box[0][1], char.box[2][1]) for char in line.chars} == {(line.box[0][1], line.box[2][1])}
+
+
 @pytest.mark.parametrize("turn", [90, 270])
 def test_a_line_on_its_side_is_turned_and_placed(turn):
     image, quads = stripe_page(["badgehead"])

@@ -164,7 +164,7 @@ def letters_lmdb(tmp_path):
 
 def test_missing_characters_stop_a_run_or_leave_their_lines_out(letters_lmdb, tmp_path):
     task = PretrainConfig(train=(str(letters_lmdb),), charset="digits", arch="lcnet_050")
-    with pytest.raises(CharsetError, match=r"'x' \(U\+0078\), in 1 lines"):
+    with pytest.raises(CharsetError, match=r"'x' \(U\+0078\) x 1, in 1 lines"):
         run(task, replace(QUICK, steps=2), tmp_path / "fail")
     prepared = []
     run(task, replace(QUICK, steps=2, unknown="skip"), tmp_path / "skip", on_start=prepared.append)
