@@ -20,6 +20,7 @@ def command(
 ) -> None:
     """Fine-tune a model with CTC and center loss, so that it tells look-alikes apart.
 
+    Where lines of one's own can be told from general ones by their looks, only these are read otherwise than before.
     Each character of a label is aligned to its frames; its feature is held near the moving center of its
     class and away from those of its look-alikes. Weights of 0 give the control: --center-weight 0
     --twin-weight 0 is CTC alone, on the same lines in the same order.
