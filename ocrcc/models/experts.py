@@ -131,7 +131,7 @@ def with_expert(recognizer: nn.Module, tuned: nn.Module, gate: Gate) -> nn.Modul
     grown.gates.append(copy.deepcopy(gate))
     made.encoder = grown
     made.head.load_state_dict(tuned.head.state_dict())
-    return made.train(recognizer.training)
+    return made.to(made.head.weight.device).train(recognizer.training)
 
 
 def one_encoder(recognizer: Recognizer, expert: int = -1) -> Recognizer:
