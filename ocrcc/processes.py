@@ -76,18 +76,20 @@ def stoppable(hint: str) -> Iterator[Callable[[], None]]:
         What to call when only the end is left, which is then waited for.
 
     Raises:
-        StoppedError: One of them came; more of them do not disturb the clearing up.
+        StoppedError: One of them came.
     """
-    waiting = False
+    finishing = False
+    stopped: StoppedError | None = None
 
     def finish() -> None:
-        nonlocal waiting
-        waiting = True
+        nonlocal finishing
+        finishing = True
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if not waiting:
-            finish()
-            raise StoppedError(f"stopped by {signal.Signals(number).name}; nothing was written", hint)
+        nonlocal stopped
+        if not finishing:
+            stopped = StoppedError(f"stopped by {signal.Signals(number).name}; nothing was written", hint)
+            raise stopped
 
     if threading.current_thread() is not threading.main_thread():
         yield finish  # only the main thread hears signals
@@ -95,6 +97,10 @@ def stoppable(hint: str) -> Iterator[Callable[[], None]]:
     before = {number: signal.signal(number, stop) for number in _STOPPING}
     try:
         yield finish
+    except Exception:
+        if stopped is not None:  # whatever a library has made of it
+            raise stopped from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
