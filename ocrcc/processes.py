@@ -10,13 +10,29 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from typing import Any, TypeVar
+from types import FrameType
+from typing import Any, Protocol, TypeVar
 
-from ocrcc.errors import DataError
+from ocrcc.errors import DataError, StoppedError
 from ocrcc.files import hush_pillow
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+class Pool(Protocol):
+    """Applies a function to items in other processes, and gives the results in their order; see `in_order`."""
+
+    def __call__(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        *,
+        set_up: Callable[..., None] | None = None,
+        arguments: tuple[Any, ...] = (),
+    ) -> Generator[Result, None, None]:
+        """Apply it."""
+
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _AHEAD = 3
@@ -47,6 +63,47 @@ def _leave_with(sentinel: int, parent: int) -> None:
     while not wait([sentinel], timeout=0.5) and not (forked and os.getppid() != parent):
         pass
     os._exit(1)
+
+
+@contextlib.contextmanager
+def stoppable(hint: str) -> Iterator[Callable[[], None]]:
+    """Turn Ctrl-C and SIGTERM into an error, which takes what is unfinished and the workers with it.
+
+    Args:
+        hint: How to go on.
+
+    Yields:
+        What to call when only the end is left, which is then waited for.
+
+    Raises:
+        StoppedError: One of them came.
+    """
+    finishing = False
+    stopped: StoppedError | None = None
+
+    def finish() -> None:
+        nonlocal finishing
+        finishing = True
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        nonlocal stopped
+        if not finishing:
+            stopped = StoppedError(f"stopped by {signal.Signals(number).name}; nothing was written", hint)
+            raise stopped
+
+    if threading.current_thread() is not threading.main_thread():
+        yield finish  # only the main thread hears signals
+        return
+    before = {number: signal.signal(number, stop) for number in _STOPPING}
+    try:
+        yield finish
+    except Exception:
+        if stopped is not None:  # whatever a library has made of it
+            raise stopped from None
+        raise
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def in_order(

@@ -9,8 +9,8 @@ from contextlib import closing
 
 import pytest
 
-from ocrcc.errors import ConfigError, DataError
-from ocrcc.processes import in_order
+from ocrcc.errors import ConfigError, DataError, StoppedError
+from ocrcc.processes import in_order, stoppable
 
 PARENT = """
 import os, sys, time
@@ -98,3 +98,27 @@ def slow_at_first(number: int) -> int:
 
 def test_results_that_wait_for_the_first_do_not_end_the_work():
     assert list(in_order(slow_at_first, range(40), 3)) == [*range(40)]
+
+
+def be_told(number: int) -> None:
+    """Be told to stop in a library that makes an error of its own of every other."""
+    try:
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    except StoppedError as error:
+        raise SystemError("returned a result with an exception set") from error
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="os.kill ends a process there")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_told_to_stop_says_so_whatever_a_library_makes_of_it(number):
+    before = signal.getsignal(number)
+    with pytest.raises(StoppedError, match=f"stopped by {number.name}; nothing was written") as caught, stoppable("so"):
+        be_told(number)
+    assert caught.value.hint == "so"
+    with stoppable("so") as finish:
+        finish()
+        os.kill(os.getpid(), number)
+    with pytest.raises(ValueError, match="a bug"), stoppable("so"):
+        raise ValueError("a bug")
+    assert signal.getsignal(number) == before

@@ -12,7 +12,7 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from ocrcc import packaged
-from ocrcc.calibration.store import check_storable, store_calibration
+from ocrcc.calibration.store import check_storable, left_behind, store_calibration
 from ocrcc.charset import Charset
 from ocrcc.config import CalibrateConfig, PredictConfig
 from ocrcc.data.lmdb_store import LmdbDataset
@@ -71,6 +71,7 @@ class CalibrationResult:
         posterior_error: That of the posterior, the control.
         held: Share of the look-alikes and of the missing ones among the 2 % that review comes to first.
         posterior_held: The same among the 2 % of the lowest posterior, the control.
+        left: The ONNX file beside the model that was exported of it and has another calibration still, if there is one.
     """
 
     path: Path
@@ -85,6 +86,7 @@ class CalibrationResult:
     posterior_error: float
     held: tuple[float, float]
     posterior_held: tuple[float, float]
+    left: Path | None = None
 
 
 def calibrate(
@@ -137,6 +139,7 @@ def calibrate(
     held = held_out(seen)
     error = expected_error(held[:, 0], seen.outcomes[:, 0])
     fitted = Calibration(weights=fit(seen.evidence, seen.outcomes), characters=len(held), error=error)
+    left = left_behind(path, out, fitted.described())
     store_calibration(path, out, fitted.described())
     worths = [worth(Doubt(wrong=1 - right, lookalike=alike, dropped=lost)) for right, alike, lost in held.tolist()]
     return CalibrationResult(
@@ -152,6 +155,7 @@ def calibrate(
         posterior_error=expected_error(seen.confidences, seen.outcomes[:, 0]),
         held=_held(np.array(worths), seen),
         posterior_held=_held(-seen.confidences, seen),
+        left=left,
     )
 
 

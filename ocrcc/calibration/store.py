@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrcc.errors import ConfigError, ModelError
-from ocrcc.models.contract import KEY, parse_metadata, read_metadata
+from ocrcc.models.contract import KEY, made_from, parse_metadata, read_metadata
 from ocrcc.places import check_file, marked, output
 
 KINDS = {
@@ -63,6 +63,34 @@ def store_calibration(path: Path, out: Path, calibration: Mapping[str, Any]) -> 
     suffix = path.suffix.lower()
     with output(out, KINDS[suffix]) as aside:
         (_store_onnx if suffix == ".onnx" else _store_safetensors)(path, aside, calibration)
+
+
+def left_behind(path: Path, out: Path, calibration: Mapping[str, Any]) -> Path | None:
+    """Name the ONNX file that was exported of a model, lies beside where that is written, and is calibrated otherwise.
+
+    Args:
+        path: The model, before it is written.
+        out: Where to.
+        calibration: What it will have.
+
+    Returns:
+        None where there is none, where it cannot be read, or where onnx is not installed.
+    """
+    beside = out.with_suffix(".onnx")
+    if beside == out or not KINDS[".onnx"].ours(beside):
+        return None
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError:
+        return None
+    try:
+        model = onnx.load(str(beside), load_external_data=False)
+        (stored,) = [entry.value for entry in model.metadata_props if entry.key == KEY]
+        metadata = parse_metadata(stored, beside)
+    except (DecodeError, ValueError, ModelError):
+        return None
+    return beside if made_from(metadata.get("source"), path) and metadata.get("calibration") != calibration else None
 
 
 def _store_safetensors(path: Path, aside: Path, calibration: Mapping[str, Any]) -> None:

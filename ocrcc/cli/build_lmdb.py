@@ -9,6 +9,7 @@ import typer
 
 from ocrcc.cli import render
 from ocrcc.cli.completion import completion
+from ocrcc.cli.on_cluster import Ray, ray_pool
 from ocrcc.cli.options import ConfigFile, with_config_options
 from ocrcc.config import BuildConfig
 from ocrcc.config.setting import INPUT, OUTPUT
@@ -48,6 +49,7 @@ def command(
             help="Name or file of a charset to compare with; else the shipped one that has most.",
         ),
     ] = "",
+    ray: Ray = None,
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:
     """Make a dataset of labelled line images, and report what it holds.
@@ -61,6 +63,9 @@ def command(
     With --val-fraction 0.1 a tenth of the lines goes to a second dataset beside OUT: train-val.lmdb for
     train.lmdb. Equal images never get into both.
 
+    With --ray (pip install 'ocrcc[ray]' here and on every worker) a cluster opens the images, which must lie under the
+    same names on all of its machines.
+
     Examples:
         ocrcc build-lmdb labels.txt train.lmdb
         ocrcc build-lmdb project/Label.txt train.lmdb --val-fraction 0.1
@@ -70,9 +75,9 @@ def command(
     from ocrcc.cli.datasets import show_dataset
     from ocrcc.datasets.build import build_lmdb
 
-    with render.show_progress("build-lmdb") as report:
+    with ray_pool(ray, settings.workers) as pool, render.show_progress("build-lmdb") as report:
         result = build_lmdb(
-            sources, out, settings, images=images, merge=merge, force=force, charset=charset, report=report
+            sources, out, settings, images=images, merge=merge, force=force, charset=charset, pool=pool, report=report
         )
     for source in result.sources[:10]:
         render.notice(source)

@@ -61,3 +61,8 @@ def command(
             before, now = (f"{share:.0%}" for share in shares)
             rows.append((f"{what}: among the first 2 %", before, now))
     render.out.print(render.table("held out", ("", "posterior alone", "calibrated"), rows))
+    if found.left is not None:
+        render.warn(
+            f"{found.left} was exported from this model and has another calibration still; "
+            f"make it anew: ocrcc export {found.path} {found.left}"
+        )

@@ -1,14 +1,49 @@
-"""``ocrcc predict --ray``."""
+"""``--ray``: commands whose work a Ray cluster does."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ocrcc.cli import render
 from ocrcc.cli.page_formats import READINGS
 from ocrcc.config import PredictConfig
+from ocrcc.config.setting import SPEED
 from ocrcc.errors import ConfigError, SomeInputsFailedError
+from ocrcc.processes import Pool
+
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        rich_help_panel=SPEED,
+        help="Work on the Ray cluster at host:port; auto for ours, local for a new one.",
+    ),
+]
+
+
+@contextmanager
+def ray_pool(address: str | None, workers: int) -> Iterator[Pool | None]:
+    """Give the pool of a cluster; None without an address.
+
+    Args:
+        address: Of the cluster.
+        workers: What ``--workers`` says.
+    """
+    if address is None:
+        yield None
+        return
+    if workers:
+        raise ConfigError("--workers does not go with --ray", "a cluster has one for each of its CPUs")
+    from ocrcc.clusters.pool import pool_of
+
+    with pool_of(address) as pool:
+        yield pool
 
 
 def predict_on_ray(

@@ -15,11 +15,11 @@ import typer
 from ocrcc.cli import render
 from ocrcc.cli.completion import completion
 from ocrcc.cli.doubts import LIST, write_doubts
-from ocrcc.cli.on_cluster import predict_on_ray
+from ocrcc.cli.on_cluster import Ray, predict_on_ray
 from ocrcc.cli.options import MODEL_KINDS, ConfigFile, Device, with_config_options
 from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer, one_line, rows
 from ocrcc.config import PredictConfig
-from ocrcc.config.setting import MODEL, OUTPUT, SPEED
+from ocrcc.config.setting import MODEL, OUTPUT
 from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
 from ocrcc.files import whole
 from ocrcc.places import check_file, output
@@ -103,15 +103,7 @@ def command(
             help="Share of the characters that --review lists, and a table on a terminal colours.",
         ),
     ] = BUDGET,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="ADDRESS",
-            rich_help_panel=SPEED,
-            help="Read on the Ray cluster at host:port; auto for ours, local for a new one.",
-        ),
-    ] = None,
+    ray: Ray = None,
     device: Device = "auto",
     config: ConfigFile = None,  # noqa: ARG001 - its callback does the work
 ) -> None:

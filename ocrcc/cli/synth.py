@@ -9,6 +9,7 @@ import typer
 
 from ocrcc.cli import render
 from ocrcc.cli.completion import completion
+from ocrcc.cli.on_cluster import Ray, ray_pool
 from ocrcc.cli.options import ConfigFile, with_config_options
 from ocrcc.config import SynthConfig
 from ocrcc.config.setting import INPUT, OUTPUT, SPEED
@@ -59,6 +60,7 @@ def command(
             "--workers", "-j", min=0, metavar="INT", rich_help_panel=SPEED, help="Processes; 0 means one per core."
         ),
     ] = 0,
+    ray: Ray = None,
     preview: Annotated[
         Path | None,
         typer.Option(metavar="FILE.png", rich_help_panel=OUTPUT, help="Draw the first lines on a sheet too."),
@@ -72,6 +74,9 @@ def command(
 
     Lines depend on the seed alone, not on the number of workers or shards, given the same fonts and texts. What the
     options below say takes the place of what the preset says.
+
+    With --ray (pip install 'ocrcc[ray]' here and on every worker) a cluster renders them; fonts and texts must lie
+    under the same names on all of its machines.
 
     Examples:
         ocrcc synth train.lmdb -n 100000
@@ -88,8 +93,10 @@ def command(
     if preview is not None:
         write_preview(source, preview)
         render.notice(f"wrote {preview}")
-    with render.show_progress("synth") as report:
-        result = synthesise(source, output, count, shard=part, workers=workers, overwrite=force, report=report)
+    with ray_pool(ray, workers) as pool, render.show_progress("synth") as report:
+        result = synthesise(
+            source, output, count, shard=part, workers=workers, overwrite=force, pool=pool, report=report
+        )
     render.out.print(
         f"{result.path}: {result.lines} lines in {result.fonts} fonts, {result.seconds:.1f} s, "
         f"{result.lines_per_second:.0f} lines/s"

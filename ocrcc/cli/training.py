@@ -71,7 +71,8 @@ class TrainingDisplay:
         figures = f"step {entry.step} {losses} {entry.lines_per_second:.0f} lines/s {left} left"
         self._bar.update(self._task, completed=entry.progress, figures=figures)
         if entry.validation:
-            render.notice(f"step {entry.step}: loss {entry.scalars['loss']:.4f} | {_measured(entry)} | {left} left")
+            loss = entry.scalars.get("loss", math.nan)  # all steps since the last entry were lost
+            render.notice(f"step {entry.step}: loss {loss:.4f} | {_measured(entry)} | {left} left")
         elif self._bar.disable and time.monotonic() - self._shown > _LINE_EVERY:
             render.notice(f"{entry.progress:4.0%} {figures}")
             self._shown = time.monotonic()

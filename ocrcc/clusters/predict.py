@@ -6,32 +6,27 @@ the order of the input. Files in object stores are opened by fsspec.
 
 from __future__ import annotations
 
-import logging
 import os
-import re
-import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import ocrcc
-from ocrcc import errors, packaged
+from ocrcc import packaged
+from ocrcc.clusters.joining import errors_told, first_line, joined
 from ocrcc.clusters.results import open_results
 from ocrcc.config import PredictConfig
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import DataError
 from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.models.contract import resolve
 from ocrcc.places import Kind, output
 from ocrcc.reading.inputs import find_images
 
-INSTALL = 'pip install "ocrcc[ray]", here and on every worker'
 _BLOCK = 256
 """Paths that a worker takes at once, and that are read again if it is lost."""
-_PATIENCE = 5.0
-"""Seconds that an address is given to answer."""
 
 Say = Callable[[str, str], None]
 
@@ -82,7 +77,7 @@ def predict_on_cluster(
     """
     config = replace(config, threads=config.threads or 1)
     carried = _carried(model)
-    with _cluster(address) as ray:
+    with joined(address) as ray:
         from ocrcc.clusters.worker import Worker
 
         workers = max(1, int(ray.cluster_resources().get("CPU", 1)) // config.threads)
@@ -112,50 +107,11 @@ def predict_on_cluster(
     return Found(results=results, failed=failed)
 
 
-@contextmanager
-def _cluster(address: str) -> Iterator[Any]:
-    """Join a cluster, or start one of this machine, and leave it again."""
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise ConfigError("Ray is not installed", INSTALL) from None
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address not in ("auto", "local"):
-        if not host or not port.isdecimal():
-            raise ConfigError(f"{address}: no address of a Ray cluster", "give host:port, auto or local")
-        try:
-            socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
-        except (OSError, OverflowError) as error:
-            raise ConfigError(
-                f"{address}: nobody answers there: {error}", "ray status says where a cluster is"
-            ) from None
-    try:
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError) as error:
-        raise ConfigError(f"{address}: no Ray cluster: {_first_line(error)}", "ray start --head starts one") from None
-    context = ray.data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # its tracebacks are told as errors of ours
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
 def _rows(ray: Any, read: Any, block: int) -> Iterator[list[dict[str, str]]]:
-    """Give what is read as it comes, and the workers' errors as our own."""
-    try:
+    """Give what is read as it comes."""
+    with errors_told(ray):
         for table in read.iter_batches(batch_size=block, batch_format="pyarrow"):
             yield table.to_pylist()
-    except ray.exceptions.RayError as error:
-        told = str(error)  # with the worker's traceback, the only thing that all kinds of Ray's errors keep
-        if lacking := re.search(r"ModuleNotFoundError: No module named '([\w.]+)'", told):
-            raise ConfigError(f"a worker lacks the package {lacking[1]}", INSTALL) from None
-        if ours := re.search(r"ocrcc\.errors\.(\w+): (.+)", told):
-            raise getattr(errors, ours[1])(f"a worker: {ours[2]}") from None
-        raise
 
 
 def _paths(ray: Any, inputs: list[str], say: Say, block: int) -> Iterator[Any]:
@@ -172,7 +128,7 @@ def _paths(ray: Any, inputs: list[str], say: Say, block: int) -> Iterator[Any]:
                 try:
                     schema = parquet.read_schema(name) if "://" not in name else None
                 except (OSError, pa.ArrowInvalid) as error:
-                    raise DataError(f"{name}: no Parquet file that can be read: {_first_line(error)}") from None
+                    raise DataError(f"{name}: no Parquet file that can be read: {first_line(error)}") from None
                 if schema is not None and "path" not in schema.names:
                     raise DataError(f"{name}: has no column path, but {', '.join(schema.names)}")
             rows = ray.data.read_parquet(group).select_columns(["path"])
@@ -210,7 +166,7 @@ def _expanded(inputs: list[str], say: Say) -> Iterator[str]:
             store, inside = fsspec.core.url_to_fs(name)
             files = sorted(store.find(inside))
         except (OSError, ValueError, ImportError) as error:
-            say(name, _first_line(error) or type(error).__name__)
+            say(name, first_line(error) or type(error).__name__)
             continue
         if files == [store._strip_protocol(name)]:
             yield name
@@ -222,7 +178,3 @@ def _carried(model: str) -> tuple[str, bytes | None]:
     """Name a model, and give its file where a worker may not have it."""
     path = resolve(model)
     return (model, None) if path.parent == packaged.ASSETS / "models" else (path.name, path.read_bytes())
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

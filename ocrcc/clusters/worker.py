@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ocrcc
+from ocrcc.clusters.joining import check_version
 from ocrcc.config import PredictConfig
-from ocrcc.errors import ConfigError
 from ocrcc.files import hush_pillow
 from ocrcc.pages.reader import PageReader
 from ocrcc.reading.json_lines import json_line
@@ -37,8 +36,7 @@ class Worker:
     """
 
     def __init__(self, version: str, model: tuple[str, bytes | None], config: PredictConfig) -> None:
-        if ocrcc.__version__ != version:
-            raise ConfigError(f"has ocrcc {ocrcc.__version__}, not {version}, with which the work is given out")
+        check_version(version)
         hush_pillow()
         name, file = model
         with tempfile.TemporaryDirectory() as folder:

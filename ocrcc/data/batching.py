@@ -26,6 +26,8 @@ LINES_PER_CHUNK = 16
 _WIDEST = 4 / 3
 """No line of a batch is padded to more than this times its width (or by one step more than reading pads it). A
 batch that is mostly padding would teach batch normalisation figures that no line has when it is read."""
+_STEP_COST = 32
+"""Pixels of width of a full batch that take as long as a step of any batch does beside its pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +141,8 @@ class TrainingChunks(Dataset[list[TrainingBatch] | OcrccError]):
         self.batch_size = batch_size
         self.seed = seed
         self.strength = strength
+        # Of the padding that reading's steps would bring into short lines, half is saved.
+        self._finer = replace(preprocessing, width_step=max(1, preprocessing.width_step // 2))
         self.rank = rank
         self.world = world
         self.shares = _shares([source.weight for source in self.sources], batch_size * LINES_PER_CHUNK)
@@ -165,7 +169,7 @@ class TrainingChunks(Dataset[list[TrainingBatch] | OcrccError]):
                 f"{len(problems)} of {len(problems) + len(lines)} lines cannot be read: {problems[0]}",
                 "run ocrcc inspect on the data",
             )
-        batches = [_collate(group, self.preprocessing, self.width_stride) for group in self._groups(lines)]
+        batches = [_collate(group, self._finer, self.width_stride) for group in self._groups(lines)]
         order = np.random.default_rng((self.seed, number)).permutation(len(batches))
         return [
             TrainingBatch(
@@ -184,19 +188,24 @@ class TrainingChunks(Dataset[list[TrainingBatch] | OcrccError]):
         encoded = _encode(line.label, line.source, image, self.charset, self.preprocessing)
         return replace(encoded, replayed=mixed.replayed)
 
-    def _groups(self, lines: Sequence[_Encoded]) -> Iterator[list[_Encoded]]:
-        """Cut lines into batches of similar width."""
-        group: list[_Encoded] = []
-        widest = 0.0
-        for line in sorted(lines, key=lambda line: line.pixels.shape[2]):
-            padded = self.preprocessing.padded_width(line.pixels.shape[2])
-            if group and (padded > widest or len(group) == self.batch_size):
-                yield group
-                group = []
-            if not group:
-                widest = max(padded + self.preprocessing.width_step, padded * _WIDEST)
-            group.append(line)
-        yield group
+    def _groups(self, lines: Sequence[_Encoded]) -> Iterator[Sequence[_Encoded]]:
+        """Cut lines into batches of similar width, so that padding and steps together take least."""
+        lines = sorted(lines, key=lambda line: line.pixels.shape[2])
+        widths = [line.pixels.shape[2] for line in lines]
+        padded = np.array([self.preprocessing.padded_width(width) for width in widths])
+        widest = np.maximum(padded + self.preprocessing.width_step, padded * _WIDEST)
+        least = np.zeros(len(lines) + 1)  # what the first lines take at least, for each number of them
+        firsts = np.zeros(len(lines) + 1, dtype=int)  # where the last batch of these begins
+        for end, width in enumerate(map(self._finer.padded_width, widths), start=1):
+            first = max(0, end - self.batch_size, int(np.searchsorted(widest, width)))
+            costs = least[first:end] + width * np.arange(end - first, 0, -1)
+            best = int(costs.argmin())
+            firsts[end] = first + best
+            least[end] = costs[best] + _STEP_COST * self.batch_size
+        end = len(lines)
+        while end:
+            yield lines[firsts[end] : end]
+            end = firsts[end]
 
     def _index(self, which: int, position: int) -> int:
         mixed = self.sources[which]

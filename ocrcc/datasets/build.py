@@ -25,7 +25,7 @@ from ocrcc.images.cutting import cut_line
 from ocrcc.images.opening import MOST_BYTES, open_image
 from ocrcc.labels.entries import Problem, check_text
 from ocrcc.labels.find import Labels, find_labels
-from ocrcc.processes import cores, in_order
+from ocrcc.processes import Pool, cores, in_order, stoppable
 from ocrcc.types import Outline
 
 _CHUNK = 32  # lines that a worker verifies at once
@@ -84,6 +84,7 @@ def build_lmdb(
     merge: bool = False,
     force: bool = False,
     charset: str = "",
+    pool: Pool | None = None,
     report: Report = lambda _done, _total: None,
 ) -> BuildResult:
     """Build a dataset.
@@ -100,11 +101,13 @@ def build_lmdb(
         merge: Put datasets together.
         force: Replace datasets that are there.
         charset: To compare the characters with, by name or file.
+        pool: Where to open the images, instead of in processes of this machine.
         report: Told how many lines are done, of how many.
 
     Raises:
         ConfigError: ``out`` exists, or options do not fit together.
         DataError: A source cannot be read, no line can be used, or ``strict`` found one that cannot.
+        StoppedError: Ctrl-C or SIGTERM; nothing is left behind.
     """
     config = config or BuildConfig()
     outputs = [out, val_path(out)] if config.val_fraction else [out]
@@ -114,12 +117,12 @@ def build_lmdb(
     total = jobs.count()
     skipped, named = Counter[str](), list[str]()
     hashes = [array("Q") for _ in outputs]
-    with ExitStack() as stack:
+    with stoppable("the same command builds it anew") as finish, ExitStack() as stack:
         writers: list[LmdbWriter] = []
         for path in outputs:
             writers.append(LmdbWriter(path, overwrite=force))
             stack.callback(writers[-1].abandon)  # does nothing to a dataset that has its name
-        verified = stack.enter_context(closing(_verified(jobs(), total, config)))
+        verified = stack.enter_context(closing(_verified(jobs(), total, config, pool)))
         for done, line in enumerate(verified, start=1):
             if isinstance(line, Problem):
                 if config.strict:
@@ -132,6 +135,7 @@ def build_lmdb(
                 writers[side].add(line.image, line.text, source=line.where, size=line.size)
                 hashes[side].append(line.hash)
             report(done, total)
+        finish()
         _check_lines([len(writer) for writer in writers], total, named, _hint(skipped, images))
         close_all(writers)
     reports = [
@@ -237,18 +241,20 @@ def _hint(skipped: Counter[str], images: Path | None) -> str | None:
 
 
 def _verified(
-    jobs: Iterable[_Job | Problem], total: int, config: BuildConfig
+    jobs: Iterable[_Job | Problem], total: int, config: BuildConfig, pool: Pool | None
 ) -> Generator[_Verified | Problem, None, None]:
     """Open all images, in the order of the jobs, with a bounded number of them under way."""
     verify = partial(_verify, config=config)
     iterator = iter(jobs)
     chunks = iter(lambda: list(islice(iterator, _CHUNK)), [])
     workers = config.workers or cores()
-    if workers == 1 or total <= _FEW:
+    if pool is None and workers > 1 and total > _FEW:
+        pool = partial(in_order, workers=workers)
+    if pool is None:
         for chunk in chunks:
             yield from verify(chunk)
         return
-    with closing(in_order(verify, chunks, workers)) as verified:
+    with closing(pool(verify, chunks)) as verified:
         for chunk_verified in verified:
             yield from chunk_verified
 

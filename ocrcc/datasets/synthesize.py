@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ocrcc.data.lmdb_writer import LmdbWriter
-from ocrcc.errors import ConfigError, DataError, StoppedError
+from ocrcc.errors import ConfigError, DataError
 from ocrcc.places import PICTURE, SOFTWARE, output
-from ocrcc.processes import cores, in_order
+from ocrcc.processes import Pool, cores, in_order, stoppable
 from ocrcc.synth.degrade import JPEG_BYTES
 from ocrcc.synth.source import SynthSource
 
 _CHUNK = 64
 """Lines that a worker renders at once."""
+_AGAIN = "the same command makes the same lines; --shard makes them in parts"
 _SHEET_WIDTH = 1600
 _SHEET_LINES = 150
 
@@ -117,6 +116,7 @@ def synthesise(
     shard: tuple[int, int] = (1, 1),
     workers: int = 0,
     overwrite: bool = False,
+    pool: Pool | None = None,
     report: Callable[[int, int | None], None] | None = None,
 ) -> SynthResult:
     """Render lines into a dataset. The same seed gives the same records, whatever the workers and shards.
@@ -128,6 +128,7 @@ def synthesise(
         shard: I and N: the I-th of N parts.
         workers: Processes; 0 means one per core, 1 renders in this one.
         overwrite: Replace a dataset that is there.
+        pool: Where to render, instead of in processes of this machine.
         report: Told how many lines are written.
 
     Raises:
@@ -139,10 +140,12 @@ def synthesise(
     if not numbers:
         raise ConfigError(f"shard {shard[0]}/{shard[1]} of {count} lines is empty", "make fewer shards")
     workers = min(workers or cores(), -(-len(numbers) // _CHUNK))
+    if pool is None and workers > 1:
+        pool = partial(in_order, workers=workers)
     begun = time.perf_counter()
     memory: list[Memory] = []
-    with _stoppable(), LmdbWriter(out, overwrite=overwrite) as writer:
-        for records, theirs in _render_all(source, numbers, workers):
+    with stoppable(_AGAIN) as finish, LmdbWriter(out, overwrite=overwrite) as writer:
+        for records, theirs in _render_all(source, numbers, pool):
             for record in records:
                 writer.add(record.image, record.label, source=record.source, size=record.size)
             if len(writer) >= len(numbers) * (0.0, 0.1, 1.0)[len(memory)]:
@@ -150,6 +153,7 @@ def synthesise(
                 memory.append(Memory(ours.resident + theirs.resident, ours.own + theirs.own, len(writer)))
             if report is not None:
                 report(len(writer), len(numbers))
+        finish()
     return SynthResult(
         path=out,
         lines=len(numbers),
@@ -160,35 +164,14 @@ def synthesise(
     )
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into an error that takes the unfinished dataset and the workers with it."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise StoppedError(
-            f"stopped by {signal.Signals(number).name}; nothing was written",
-            "the same command makes the same lines; --shard makes them in parts",
-        )
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears signals
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _render_all(source: SynthSource, numbers: range, workers: int) -> Iterator[tuple[list[Record], Memory]]:
+def _render_all(source: SynthSource, numbers: range, pool: Pool | None) -> Iterator[tuple[list[Record], Memory]]:
     """Yield the records of all lines in order, in chunks, each with the memory of the worker that made it."""
     chunks = (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
-    if workers == 1:
+    if pool is None:
         for chunk in chunks:
             yield [encode(source, number) for number in chunk], Memory(0, 0)
         return
-    with closing(in_order(_render_chunk, chunks, workers, set_up=_adopt, arguments=(source,))) as rendered:
+    with closing(pool(_render_chunk, chunks, set_up=_adopt, arguments=(source,))) as rendered:
         yield from rendered
 
 

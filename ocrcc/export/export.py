@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import EvaluationResult
 from ocrcc.export.parity import Parity, Report, check_lines, compare, prepared
 from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
-from ocrcc.models.contract import KEY, describe
+from ocrcc.models.contract import KEY, describe, fingerprint
 from ocrcc.places import check_file, new_folder, output
 from ocrcc.reading.engines import Engine, torch_engine
 from ocrcc.reading.onnx_engine import CENTERS, COUNTS, load_onnx
@@ -179,7 +178,7 @@ def _write_onnx(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine
         "width_stride": loaded.recognizer.width_stride,
         "step": loaded.info["step"],
         "metrics": loaded.info["metrics"],
-        "source": hashlib.sha256(loaded.path.read_bytes()).hexdigest(),
+        "source": fingerprint(loaded.path),
         **calibration_of(loaded.info),
     }
     model.producer_name = "ocrcc"

@@ -5,6 +5,7 @@ Safetensors and ONNX files carry the same JSON text, under the key ``ocrcc`` of 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -165,6 +166,34 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     if raw is None:
         raise ModelError(f"{path}: a safetensors file, but not a model of ocrcc")
     return parse_metadata(raw, path)
+
+
+def fingerprint(path: Path) -> str:
+    """Return the SHA-256 of what decides how a model reads: its tensors and its contract.
+
+    What else it says of itself, such as its calibration, has no part in it. Of a file of another make, which says
+    nothing of the kind, it is that of the file.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".safetensors" and is_ours(path):
+            metadata = read_metadata(path)
+            # Eight bytes of length, a JSON header, and then the tensors, at places that count from the header's end.
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            header["__metadata__"] = {name: metadata.get(name) for name in ("arch", "charset", "preprocessing")}
+            digest.update(json.dumps(header, sort_keys=True).encode())
+        return hashlib.file_digest(file, lambda: digest).hexdigest()
+
+
+def made_from(source: object, path: Path) -> bool:
+    """Tell whether an exported file that names its ``source`` is of a model.
+
+    Files of earlier versions name the SHA-256 of the whole model file.
+    """
+    return source == fingerprint(path) or source == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _metadata(path: str | Path) -> dict[str, str]:

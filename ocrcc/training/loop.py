@@ -110,7 +110,7 @@ def train(
 
     Raises:
         StoppedError: Ctrl-C or SIGTERM; the step was finished and everything saved.
-        ModelError: The loss is no longer finite; the last good model stays.
+        ModelError: Step after step the loss is not finite; what is saved is.
     """
     set_seed(config.seed)
     if config.threads:
@@ -159,6 +159,8 @@ def train(
             if stopped_early or stopping or _due(config.save_every, step, progress):
                 run.flush(window)
                 run.save()
+    if run.state.step and run.state.lost == run.state.step:  # too short for a long row
+        raise run.not_finite()
     if stopping and progress < 1:
         raise StoppedError(f"stopped at step {run.state.step}; everything is saved in {out}", f"go on: --resume {out}")
     state = run.state

@@ -190,6 +190,7 @@ class CenterObjective(Objective):
         )
         confidences = torch.cat([confidence for _, _, confidence in self._recent])
         self._recent.clear()
+        paired = paired & own.isfinite() & sibling.isfinite()  # a lost step's are not; the run counts those
         if not bool(paired.any()):
             return Findings()
         distances = {"distance_own": float(own[paired].mean()), "distance_sibling": float(sibling[paired].mean())}

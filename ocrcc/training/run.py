@@ -35,6 +35,8 @@ from ocrcc.training.window import Window
 
 _SCHEDULE_POINTS = 10_000
 """The learning rate changes at so many points of a run, however its end is given."""
+_LOST_IN_A_ROW = 20
+"""Steps without a finite gradient, one after the other, that end a run: it is then no matter of single lines."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +151,8 @@ class Run:
         self.forward = _compiled(self.model) if config.compile else self.model
         self.objective = trainee.objective.to(accelerator.device)
         self._margins: Sequence[ClassMargin] = ()
-        self._lost: Tensor = torch.zeros((), dtype=torch.int64, device=accelerator.device)
+        self._lost = torch.zeros((), dtype=torch.int64, device=accelerator.device)  # steps since the last `flush`
+        self._row, self._longest_row = self._lost.clone(), self._lost.clone()  # of lost steps, now and at most
         self.recognizer: nn.Module = accelerator.unwrap_model(self.model)
         self.average = (
             ModelEmaV3(self.recognizer, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
@@ -177,6 +180,8 @@ class Run:
         if self.schedule is not None:
             self.schedule.step(int(progress * _SCHEDULE_POINTS))
         batch = received.batch.to(str(self.accelerator.device))
+        buffers = [buffer for buffer in self.recognizer.buffers() if buffer.is_floating_point()]
+        before = [buffer.clone() for buffer in buffers]
         terms: Terms = self.objective(batch, self.forward(batch.images))
         # Batches of rare widths are small; each line is to count the same.
         self.accelerator.backward(terms.total * (len(batch.labels) / self.config.batch_size))
@@ -186,7 +191,11 @@ class Run:
         for parameter in self.model.parameters():  # on the device: asking it would hold up every step
             if parameter.grad is not None:
                 parameter.grad.masked_fill_(lost, 0.0)
+        for buffer, was in zip(buffers, before, strict=True):  # a mean that once took in no number never is one again
+            torch.where(lost, was, buffer, out=buffer)
         self._lost = self._lost + lost
+        self._row = (self._row + 1) * lost
+        self._longest_row = torch.maximum(self._longest_row, self._row)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.state.step += 1
@@ -213,25 +222,29 @@ class Run:
         return self.recognizer if self.average is None else self.average.module
 
     def flush(self, window: Window) -> dict[str, float]:
-        """Bring the window's figures to the host; a loss that was never finite ends the run here."""
+        """Bring the window's figures to the host; a long row of lost steps ends the run here."""
         scalars = window.means()
         self.state.lost += int(self._lost)
         self._lost.zero_()
-        if not all(math.isfinite(value) for value in scalars.values()):
-            raise ModelError(
-                f"the loss is no longer finite at step {self.state.step}; the models in {self.out} are from before",
-                "lower --learning-rate, or use --precision no",
-            )
+        if int(self._longest_row) >= _LOST_IN_A_ROW:
+            raise self.not_finite()
         for source in window.unfit():
             self.state.unfit += 1
             if len(self.state.names) < 1000:
                 self.state.names[source] = None
         self.state.unreadable.update(dict.fromkeys(window.problems))
         found = self.objective.findings()
-        scalars |= found.scalars
+        scalars |= {name: value for name, value in found.scalars.items() if math.isfinite(value)}
         self._margins = found.classes
         scalars["learning_rate"] = float(self.optimizer.param_groups[0]["lr"])
         return scalars
+
+    def not_finite(self) -> ModelError:
+        """Make the error of a run whose steps teach nothing."""
+        return ModelError(
+            f"the loss is no longer finite at step {self.state.step}; the models in {self.out} are from before",
+            "lower --learning-rate, or use --precision no",
+        )
 
     def extremes(self, most: int = 3) -> dict[str, list[NamedMargin]]:
         """Name the characters worst and best told from their look-alikes at the last `flush`."""
@@ -247,7 +260,12 @@ class Run:
 
     def validate(self, validate: Validate) -> Mapping[str, float]:
         """Measure, and keep the model if it is the best so far; the first one is, however bad."""
-        judged = validate(self.evaluated())
+        try:
+            judged = validate(self.evaluated())
+        except ModelError:
+            if int(self._row):  # it reads nothing, and does not learn any more
+                raise self.not_finite() from None
+            raise
         if self.state.best_step < 0 or judged.score < self.state.best_score:
             self.state.best, self.state.best_score = dict(judged.figures), judged.score
             self.state.best_step, self.state.worse_in_a_row = self.state.step, 0

@@ -34,8 +34,9 @@ class Window:
         self.problems += received.problems
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each scalar over the steps in which it was finite; NaN if it never was."""
-        return {name: float(value / self._counts[name]) for name, value in self._sums.items()}
+        """Return the mean of each scalar over the steps in which it was finite, without those that never were."""
+        counts = {name: int(count) for name, count in self._counts.items()}
+        return {name: float(value) / counts[name] for name, value in self._sums.items() if counts[name]}
 
     def unfit(self) -> Iterator[str]:
         """Name the lines that had too few frames."""

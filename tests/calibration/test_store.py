@@ -1,18 +1,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ocrcc.calibration.store import store_calibration
+from ocrcc.calibration.store import left_behind, store_calibration
 from ocrcc.config import ExportConfig
 from ocrcc.decoding.calibration import BLANK
 from ocrcc.errors import ConfigError, ModelError
 from ocrcc.export.export import export
 from ocrcc.models.checkpoint import load_model
-from ocrcc.models.contract import read_metadata
+from ocrcc.models.contract import KEY, fingerprint, made_from, read_metadata
 from ocrcc.reading.onnx_engine import load_onnx
 
 STORED = BLANK.described() | {"characters": 7}
@@ -45,6 +46,53 @@ def test_an_exported_model_takes_it_and_exports_hand_it_on(model, exported, tmp_
     assert load_onnx(export(ours, tmp_path / "a.onnx", quick).path).info["calibration"] == STORED
     again = export(ours, tmp_path / "b.safetensors", quick).path
     assert load_model(again, device="cpu").info["calibration"] == STORED
+
+
+def test_the_fingerprint_is_of_what_decides_the_reading(model, tmp_path):
+    out = tmp_path / "calibrated.safetensors"
+    store_calibration(model, out, STORED)
+    assert out.read_bytes() != model.read_bytes()
+    assert fingerprint(out) == fingerprint(model)
+    raw = model.read_bytes()
+    changed = {"a weight": raw[:-1] + bytes([raw[-1] ^ 1])}
+    for said, other in (("symbols", b"symbolz"), ("height", b"heighs")):
+        assert raw.count(said.encode()) >= 1
+        changed[said] = raw.replace(said.encode(), other, 1)
+    for what, content in changed.items():
+        out.write_bytes(content)
+        assert fingerprint(out) != fingerprint(model), what
+    out.write_bytes(raw.replace(b'step\\": 7', b'step\\": 8', 1))
+    assert read_metadata(out)["step"] == 8
+    assert fingerprint(out) == fingerprint(model)
+
+
+def with_source(exported, out, source):
+    """Copy an exported model as if it had been made of another file."""
+    import onnx
+
+    graph = onnx.load(str(exported))
+    (stored,) = graph.metadata_props
+    onnx.helper.set_model_props(graph, {KEY: json.dumps({**json.loads(stored.value), "source": source})})
+    onnx.save(graph, str(out))
+
+
+def test_an_export_that_was_left_behind_is_named(model, exported, tmp_path):
+    ours, beside = tmp_path / "mine.safetensors", tmp_path / "mine.onnx"
+    assert left_behind(model, ours, STORED) is None
+    beside.write_bytes(exported.read_bytes())
+    assert left_behind(model, ours, STORED) == beside
+    store_calibration(model, ours, STORED)
+    assert left_behind(ours, ours, STORED) == beside
+    store_calibration(exported, beside, STORED)
+    assert left_behind(ours, ours, STORED) is None
+    assert left_behind(ours, ours, STORED | {"characters": 8}) == beside
+    with_source(exported, beside, hashlib.sha256(ours.read_bytes()).hexdigest())  # as earlier versions named it
+    assert left_behind(ours, ours, STORED) == beside
+    with_source(exported, beside, "another's")
+    assert left_behind(ours, ours, STORED) is None
+    assert not made_from(None, ours)
+    beside.write_bytes(exported.read_bytes()[:5000])
+    assert left_behind(ours, ours, STORED) is None
 
 
 def test_what_is_not_ours_stays(model, tmp_path):

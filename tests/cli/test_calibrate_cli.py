@@ -10,7 +10,9 @@ from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.cli import app, predict
+from ocrcc.config import ExportConfig
 from ocrcc.data.lmdb_writer import LmdbWriter
+from ocrcc.export.export import export
 from ocrcc.reading.doubts import Doubts, reason, worth
 from ocrcc.reading.reader import LineReader
 from ocrcc.types import Doubt, Recognition, RecognizedChar
@@ -71,6 +73,18 @@ def test_a_calibrated_model_doubts_and_reads_as_before(model, calibrated, images
     assert all(0 <= value <= 1 for doubt in doubts for value in doubt.values())
     assert set(doubts[0]) == {"wrong", "lookalike", "dropped"}
     assert not [char for line in after for char in line["chars"] if "evidence" in char]
+
+
+def test_an_export_beside_is_not_forgotten(model, lines, tmp_path):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    ours = tmp_path / "mine.safetensors"
+    ours.write_bytes(model.read_bytes())
+    assert "exported" not in run("calibrate", ours, "--data", lines).stderr
+    export(ours, tmp_path / "mine.onnx", ExportConfig(samples=4, rendered=0))
+    result = run("calibrate", ours, "--data", lines, "--limit", "70")
+    assert result.exit_code == 0, result.stderr
+    assert f"make it anew: ocrcc export {ours} {tmp_path / 'mine.onnx'}" in result.stderr
 
 
 def test_review_lists_the_budget_worst_first(calibrated, images, tmp_path):

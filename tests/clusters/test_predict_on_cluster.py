@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cluster_workers import workers
 from typer.testing import CliRunner
 
 import ocrcc
@@ -142,21 +143,6 @@ def test_an_address_that_nobody_answers(prefix, tmp_path):
     with pytest.raises(ConfigError, match="no address of a Ray cluster"):
         on_cluster("cluster", SAMPLES[:1], tmp_path / "out.jsonl")
     assert not list(tmp_path.iterdir())
-
-
-def workers() -> list[int]:
-    """The processes of this test's Ray that read."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            title = (place / "cmdline").read_bytes()
-            raylet = (place / "stat").read_text().rpartition(")")[2].split()[1]
-            parent = Path("/proc", raylet, "stat").read_text().rpartition(")")[2].split()[1]
-        except OSError:
-            continue
-        if title.startswith(b"ray::MapWorker") and int(parent) == os.getpid():
-            found.append(int(place.name))
-    return found
 
 
 @needs_ray

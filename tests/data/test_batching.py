@@ -61,7 +61,8 @@ def test_batches_carry_what_training_needs(digits_lmdb):
     n, k, h, w = batch.images.shape
     assert 1 <= n <= 4
     assert (k, h) == (1, 32)
-    assert w % 32 == 0
+    assert w % 16 == 0
+    assert 0 <= w - int(batch.widths.max()) < 32
     assert (batch.frames <= w // 4).all()
     for row, label, length in zip(batch.targets, batch.labels, batch.target_lengths, strict=True):
         assert DIGITS.decode(row.tolist()) == label
@@ -194,6 +195,19 @@ class Blank:
 
     def line(self, index: int) -> Line:
         return Line(image=Image.new("L", (int(self.widths[index]), 32), 255), label="1", source=str(index))
+
+
+def test_little_of_a_batch_is_padding_and_few_batches_are_small():
+    widths = np.random.default_rng(0).lognormal(5, 0.4, 1024).astype(int)
+    batches = take_chunk(chunks(MixedSource(source=Blank(widths), weight=1), batch_size=64, strength=0.0))
+    pixels = sum(batch.images.shape[0] * batch.images.shape[3] for batch in batches)
+    assert sum(int(batch.widths.sum()) for batch in batches) == widths.sum()
+    assert widths.sum() / pixels > 0.92
+    assert len(batches) <= 20
+    for batch in batches:
+        assert len(batch.labels) <= 64
+        read = Preprocessing().padded_width(int(batch.widths.min()))
+        assert batch.images.shape[3] <= max(read + 32, read * 4 / 3)
 
 
 def test_a_frame_that_a_line_begins_is_the_lines_own():

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import replace
@@ -16,6 +15,7 @@ from ocrcc.config import ExportConfig
 from ocrcc.errors import ConfigError, ModelError
 from ocrcc.images.transforms import prepare
 from ocrcc.models.checkpoint import load_model
+from ocrcc.models.contract import fingerprint
 from ocrcc.reading.onnx_engine import load_onnx
 
 onnx = pytest.importorskip("onnx")
@@ -97,7 +97,7 @@ def test_metadata_says_what_reading_needs_and_nothing_of_the_machine(exported, m
     assert found.info == {
         "step": 7,
         "metrics": {"cer": 0.5},
-        "source": hashlib.sha256(model.read_bytes()).hexdigest(),
+        "source": fingerprint(model),
         "calibration": None,
     }
     content = exported.read_bytes()

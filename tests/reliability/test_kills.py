@@ -31,6 +31,7 @@ from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.contract import read_metadata
 from ocrcc.places import claimed
+from ocrcc.processes import cores
 
 LINES = 1100  # more than are verified without workers
 TRAINING = ("--arch", "lcnet_050", "--steps", "30", "--save-every", "4", "--log-every", "1", "--batch-size", "4",
@@ -181,6 +182,33 @@ def attack(folder: Path, count: int, seed: int) -> Counter[str]:
 @pytest.mark.timeout(0)
 def test_killed_commands_lose_nothing_and_leave_nobody(tmp_path):
     assert sum(attack(tmp_path, times(7), seed=1).values()) == times(7)
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("name", ["build-lmdb", "build-lmdb, two", "synth"])
+def test_a_group_that_is_told_to_end_is_soon_gone_and_clears_up_itself(tmp_path, name):
+    """As service managers and terminals do it: workers are told too, at any moment from their start on."""
+    whole = make_place(tmp_path / "whole")
+    if name not in commands(whole):
+        pytest.skip("no fonts")
+    lasting, dice = run_whole(commands(whole)[name]), random.Random(name)
+    for number in range(times(3)):
+        place = make_place(tmp_path / str(number))
+        run = start(commands(place)[name])
+        time.sleep(dice.uniform(0.2, 1) * lasting)
+        begun = time.monotonic()
+        err = end(run, signal.SIGTERM, group=True)
+        busy = max(1.0, os.getloadavg()[0] / cores())
+        assert time.monotonic() - begun < 5 * busy, (number, err)
+        assert "Traceback" not in err, err
+        assert not list(place.glob(".a*")), err
+        data = LmdbDataset(place / "a.lmdb")
+        words = {data.label(index) for index in range(len(data))}
+        if words == {"old"}:
+            assert run.returncode != 0
+        else:  # it may have been told once the dataset stood, while that was described
+            assert words
+            assert "old" not in words
 
 
 if __name__ == "__main__":

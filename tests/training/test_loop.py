@@ -17,6 +17,7 @@ from stored_lines import store
 from torch import nn
 
 from ocrcc.config import PretrainConfig, TrainConfig
+from ocrcc.data.batching import training_batches
 from ocrcc.errors import CharsetError, ConfigError, ModelError, StoppedError
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.contract import read_metadata
@@ -270,11 +271,68 @@ class NowAndThen(CtcObjective):
         return replace(terms, total=terms.total * (float("nan") if self.asked % 3 == 0 else 1.0))
 
 
-def test_a_step_without_a_finite_gradient_teaches_nothing(task, tmp_path, monkeypatch):
+def entries_of(out: Path) -> list[dict[str, float]]:
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    rows = (out / "metrics.jsonl").read_text().splitlines()
+    return [json.loads(row, parse_constant=refuse) for row in rows]
+
+
+@pytest.mark.parametrize("log_every", [1, 2])
+def test_a_step_without_a_finite_gradient_teaches_nothing(task, tmp_path, monkeypatch, log_every):
     monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", NowAndThen)
-    result = run(task, replace(QUICK, steps=7, log_every=2), tmp_path / "run")
-    assert result.lost_steps == 2
+    result = run(task, replace(QUICK, steps=7, log_every=log_every), tmp_path / "run")
+    assert (result.steps, result.lost_steps) == (7, 2)
     weights = load_file(tmp_path / "run" / "last.safetensors")
     assert all(torch.isfinite(value.float()).all() for value in weights.values())
-    entries = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert all(math.isfinite(entry["loss"]) for entry in entries)
+    entries = entries_of(tmp_path / "run")
+    assert [entry["step"] for entry in entries if "loss" not in entry] == ([3, 6] if log_every == 1 else [])
+
+
+def test_images_that_are_no_numbers_leave_nothing_in_the_model(task, tmp_path, monkeypatch):
+    def with_a_bad_one(*arguments, **options):
+        for number, received in enumerate(training_batches(*arguments, **options)):
+            if number == 2:
+                received.batch.images[0, 0, 5, 5] = math.nan
+            yield received
+
+    monkeypatch.setattr("ocrcc.training.loop.training_batches", with_a_bad_one)
+    result = run(task, replace(QUICK, steps=5, log_every=1, save_every=1), tmp_path / "run")
+    assert (result.steps, result.lost_steps) == (5, 1)
+    weights = load_file(tmp_path / "run" / "last.safetensors")
+    assert all(torch.isfinite(value.float()).all() for value in weights.values())
+    assert [entry["step"] for entry in entries_of(tmp_path / "run") if "loss" not in entry] == [3]
+
+
+class LostFrom(CtcObjective):
+    """An objective whose loss is not a number for some steps in a row."""
+
+    def __init__(self, first, steps):
+        super().__init__()
+        self.asked, self.lost = 0, range(first, first + steps)
+
+    def forward(self, batch, output):
+        self.asked += 1
+        terms = super().forward(batch, output)
+        return replace(terms, total=terms.total * (float("nan") if self.asked in self.lost else 1.0))
+
+
+@pytest.mark.parametrize("log_every", [1, 7, 100])
+@pytest.mark.parametrize(("first", "steps", "ends"), [(3, 19, False), (3, 20, True), (1, 25, True)])
+def test_many_lost_steps_in_a_row_end_a_run_however_often_it_is_logged(
+    task, tmp_path, monkeypatch, log_every, first, steps, ends
+):
+    monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", lambda: LostFrom(first, steps))
+    config = replace(QUICK, steps=25, log_every=log_every, eval_every=0, save_every=0, batch_size=1)
+    if not ends:
+        assert run(task, config, tmp_path / "run").lost_steps == steps
+        return
+    with pytest.raises(ModelError, match="no longer finite"):
+        run(task, config, tmp_path / "run")
+
+
+def test_a_short_run_that_learned_nothing_is_an_error(task, tmp_path, monkeypatch):
+    monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", lambda: LostFrom(1, 3))
+    with pytest.raises(ModelError, match="no longer finite"):
+        run(task, replace(QUICK, steps=3, log_every=1), tmp_path / "run")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -53,3 +55,21 @@ def test_without_warm_up_the_terms_weigh_all_from_the_second_step():
     first, second = (float(each.total.detach() - each.scalars["ctc"]) for each in found)
     assert first == 0
     assert second == pytest.approx(float(found[1].scalars["twin"]), rel=1e-5)
+
+
+def test_features_that_are_no_numbers_are_not_among_the_findings():
+    torch.manual_seed(0)
+    head = nn.Linear(6, 5)
+    config = FinetuneConfig(pretrained="x", train=("y",))
+    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
+    features = torch.randn(2, 10, 6)
+    output = RecognizerOutput(features=features, logits=head(features))
+    objective.place(lines(), output)
+    lost = RecognizerOutput(features=features * float("nan"), logits=output.logits)
+    objective(lines(), lost)
+    assert objective.findings().scalars == {}
+    objective(lines(), lost)
+    objective(lines(), output)
+    found = objective.findings()
+    assert math.isfinite(found.scalars["margin_confidence_correlation"])
+    assert bool(objective.centers.isfinite().all())
