@@ -48,6 +48,7 @@ def command(
         [
             *("project", "--model", DEFAULT_MODEL, "--model", f"{out / 'run'}", "--data", held_out),
             *("--logdir", f"{out / 'projector'}", "--png", f"{out / 'lookalikes.png'}"),
+            *("--html", f"{out / 'lookalikes.html'}"),
         ],
     ]
     started = time.monotonic()

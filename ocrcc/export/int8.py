@@ -21,6 +21,8 @@ _KINDS = ["Conv", "MatMul", "Gemm"]
 _LARGE = 250_000
 """Weights that make a convolution worth 8 bits. The many small ones nearer to the image cost less time, and they are
 where 8 bits lose: on some lines their outputs go far beyond all that was seen while the ranges were taken."""
+_GATES = "/gates."
+"""In the names of what chooses between experts: a line near the border is to be read by the same one as before."""
 _LONGEST = 1024
 """Pixels of lines that ranges are taken from; longer ones cost time and show nothing new."""
 
@@ -59,6 +61,7 @@ def quantise(model: ModelProto, lines: Iterable[np.ndarray], preprocessing: Prep
         node.name
         for node in model.graph.node
         if max((weights.get(name, 0) for name in node.input), default=0) < (_LARGE if node.op_type == "Conv" else 1)
+        or _GATES in node.name
     ]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "int8.onnx"

@@ -161,6 +161,17 @@ def test_an_export_has_its_experts(place, tuned, tmp_path):
         assert readings(path, place / dataset) == readings(tuned, place / dataset)
 
 
+def test_in_8_bits_the_gate_stays_exact(place, tuned, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    config = ExportConfig(int8=True, samples=8, rendered=0)
+    path = export(tuned / "best.safetensors", tmp_path / "tuned.onnx", config, data=[place / "own.lmdb"]).path
+    graph = onnx.load(path).graph
+    (product,) = [node for node in graph.node if node.op_type == "MatMul" and "/gates." in node.name]
+    (weight,) = [tensor for tensor in graph.initializer if tensor.name == product.input[1]]
+    assert weight.data_type == onnx.TensorProto.FLOAT
+    assert any(node.op_type == "QuantizeLinear" for node in graph.node)
+
+
 def test_a_gate_tells_two_kinds():
     torch.manual_seed(0)
     own, general = torch.randn(60, 8) + 2 * torch.eye(8)[0], torch.randn(400, 8)
