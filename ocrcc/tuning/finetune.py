@@ -142,6 +142,8 @@ def prepare(
     if expert is None:
         retained += apart
     else:
+        if apart:
+            notes.append(f"{sum(map(len, apart))} of the general lines were shown to its gate, and are not measured on")
         if not resume:
             recognizer = one_encoder(recognizer, expert.grown_from)
         recognizer.requires_grad_(False)
@@ -278,7 +280,8 @@ def _general(
             "forget: --retain and --replay name others"
         )
         return given, [], None
-    notes.append(f"general lines, {general.where_from}: {sum(map(len, general.retained))} to be measured on")
+    measured = sum(map(len, (*general.retained, *general.apart)))
+    notes.append(f"general lines, {general.where_from}: {measured} to be measured on")
     replay = None
     if wanted:
         mixed = MixedSource(source=general.replay, weight=1.0)

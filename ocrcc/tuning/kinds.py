@@ -19,6 +19,7 @@ from ocrcc.config import Preprocessing
 from ocrcc.data.batching import MixedSource, evaluation_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import FirstLines, SomeLines
+from ocrcc.errors import DataError
 from ocrcc.models.experts import ExpertEncoder, Gate, kind_of
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.types import SizedLineSource
@@ -87,11 +88,19 @@ class Looker:
 
     def some_of(self, mixed: Sequence[MixedSource]) -> list[SizedLineSource]:
         """Choose some training lines."""
-        return [_some_lines(source, _LOOKED_AT // len(mixed), self.seed) for source in mixed]
+        return [_some_lines(source, max(1, _LOOKED_AT // len(mixed)), self.seed) for source in mixed]
 
     def describe(self, datasets: Sequence[SizedLineSource]) -> Tensor:
-        """Describe all lines of datasets: (N, 2 D)."""
-        return torch.cat([kind_of(frames) for frames in self._all_frames(datasets)])
+        """Describe all lines of datasets: (N, 2 D).
+
+        Raises:
+            DataError: Not one of them can be read.
+        """
+        described = [kind_of(frames) for frames in self._all_frames(datasets)]
+        if not described:
+            names = ", ".join(dict.fromkeys(dataset.name for dataset in datasets))
+            raise DataError(f"{names}: not one line can be read", "run ocrcc inspect on the data")
+        return torch.cat(described)
 
     def mostly_read_by(self, datasets: Sequence[SizedLineSource]) -> int:
         """Return which expert of the recogniser reads most of the lines, -1 if most are no expert's."""
@@ -138,21 +147,24 @@ def tell_apart(
     held_back: Sequence[SizedLineSource],
     retained: Sequence[SizedLineSource],
 ) -> Told:
-    """Fit a gate to training lines and general ones, and try it on lines that neither of them has.
+    """Fit a gate to training lines and general ones; set its threshold by lines of both that it was not fitted to.
 
     Args:
         looker: Looks at them.
         own: Training lines.
         general: Lines of other kinds that are learned beside them.
         apart: Lines of other kinds that nothing learns.
-        held_back: Lines of the kind; they set the threshold.
-        retained: General lines, to be tried on.
+        held_back: Lines of the kind; the threshold is set by them, and they are counted.
+        retained: General lines, likewise.
+
+    Raises:
+        DataError: One of these has not a single line that can be read.
     """
     looker.recognizer.eval()
     gate = fit_gate(looker.describe(looker.some_of(own)), looker.describe([*looker.some_of(general), *apart]))
     own_scores, general_scores = (gate.score(looker.describe(lines)) for lines in (held_back, retained))
     wanted = torch.quantile(own_scores, 1 - _OWN_TAKEN)
-    allowed = torch.quantile(general_scores, 1 - _GENERAL_TAKEN / 2)
+    allowed = torch.quantile(general_scores, 1 - _GENERAL_TAKEN / 2)  # half: of others it may take more
     threshold = torch.maximum(wanted, allowed).clamp(max=0.0)
     gate.bias -= threshold
     return Told(gate=gate.cpu(), own=(own_scores > threshold).cpu(), general=(general_scores > threshold).cpu())
@@ -165,13 +177,14 @@ def fit_gate(own: Tensor, general: Tensor) -> Gate:
         own: (N, 2 D) descriptions of lines of the kind.
         general: (M, 2 D), of others.
     """
-    lines = torch.cat([own, general]).double()
-    truth = torch.cat([own.new_ones(len(own)), own.new_zeros(len(general))]).double()
+    # On the CPU: it is little work, and not every device has doubles.
+    lines = torch.cat([own, general]).cpu().double()
+    truth = torch.cat([torch.ones(len(own)), torch.zeros(len(general))]).double()
     counts = torch.where(truth > 0, 0.5 / len(own), 0.5 / len(general)).double()
     mean, deviation = lines.mean(0), lines.std(0) + 1e-4
     standard = (lines - mean) / deviation
-    weight = torch.zeros(standard.shape[1], 1, dtype=torch.float64, device=own.device, requires_grad=True)
-    bias = torch.zeros(1, dtype=torch.float64, device=own.device, requires_grad=True)
+    weight = torch.zeros(standard.shape[1], 1, dtype=torch.float64, requires_grad=True)
+    bias = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -183,9 +196,9 @@ def fit_gate(own: Tensor, general: Tensor) -> Gate:
         return value
 
     optimizer.step(loss)  # type: ignore[arg-type, no-untyped-call]
-    gate = Gate(lines.shape[1] // 2).to(own.device)
+    gate = Gate(lines.shape[1] // 2)
     with torch.no_grad():
         scaled = weight / deviation[:, None]
         gate.weight.copy_(scaled)
         gate.bias.copy_(bias - mean @ scaled)
-    return gate
+    return gate.to(own.device)

@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from drawn_lines import draw_line
@@ -14,19 +15,26 @@ from safetensors.torch import load_file
 from stored_lines import store
 
 from ocrcc import load_recognizer
+from ocrcc.charset import load_charset
 from ocrcc.config import (
     EvaluateConfig,
     ExportConfig,
     FinetuneConfig,
+    Preprocessing,
     TuneConfig,
 )
+from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.data.some_lines import SomeLines
+from ocrcc.errors import DataError
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.export.export import export
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.experts import ExpertEncoder
+from ocrcc.models.registry import create_model
 from ocrcc.tuning.finetune import finetune
-from ocrcc.tuning.kinds import Told, fit_gate
+from ocrcc.tuning.kinds import Looker, Told, fit_gate
+from ocrcc.types import Line
 
 BASE = "ocrcc-zh-small"
 BLUR = 2.5
@@ -170,6 +178,32 @@ def test_in_8_bits_the_gate_stays_exact(place, tuned, tmp_path):
     (weight,) = [tensor for tensor in graph.initializer if tensor.name == product.input[1]]
     assert weight.data_type == onnx.TensorProto.FLOAT
     assert any(node.op_type == "QuantizeLinear" for node in graph.node)
+
+
+class Gone:
+    """A dataset of two lines whose images are lost."""
+
+    name, size = "gone", 2
+    widths = heights = np.array([32, 32])
+
+    def __len__(self) -> int:
+        return 2
+
+    def line(self, index: int) -> Line:
+        raise DataError(f"line {index}: no image")
+
+
+def test_lines_that_cannot_be_read_are_named():
+    looker = Looker(create_model("tinynet_plain", 11), load_charset("digits"), Preprocessing(), 8, 0, "cpu")
+    with pytest.raises(DataError, match="gone: not one line can be read"):
+        looker.describe([Gone()])
+
+
+def test_of_very_many_sources_each_is_looked_at():
+    looker = Looker(create_model("tinynet_plain", 11), load_charset("digits"), Preprocessing(), 8, 0, "cpu")
+    source = SomeLines(Gone(), np.array([0, 1]))
+    chosen = looker.some_of([MixedSource(source=source, weight=1.0)] * 900)
+    assert [len(lines) for lines in chosen] == [1] * 900
 
 
 def test_a_gate_tells_two_kinds():
