@@ -84,6 +84,8 @@ def stoppable(hint: str) -> Iterator[Callable[[], None]]:
     def finish() -> None:
         nonlocal finishing
         finishing = True
+        if stopped is not None:  # told in a place that lets no error out, such as a finaliser
+            raise stopped
 
     def stop(number: int, _frame: FrameType | None) -> None:
         nonlocal stopped

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import closing, suppress
 
 import pytest
 
@@ -109,6 +110,14 @@ def be_told(number: int) -> None:
         raise SystemError("returned a result with an exception set") from error
 
 
+def be_told_where_no_error_gets_out(number: int, finish: Callable[[], None]) -> None:
+    """Be told to stop as in a finaliser, whose errors Python passes over."""
+    with suppress(StoppedError):
+        os.kill(os.getpid(), number)
+        time.sleep(5)
+    finish()
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="os.kill ends a process there")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_who_is_told_to_stop_says_so_whatever_a_library_makes_of_it(number):
@@ -119,6 +128,8 @@ def test_who_is_told_to_stop_says_so_whatever_a_library_makes_of_it(number):
     with stoppable("so") as finish:
         finish()
         os.kill(os.getpid(), number)
+    with pytest.raises(StoppedError, match=f"stopped by {number.name}"), stoppable("so") as finish:
+        be_told_where_no_error_gets_out(number, finish)
     with pytest.raises(ValueError, match="a bug"), stoppable("so"):
         raise ValueError("a bug")
     assert signal.getsignal(number) == before
