@@ -88,7 +88,7 @@ def left_behind(path: Path, out: Path, calibration: Mapping[str, Any]) -> Path |
         model = onnx.load(str(beside), load_external_data=False)
         (stored,) = [entry.value for entry in model.metadata_props if entry.key == KEY]
         metadata = parse_metadata(stored, beside)
-    except (DecodeError, ValueError, ModelError):
+    except (OSError, DecodeError, ValueError, ModelError):  # what is beside is no reason to lose the calibration
         return None
     return beside if made_from(metadata.get("source"), path) and metadata.get("calibration") != calibration else None
 

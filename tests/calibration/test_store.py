@@ -95,6 +95,17 @@ def test_an_export_that_was_left_behind_is_named(model, exported, tmp_path):
     assert left_behind(ours, ours, STORED) is None
 
 
+def test_an_export_that_cannot_be_opened_loses_no_calibration(model, exported, tmp_path, monkeypatch):
+    import onnx
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError("not yours")
+
+    (tmp_path / "mine.onnx").write_bytes(exported.read_bytes())
+    monkeypatch.setattr(onnx, "load", refuse)
+    assert left_behind(model, tmp_path / "mine.safetensors", STORED) is None
+
+
 def test_what_is_not_ours_stays(model, tmp_path):
     thesis = tmp_path / "thesis.safetensors"
     thesis.write_text("years of work")
