@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ocrcc.clusters.joining import check_version
+from ocrcc.clusters.joining import check_version, first_line
 from ocrcc.config import PredictConfig
 from ocrcc.files import hush_pillow
 from ocrcc.pages.reader import PageReader
@@ -89,8 +89,7 @@ def _fetch(names: Sequence[str], folder: Path) -> tuple[list[str], dict[str, str
             store.get_file(inside, place)
         except Exception as error:  # every store has its own kinds
             Path(place).unlink(missing_ok=True)
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            errors[place] = f"{name}: cannot be fetched: {reason}"
+            errors[place] = f"{name}: cannot be fetched: {first_line(error) or type(error).__name__}"
         return place
 
     with ThreadPoolExecutor(_DOWNLOADS) as pool:
