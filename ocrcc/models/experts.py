@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from ocrcc.models.recognizer import Recognizer
 
-_SUFFIX = re.compile(r"(.+)\+experts([1-9]\d?)")
+MOST_EXPERTS = 9
+"""Each takes its time with every line."""
+_SUFFIX = re.compile(rf"(.+)\+experts([1-{MOST_EXPERTS}])")
 """Of the names of recognisers with experts, such as ``hgnetv2_b0+experts1``."""
 
 
@@ -97,8 +99,10 @@ class ExpertEncoder(nn.Module):
         return features
 
 
-def can_have_experts(recognizer: Recognizer) -> bool:
-    """Tell whether there is an encoder to make experts of; recognisers of other makes are backbone alone."""
+def can_have_an_expert(recognizer: Recognizer) -> bool:
+    """Tell whether there is an encoder to make one of, as recognisers of other makes are backbone alone, and room."""
+    if isinstance(recognizer.encoder, ExpertEncoder) and len(recognizer.encoder.experts) >= MOST_EXPERTS:
+        return False
     return next(recognizer.encoder.parameters(), None) is not None
 
 

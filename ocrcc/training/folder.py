@@ -14,6 +14,7 @@ from ocrcc.places import claimed, sweep_folder
 
 STATE = "state.pt"
 METRICS = "metrics.jsonl"
+EXPERT = "expert.safetensors"
 _MARK = "# settings of a run of ocrcc; --config takes them\n"
 _MODELS = ("best.safetensors", "last.safetensors")
 
@@ -66,7 +67,7 @@ def _check_free(out: Path) -> None:
             f"{out} holds {' and '.join(sorted(models))} already, of a run that cannot be gone on with",
             "choose another --out",
         )
-    if there.intersection(("config.toml", METRICS)) and not _is_our_config(out / "config.toml"):
+    if there.intersection(("config.toml", METRICS, EXPERT)) and not _is_our_config(out / "config.toml"):
         raise ConfigError(f"{out} holds files that are not a run's, of the same names", "choose another --out")
 
 

@@ -23,7 +23,7 @@ from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
-from ocrcc.models.experts import can_have_experts, one_encoder, parsed
+from ocrcc.models.experts import can_have_an_expert, one_encoder, parsed
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
 from ocrcc.space.characters import Viewer, siblings_of
@@ -35,7 +35,7 @@ from ocrcc.training.run import Trainee
 from ocrcc.training.sources import Opener, Sources, charset_of, check_validation, open_sources, with_replay
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.tuning.general_lines import general_lines
-from ocrcc.tuning.guard import Expert, Guard, Verdict, verdict
+from ocrcc.tuning.guard import Expert, Guard, Verdict, keep_expert, kept_expert, verdict
 from ocrcc.tuning.kinds import Looker, tell_apart
 from ocrcc.tuning.new_characters import place_new, showing
 from ocrcc.tuning.own_lines import parted, trusted
@@ -102,7 +102,7 @@ def finetune(
         on_start=on_start,
         on_log=on_log,
         say=say,
-        before_first_step=lambda prepared: place_centers(prepared, task, prepared.config, pick_device(device)),
+        before_first_step=lambda prepared: _begin(prepared, task, out, pick_device(device)),
         watcher=lambda prepared: snapshots(prepared, task, out),
     )
     assert isinstance(result, TuneResult)
@@ -114,6 +114,7 @@ def prepare(
 ) -> Prepared:
     """Open everything that a run needs; the model's rows and centers are kept by character."""
     set_seed(config.seed)
+    given_task = task
     opener, notes = Opener(out, resume, say), list[str]()
     given = load_model(task.pretrained, device="cpu")
     start = load_model(out / "last.safetensors", device="cpu") if resume else given
@@ -138,7 +139,10 @@ def prepare(
     expert = None
     if task.guard and task.experts and not (untrained or too_few):
         looker = Looker(pretrained, charset, start.preprocessing, config.batch_size, config.seed, device)
-        expert = _expert(looker, given.arch, own.mixed, replay.mixed, apart, validation, retained, notes)
+        if resume:
+            expert = kept_expert(out, pretrained, given.arch)
+        else:
+            expert = _expert(looker, given.arch, own.mixed, replay.mixed, apart, validation, retained, notes)
     if expert is None:
         retained += apart
     else:
@@ -146,6 +150,7 @@ def prepare(
             notes.append(f"{sum(map(len, apart))} of the general lines were shown to its gate, and are not measured on")
         if not resume:
             recognizer = one_encoder(recognizer, expert.grown_from)
+        task = replace(task, center_alpha=0.0)  # lines that are no expert's keep their distances to the centers too
         recognizer.requires_grad_(False)
         recognizer.encoder.requires_grad_(True)
     trainee = Trainee(
@@ -155,7 +160,7 @@ def prepare(
         preprocessing=start.preprocessing,
         objective=_objective(task, now, lookalikes, recognizer, charset, pretrained),
         pretrained=pretrained if task.guard else None,
-        settings={**asdict(task), **asdict(config)},
+        settings={**asdict(given_task), **asdict(config)},
     )
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
@@ -233,7 +238,7 @@ def _expert(
     notes: list[str],
 ) -> Expert | None:
     """Plan an expert for own lines, where these can be told from general ones."""
-    if not (general and retained and validation and can_have_experts(looker.recognizer)):
+    if not (general and retained and validation and can_have_an_expert(looker.recognizer)):
         return None
     told = tell_apart(looker, own=own, general=general, apart=apart, held_back=validation, retained=retained)
     notes.append(told.sentence())
@@ -335,6 +340,12 @@ def choose_charset(task: FinetuneConfig, start: LoadedModel, opener: Opener) -> 
         f"{start.path}: beside charset {wanted.name!r}, the model {' and '.join(differences)}",
         "--charset-policy extend keeps its characters and adds the new; replace drops the others",
     )
+
+
+def _begin(prepared: Prepared, task: FinetuneConfig, out: Path, device: str) -> None:
+    """Do what a resumed run finds done."""
+    keep_expert(out, prepared.validate.expert if isinstance(prepared.validate, Guard) else None)
+    place_centers(prepared, task, prepared.config, device)
 
 
 def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig, device: str) -> None:

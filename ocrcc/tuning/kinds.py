@@ -147,14 +147,14 @@ def tell_apart(
     held_back: Sequence[SizedLineSource],
     retained: Sequence[SizedLineSource],
 ) -> Told:
-    """Fit a gate to training lines and general ones; set its threshold by lines of both that it was not fitted to.
+    """Fit a gate to training lines and general ones, set its threshold by other lines, and judge it by others still.
 
     Args:
         looker: Looks at them.
         own: Training lines.
         general: Lines of other kinds that are learned beside them.
         apart: Lines of other kinds that nothing learns.
-        held_back: Lines of the kind; the threshold is set by them, and they are counted.
+        held_back: Lines of the kind: by half of them the threshold is set, the other half is counted.
         retained: General lines, likewise.
 
     Raises:
@@ -163,11 +163,14 @@ def tell_apart(
     looker.recognizer.eval()
     gate = fit_gate(looker.describe(looker.some_of(own)), looker.describe([*looker.some_of(general), *apart]))
     own_scores, general_scores = (gate.score(looker.describe(lines)) for lines in (held_back, retained))
-    wanted = torch.quantile(own_scores, 1 - _OWN_TAKEN)
-    allowed = torch.quantile(general_scores, 1 - _GENERAL_TAKEN / 2)  # half: of others it may take more
+    wanted = torch.quantile(own_scores[::2], 1 - _OWN_TAKEN)
+    allowed = torch.quantile(general_scores[::2], 1 - _GENERAL_TAKEN / 2)  # half: of others it may take more
     threshold = torch.maximum(wanted, allowed).clamp(max=0.0)
     gate.bias -= threshold
-    return Told(gate=gate.cpu(), own=(own_scores > threshold).cpu(), general=(general_scores > threshold).cpu())
+    own_taken, general_taken = (
+        (scores[len(scores) > 1 :: 2] > threshold).cpu() for scores in (own_scores, general_scores)
+    )
+    return Told(gate=gate.cpu(), own=own_taken, general=general_taken)
 
 
 def fit_gate(own: Tensor, general: Tensor) -> Gate:

@@ -9,7 +9,7 @@ from ocrcc.errors import ModelError
 from ocrcc.models.experts import (
     ExpertEncoder,
     Gate,
-    can_have_experts,
+    can_have_an_expert,
     kind_of,
     one_encoder,
     parsed,
@@ -101,13 +101,15 @@ def test_names():
     with pytest.raises(ModelError, match="no model named"):
         create_model("crnn+experts0", 5)
     with pytest.raises(ModelError, match="no model named"):
-        create_model("crnn+experts1000", 5)
+        create_model("crnn+experts10", 5)
 
 
 def test_a_backbone_alone_has_nothing_to_make_an_expert_of():
     from ocrcc.models.encoders import Through
 
     recognizer = made(0)
-    assert can_have_experts(recognizer)
+    assert can_have_an_expert(recognizer)
+    assert can_have_an_expert(create_model(f"{ARCH}+experts8", 5))
+    assert not can_have_an_expert(create_model(f"{ARCH}+experts9", 5))
     recognizer.encoder = Through(8)
-    assert not can_have_experts(recognizer)
+    assert not can_have_an_expert(recognizer)

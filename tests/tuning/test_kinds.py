@@ -26,7 +26,7 @@ from ocrcc.config import (
 from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import SomeLines
-from ocrcc.errors import DataError
+from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.export.export import export
 from ocrcc.models.checkpoint import load_model
@@ -124,6 +124,36 @@ def test_the_last_weights_are_a_recogniser_of_one_encoder_and_resuming_ends_with
         assert all(torch.equal(value, cut[key]) for key, value in whole.items())
 
 
+def test_a_resumed_run_tunes_the_expert_that_it_began(place, tmp_path):
+    class Killed(BaseException):
+        pass
+
+    def kill(entry: object) -> None:
+        if entry.step == 6:
+            raise Killed
+
+    config = replace(QUICK, log_every=2, save_every=2)
+    with pytest.raises(Killed):
+        finetune(task(place), config, tmp_path / "cut", device="cpu", on_log=kill)
+    gate = tmp_path / "cut" / "expert.safetensors"
+    kept = gate.read_bytes()
+    gate.write_bytes(kept[:40])
+    with pytest.raises(ModelError, match=r"expert.safetensors: damaged, or of another model"):
+        finetune(task(place), config, tmp_path / "cut", resume=True, device="cpu")
+    gate.write_bytes(kept)
+    tensors = load_file(gate)
+    result = finetune(task(place), config, tmp_path / "cut", resume=True, device="cpu")
+    assert result.verdict.share
+    best = load_file(tmp_path / "cut" / "best.safetensors")
+    assert torch.equal(best["model.encoder.gates.0.weight"], tensors["weight"])
+
+
+def test_margins_of_lines_that_are_no_experts_stay(place, tuned):
+    before, after = (load_model(model, device="cpu") for model in (BASE, tuned))
+    known = before.center_counts > 0
+    assert torch.equal(before.centers[known], after.centers[known])
+
+
 def test_a_model_with_an_expert_can_have_another(place, tuned):
     notes = []
     finetune(
@@ -135,7 +165,7 @@ def test_a_model_with_an_expert_can_have_another(place, tuned):
     )
     assert any("an expert is tuned for these" in note for note in notes)
     once, twice = load_model(tuned, device="cpu"), load_model(place / "twice", device="cpu")
-    assert twice.arch in ("hgnetv2_b0+experts1", "hgnetv2_b0+experts2")  # where nothing was gained, the old one is kept
+    assert twice.arch == "hgnetv2_b0+experts2"
     weights = twice.recognizer.state_dict()
     for name, value in once.recognizer.state_dict().items():
         assert torch.equal(value, weights[name])
