@@ -105,15 +105,21 @@ def test_in_a_mixture_a_new_row_is_the_tuned_one(trained):
     assert torch.allclose(mixed.head.weight[1], 0.75 * one.head.weight[1] + 0.25 * other.head.weight[1])
 
 
-def test_fine_tuning_places_what_the_labels_bring(trained, tmp_path):
+def test_fine_tuning_places_what_the_labels_bring(tmp_path):
+    """The shipped model reads digits; it has no yen sign."""
     rng = random.Random(5)
-    texts = list(dict.fromkeys("".join(rng.choices("01234567", k=5)) for _ in range(60)))
+    texts = ["¥" + "".join(rng.choices("0123456789", k=4)) for _ in range(60)]
     prepared = []
-    task = FinetuneConfig(pretrained=str(trained), train=(str(store_drawn(tmp_path / "own.lmdb", texts)),))
+    general_texts = ["".join(rng.choices("0123456789", k=5)) for _ in range(20)]
+    own_lines = str(store_drawn(tmp_path / "own.lmdb", texts))
+    general_lines = str(store_drawn(tmp_path / "general.lmdb", general_texts))
+    task = FinetuneConfig(train=(own_lines,), replay=(general_lines,), retain=(general_lines,))
     config = TuneConfig(steps=4, batch_size=8, workers=0, threads=1, seed=5, eval_every=4)
     result = finetune(task, config, tmp_path / "run", device="cpu", on_start=prepared.append)
     assert any(note.startswith("1 new characters are placed by") for note in prepared[0].notes)
-    own = result.verdict.rows[0]
-    assert own.change.fixed > own.change.broken
+    own, general = result.verdict.rows
+    assert own.before.line_accuracy == 0
+    assert own.change.fixed > 0.8 * own.before.lines
+    assert general.change.broken == 0
     kept = load_model(tmp_path / "run" / "best.safetensors", device="cpu")
-    assert "7" in kept.charset
+    assert "¥" in kept.charset
