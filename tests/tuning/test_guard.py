@@ -106,6 +106,10 @@ def test_general_lines_may_change_within_chance_only():
     assert is_kept(before, metrics("0" * 4 + "1" * 88 + "0" * 8, 100, [0.1] * 100))  # 4 broken, 2 mended: within chance
     assert not is_kept(before, metrics("0" * 4 + "1" * 86 + "0" * 10, 100, [0.1] * 100))  # 4 broken, none mended
     assert is_kept(None, None)
+    hair = [0.1001 + 1e-7 * place for place in range(100)]  # sure, and nothing: a thousandth
+    assert standard_errors(metrics("1" * 100, 0, [0.1] * 100), metrics("1" * 100, 0, hair)) > 100
+    assert is_kept(metrics("1" * 100, 0, [0.1] * 100), metrics("1" * 100, 0, hair))
+    assert not is_kept(metrics("1" * 100, 0, [0.1] * 100), metrics("1" * 100, 0, [0.001 + loss for loss in hair]))
 
 
 class Weight(nn.Module):
