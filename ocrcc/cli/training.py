@@ -65,7 +65,8 @@ class TrainingDisplay:
             return
         left = _minutes(entry.seconds_left)
         if not entry.step:
-            render.notice(f"before: {_measured(entry)}")
+            if entry.validation:  # nothing is measured where nothing will be trained
+                render.notice(f"before: {_measured(entry)}")
             return
         losses = " ".join(f"{name} {value:.3f}" for name, value in sorted(entry.scalars.items(), key=_losses_first))
         figures = f"step {entry.step} {losses} {entry.lines_per_second:.0f} lines/s {left} left"

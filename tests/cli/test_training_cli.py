@@ -12,6 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from stored_lines import store_drawn
 from typer.testing import CliRunner
 
 from ocrcc.cli import app
@@ -56,6 +57,14 @@ def test_pretrain_then_finetune(digits_lmdb, tmp_path):
     assert result.exit_code == 0, result.stderr
     assert "10 kept, 0 new, 0 dropped" in result.stderr
     assert (tuned / "last.safetensors").exists()
+
+
+def test_a_run_that_trains_nothing_says_why_and_shows_no_figures(tmp_path):
+    few = store_drawn(tmp_path / "few.lmdb", ["0123"] * 3)
+    result = call("finetune", "--train", few, "--out", tmp_path / "run", "--workers", 0, "--threads", 1)
+    assert result.exit_code == 0, result.output
+    assert "The pretrained model was kept: 1 line is too few" in " ".join(result.output.split())
+    assert "before:" not in result.output
 
 
 def test_a_runs_own_config_makes_another_run_and_flags_win(digits_lmdb, tmp_path):
