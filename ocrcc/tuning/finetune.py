@@ -114,7 +114,6 @@ def prepare(
 ) -> Prepared:
     """Open everything that a run needs; the model's rows and centers are kept by character."""
     set_seed(config.seed)
-    given_task = task
     opener, notes = Opener(out, resume, say), list[str]()
     given = load_model(task.pretrained, device="cpu")
     start = load_model(out / "last.safetensors", device="cpu") if resume else given
@@ -150,7 +149,6 @@ def prepare(
             notes.append(f"{sum(map(len, apart))} of the general lines were shown to its gate, and are not measured on")
         if not resume:
             recognizer = one_encoder(recognizer, expert.grown_from)
-        task = replace(task, center_alpha=0.0)  # lines that are no expert's keep their distances to the centers too
         recognizer.requires_grad_(False)
         recognizer.encoder.requires_grad_(True)
     trainee = Trainee(
@@ -158,9 +156,18 @@ def prepare(
         arch=start.arch if expert is None else parsed(start.arch)[0],
         charset=charset,
         preprocessing=start.preprocessing,
-        objective=_objective(task, now, lookalikes, recognizer, charset, pretrained),
+        objective=_objective(
+            # Lines that are no expert's keep their distances to the centers too.
+            task,
+            now,
+            lookalikes,
+            recognizer,
+            charset,
+            pretrained,
+            task.center_alpha if expert is None else 0.0,
+        ),
         pretrained=pretrained if task.guard else None,
-        settings={**asdict(given_task), **asdict(config)},
+        settings={**asdict(task), **asdict(config)},
     )
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
@@ -199,8 +206,9 @@ def _objective(
     recognizer: Recognizer,
     charset: Charset,
     pretrained: nn.Module,
+    alpha: float,
 ) -> CenterObjective:
-    centers = Centers(charset.num_classes, recognizer.feature_width, task.center_alpha)
+    centers = Centers(charset.num_classes, recognizer.feature_width, alpha)
     if moved.centers is not None and moved.center_counts is not None:
         centers.centers.copy_(moved.centers)
         centers.center_counts.copy_(moved.center_counts)

@@ -104,8 +104,11 @@ def test_an_expert_learns_its_kind_and_other_lines_are_read_as_before(place, tun
     assert readings(tuned, place / "plain.lmdb") == readings(BASE, place / "plain.lmdb")
 
 
-def test_the_last_weights_are_a_recogniser_of_one_encoder_and_resuming_ends_with_the_same(place, tuned, tmp_path):
-    assert load_model(tuned / "last.safetensors", device="cpu").arch == "hgnetv2_b0"
+SAVING = replace(QUICK, log_every=2, save_every=2)
+
+
+def cut_short(place: Path, out: Path) -> None:
+    """Begin a run and kill it half-way."""
 
     class Killed(BaseException):
         pass
@@ -114,35 +117,30 @@ def test_the_last_weights_are_a_recogniser_of_one_encoder_and_resuming_ends_with
         if entry.step == 6:
             raise Killed
 
-    config = replace(QUICK, log_every=2, save_every=2)
     with pytest.raises(Killed):
-        finetune(task(place), config, tmp_path / "cut", device="cpu", on_log=kill)
-    finetune(task(place), config, tmp_path / "cut", resume=True, device="cpu")
-    finetune(task(place), config, tmp_path / "whole", device="cpu")
+        finetune(task(place), SAVING, out, device="cpu", on_log=kill)
+
+
+def test_the_last_weights_are_a_recogniser_of_one_encoder_and_resuming_ends_with_the_same(place, tuned, tmp_path):
+    assert load_model(tuned / "last.safetensors", device="cpu").arch == "hgnetv2_b0"
+    cut_short(place, tmp_path / "cut")
+    finetune(task(place), SAVING, tmp_path / "cut", resume=True, device="cpu")
+    finetune(task(place), SAVING, tmp_path / "whole", device="cpu")
     for name in ("last.safetensors", "best.safetensors"):
         cut, whole = (load_file(tmp_path / run / name) for run in ("cut", "whole"))
         assert all(torch.equal(value, cut[key]) for key, value in whole.items())
 
 
 def test_a_resumed_run_tunes_the_expert_that_it_began(place, tmp_path):
-    class Killed(BaseException):
-        pass
-
-    def kill(entry: object) -> None:
-        if entry.step == 6:
-            raise Killed
-
-    config = replace(QUICK, log_every=2, save_every=2)
-    with pytest.raises(Killed):
-        finetune(task(place), config, tmp_path / "cut", device="cpu", on_log=kill)
+    cut_short(place, tmp_path / "cut")
     gate = tmp_path / "cut" / "expert.safetensors"
     kept = gate.read_bytes()
     gate.write_bytes(kept[:40])
     with pytest.raises(ModelError, match=r"expert.safetensors: damaged, or of another model"):
-        finetune(task(place), config, tmp_path / "cut", resume=True, device="cpu")
+        finetune(task(place), SAVING, tmp_path / "cut", resume=True, device="cpu")
     gate.write_bytes(kept)
     tensors = load_file(gate)
-    result = finetune(task(place), config, tmp_path / "cut", resume=True, device="cpu")
+    result = finetune(task(place), SAVING, tmp_path / "cut", resume=True, device="cpu")
     assert result.verdict.share
     best = load_file(tmp_path / "cut" / "best.safetensors")
     assert torch.equal(best["model.encoder.gates.0.weight"], tensors["weight"])
