@@ -23,7 +23,7 @@ def command(
     ] = Path("ocrcc-demo"),
     steps: Annotated[int, typer.Option(min=1, metavar="INT", rich_help_panel=LENGTH, help="Steps of training.")] = 100,
 ) -> None:
-    """Show the main job on lines that ship with the package: measure, fine-tune, compare, read, look.
+    """Show the main job on lines that ship with the package: fine-tune without and with centers, compare, read, look.
 
     Each command is printed before it runs, so that it can be run by hand afterwards.
 
@@ -36,14 +36,16 @@ def command(
     out.mkdir(parents=True)
     samples = packaged.ASSETS / "samples"
     held_out = f"{out / 'train-val.lmdb'}"
+    tune = ["finetune", "--pretrained", DEFAULT_MODEL, "--train", f"{out / 'train.lmdb'}", "--val", held_out]
+    tune += ["--steps", f"{steps}", "--eval-every", f"{max(1, steps // 2)}"]
     commands = [
         ["build-lmdb", f"{samples / 'labels.txt'}", f"{out / 'train.lmdb'}", "--val-fraction", "0.2"],
-        ["eval", DEFAULT_MODEL, "--data", held_out],
+        [*tune, "--center-weight", "0", "--twin-weight", "0", "--out", f"{out / 'control'}"],
+        [*tune, "--out", f"{out / 'run'}"],
         [
-            *("finetune", "--pretrained", DEFAULT_MODEL, "--train", f"{out / 'train.lmdb'}", "--val", held_out),
-            *("--steps", f"{steps}", "--eval-every", f"{max(1, steps // 2)}", "--out", f"{out / 'run'}"),
+            *("eval", f"{out / 'run'}", "--compare", DEFAULT_MODEL, "--compare", f"{out / 'control'}"),
+            *("--data", held_out, "--mended", f"{out / 'mended.png'}"),
         ],
-        ["eval", f"{out / 'run'}", "--compare", DEFAULT_MODEL, "--data", held_out],
         ["predict", *_first_images(samples, 3), "--model", f"{out / 'run'}"],
         [
             *("project", "--model", DEFAULT_MODEL, "--model", f"{out / 'run'}", "--data", held_out),

@@ -49,7 +49,7 @@ def command(
         typer.Option(
             "--fail-if-worse",
             rich_help_panel=OUTPUT,
-            help="Exit with 1 if lines right, CER or look-alikes right are worse than those of --compare.",
+            help="Exit with 1 if lines right, CER or look-alikes right are worse than those of the first --compare.",
         ),
     ] = False,
     json: JsonFile = None,
@@ -60,6 +60,15 @@ def command(
             metavar="FILE.html",
             rich_help_panel=OUTPUT,
             help="Write a page that shows what is wrong, in pictures too.",
+        ),
+    ] = None,
+    mended: Annotated[
+        Path | None,
+        typer.Option(
+            "--mended",
+            metavar="FILE.png",
+            rich_help_panel=OUTPUT,
+            help="Draw three of the lines that the first --compare misreads and this model reads right.",
         ),
     ] = None,
     failures: Annotated[
@@ -82,21 +91,27 @@ def command(
     Examples:
         ocrcc eval ocrcc-zh-small -d test.lmdb
         ocrcc eval runs/finetune --compare ocrcc-zh-small -d test.lmdb --fail-if-worse
+        ocrcc eval runs/finetune --compare ocrcc-zh-small --compare runs/control -d test.lmdb --mended mended.png
         ocrcc eval runs/finetune -d test.lmdb --report wrong.html --failures wrong
     """
     if fail_if_worse and not settings.compare:
         raise ConfigError("--fail-if-worse: worse than what?", "name the other model: --compare MODEL")
+    if mended is not None and not settings.compare:
+        raise ConfigError("--mended: misread by what?", "name the other model: --compare MODEL")
     from ocrcc.evaluation.evaluate import Readings, evaluate
     from ocrcc.evaluation.report import REPORT
-    from ocrcc.places import check_file
+    from ocrcc.places import PICTURE, check_file
     from ocrcc.reports import page
     from ocrcc.reports.failures import check_failures, write_failures
+    from ocrcc.reports.mended import write_mended
 
     if json is not None:
         check_file(json, REPORT)
     if report is not None:
         page.check_installed()
         check_file(report, page.PAGE)
+    if mended is not None:
+        check_file(mended, PICTURE)
     if failures is not None:
         check_failures(failures)
 
@@ -105,20 +120,24 @@ def command(
             write_failures(failures, readings.logs[-1].wrong.values(), readings.datasets)
         if report is not None:
             page.write_page(report, readings)
+        if mended is not None:
+            write_mended(mended, readings)
 
     with render.show_progress("eval") as progress:
-        then = None if report is None and failures is None else write
+        then = write if any((report, failures, mended)) else None
         result = evaluate(model, data, settings, device=device, then=then, report=progress, say=render.warn)
     if json is not None:
         result.write_json(json)
     _show(result, confusions, folded)
     if report is not None:
         render.notice(f"{report}: open it in a browser")
+    if mended is not None and (comparison := result.comparison()):
+        render.notice(f"{mended}: up to three of the {comparison.fixed} mended lines")
     if failures is not None:
         wrong = result.total.lines - result.total.strict.correct
         render.notice(f"{failures}: the images of {wrong} lines, and failures.tsv, which build-lmdb takes as labels")
     if fail_if_worse and (worse := result.worse()):
-        raise OcrccError(f"worse than {settings.compare}: {'; '.join(worse)}")
+        raise OcrccError(f"worse than {settings.compare[0]}: {'; '.join(worse)}")
     unreadable = result.total.unreadable
     if unreadable:
         render.warn_each("lines could not be read", result.total.unreadable_named, unreadable)
@@ -137,7 +156,7 @@ def _show(result: EvaluationResult, confusions: int, folded: bool) -> None:
         )
     for title, rows in _tables(result, folded):
         _print(render.table(title, ("model", *_COLUMNS), rows))
-    _show_comparison(result)
+    _show_comparisons(result)
     if card is not None:
         _show_card(card, confusions)
     if total.lookalike_pairs and confusions:
@@ -169,7 +188,7 @@ def _show(result: EvaluationResult, confusions: int, folded: bool) -> None:
 
 def _tables(result: EvaluationResult, folded: bool) -> list[tuple[str, list[tuple[object, ...]]]]:
     """Make a table of each dataset, and of all where there are several: a row for each model."""
-    models = [each for each in (result.baseline, result) if each is not None]
+    models = [*result.compared, result]
     names = _short([each.model for each in models])
     datasets = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
     titles = _short([one.name for one in datasets])
@@ -211,12 +230,14 @@ def _interval(interval: Interval) -> str:
     return f" ({interval.low:.1%} to {interval.high:.1%})" if math.isfinite(interval.low) else ""
 
 
-def _show_comparison(result: EvaluationResult) -> None:
-    comparison = result.comparison()
-    if comparison is not None and result.baseline is not None:
-        other, _ = _short([result.baseline.model, result.model])
+def _show_comparisons(result: EvaluationResult) -> None:
+    from ocrcc.evaluation.report import compare
+
+    *names, _ = _short([each.model for each in (*result.compared, result)])
+    for name, other in zip(names, result.compared, strict=True):
+        comparison = compare(result.total, other.total)
         render.out.print(
-            f"against {render.harmless(other)}: {comparison.fixed} lines fixed, "
+            f"against {render.harmless(name)}: {comparison.fixed} lines fixed, "
             f"{comparison.broken} broken (McNemar's p = {comparison.p_value:.3g})"
         )
 

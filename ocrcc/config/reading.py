@@ -29,7 +29,8 @@ class EvaluateConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
-        compare: Another model, measured beside this one on the same lines; empty for none.
+        compare: Another model, measured beside this one on the same lines; repeat it for several, the first of which is
+            what it was before.
     """
 
     batch_size: int = setting(32, SPEED, short="-b")
@@ -39,7 +40,7 @@ class EvaluateConfig:
     lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
     center_share: float = setting(0.0, LOOKALIKES)
     second_look: float = setting(SECOND_LOOK, READING)
-    compare: str = setting("", INPUT, "MODEL")
+    compare: tuple[str, ...] = setting((), INPUT, "MODEL")
 
     def __post_init__(self) -> None:
         if self.batch_size <= 0:

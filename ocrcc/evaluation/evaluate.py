@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -38,11 +38,11 @@ Report = Callable[[int, int | None], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """What one or two models read, line by line.
+    """What models read, line by line.
 
     Attributes:
         result: The figures.
-        logs: What was read on each line, by the model compared with first, if there is one.
+        logs: What was read on each line, by the models compared with first, if there are any.
         datasets: The lines, still open.
         reader: Of the model, for single images.
         lookalikes: Who looks like whom; None where nobody said.
@@ -100,9 +100,9 @@ def _evaluate(
     report: Report,
 ) -> EvaluationResult:
     lookalikes = load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None
-    models = [open_model(each, device, config.threads) for each in (config.compare, model) if each]
+    models = [open_model(each, device, config.threads) for each in (*config.compare, model)]
     logs = [LineLog() for _ in models]
-    result: EvaluationResult | None = None
+    results: list[EvaluationResult] = []
     for number, (loaded, log) in enumerate(zip(models, logs, strict=True)):
         card = ScorecardCounter(loaded.charset, lookalikes)
         metrics, total = evaluate_datasets(
@@ -122,17 +122,20 @@ def _evaluate(
             on_reading=card.update,
             on_line=log.update if then is not None else None,
         )
-        result = EvaluationResult(
-            model=str(loaded.path),
-            charset=loaded.charset.name,
-            normalisation=loaded.charset.normalisation,
-            datasets=metrics,
-            total=total,
-            baseline=result,
-            scorecard=card.summary(),
-            lineage={"charset": loaded.charset.sha256, "data": [dataset.sha256 for dataset in datasets]},
+        results.append(
+            EvaluationResult(
+                model=str(loaded.path),
+                charset=loaded.charset.name,
+                normalisation=loaded.charset.normalisation,
+                datasets=metrics,
+                total=total,
+                scorecard=card.summary(),
+                lineage={"charset": loaded.charset.sha256, "data": [dataset.sha256 for dataset in datasets]},
+            )
         )
-    assert result is not None
+    *compared, result = results
+    if compared:
+        result = replace(result, baseline=compared[0], others=tuple(compared[1:]))
     if then is not None:
         last = models[-1]
         settings = PredictConfig(

@@ -173,6 +173,7 @@ class EvaluationResult:
         datasets: One for each dataset, in the order given.
         total: All of them as one set.
         baseline: The same of the model it is compared with, if there is one.
+        others: The same of further models it is compared with.
         scorecard: What is wrong by kind, in all of them.
     """
 
@@ -182,8 +183,14 @@ class EvaluationResult:
     datasets: tuple[Metrics, ...]
     total: Metrics
     baseline: EvaluationResult | None = None
+    others: tuple[EvaluationResult, ...] = ()
     scorecard: Scorecard | None = None
     lineage: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def compared(self) -> tuple[EvaluationResult, ...]:
+        """What it is compared with: the baseline first; nothing without one."""
+        return (self.baseline, *self.others) if self.baseline is not None else ()
 
     def comparison(self) -> Comparison | None:
         """Compare with the baseline line by line; None without one."""
@@ -206,7 +213,7 @@ class EvaluationResult:
         return said
 
     def to_json(self) -> dict[str, Any]:
-        """Return the evaluation format: the total's figures, each dataset's, and the baseline's under its name."""
+        """Return the evaluation format: the total's figures, each dataset's, and those of other models."""
         comparison = self.comparison()
         return {
             "model": self.model,
@@ -218,6 +225,7 @@ class EvaluationResult:
             "datasets": [{"name": metrics.name, **metrics.to_json()} for metrics in self.datasets],
             **({"baseline": self.baseline.to_json()} if self.baseline else {}),
             **({"comparison": asdict(comparison)} if comparison else {}),
+            **({"others": [other.to_json() for other in self.others]} if self.others else {}),
         }
 
     def write_json(self, path: Path) -> None:

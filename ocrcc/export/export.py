@@ -95,7 +95,7 @@ def export(
         _check(parity, config, out)
         evaluation = None
         if data:
-            settings = EvaluateConfig(compare=str(loaded.path), workers=0)
+            settings = EvaluateConfig(compare=(str(loaded.path),), workers=0)
             evaluation = evaluate(aside, data, settings, device="cpu", report=report)
         size = sum(file.stat().st_size for file in (aside.iterdir() if aside.is_dir() else [aside]))
     return ExportResult(

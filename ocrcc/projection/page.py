@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ocrcc.places import marked, output
-from ocrcc.projection.plane import Method, to_plane
-from ocrcc.projection.points import COLORS, TILE, Shown, Space, view_panel, visible
+from ocrcc.projection.plane import Method, to_planes
+from ocrcc.projection.points import COLORS, TILE, PanelView, Shown, Space, view_panel, visible
 from ocrcc.projection.tiles import data_uri, sheet
 
 _SIZE, _EDGE = 360, 14  # pixels of a plot, and of its empty edge
@@ -25,7 +25,7 @@ def write_page(path: Path, shown: Shown, spaces: Sequence[Space], *, method: Met
         path: HTML file; it appears whole or not at all.
         shown: The characters.
         spaces: Where the models put them.
-        method: How features get to two dimensions, for each panel and model on its own.
+        method: How features get to two dimensions, for each panel on its own; models of one space share the plane.
         seed: Of that.
 
     Raises:
@@ -35,8 +35,10 @@ def write_page(path: Path, shown: Shown, spaces: Sequence[Space], *, method: Met
     panels = []
     for panel in shown.panels:
         if len(shown.rows(panel)):
-            plots = "".join(_plot(shown, space, panel, method, seed) for space in spaces)
-            panels.append(f"<section><h2>{_text(panel)}</h2>{plots}</section>")
+            views = [view_panel(shown, space, panel) for space in spaces]
+            planes = to_planes([view.points for view in views], method, seed, centers=len(views[0].chars))
+            plots = map(_plot, spaces, views, planes)
+            panels.append(f"<section><h2>{_text(panel)}</h2>{''.join(plots)}</section>")
     data = {
         "across": crops.shape[1] // TILE,
         "chars": [visible(char) for char in shown.chars],
@@ -55,12 +57,9 @@ def write_page(path: Path, shown: Shown, spaces: Sequence[Space], *, method: Met
         aside.write_text(page, encoding="utf-8")
 
 
-def _plot(shown: Shown, space: Space, panel: str, method: Method, seed: int) -> str:
+def _plot(space: Space, view: PanelView, plane: np.ndarray) -> str:
     """Draw one panel of one model as SVG; a point's title is its number, which the script looks up."""
-    view = view_panel(shown, space, panel)
-    plane = to_plane(view.points, method, seed, centers=len(view.chars))
-    low, reach = plane.min(axis=0), np.maximum(np.ptp(plane, axis=0), 1e-9)
-    places = _EDGE + (plane - low) / reach * (_SIZE - 2 * _EDGE)
+    places = _EDGE + plane * (_SIZE - 2 * _EDGE)
     places[:, 1] = _SIZE - places[:, 1]
     marks = [
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{COLORS[place % len(COLORS)]}" data-row="{row}"/>'

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ocrcc.places import PICTURE, SOFTWARE, output
-from ocrcc.projection.plane import Method, to_plane
+from ocrcc.projection.plane import Method, to_planes
 from ocrcc.projection.points import COLORS, PanelView, Shown, Space, view_panel
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _OUTLIERS = 8
 _ODD = 0.8  # the least strangeness of an outlier
 _APART = 0.17  # of the plot, so that crops do not hide one another
 _EXAMPLES = 4
+_LIMITS = (-0.2, 1.2)
+"""Of the axes around the unit square: room for the crops around the points."""
 _ROW, _COLUMN, _LEGEND = 3.2, 4.0, 1.5  # inches
 
 
@@ -35,7 +37,7 @@ def write_picture(path: Path, shown: Shown, spaces: Sequence[Space], *, method: 
         path: PNG file; it appears whole or not at all.
         shown: The characters.
         spaces: Where the models put them.
-        method: How features get to two dimensions, for each panel and model on its own.
+        method: How features get to two dimensions, for each panel on its own; models of one space share the plane.
         seed: Of that.
 
     Raises:
@@ -55,8 +57,9 @@ def write_picture(path: Path, shown: Shown, spaces: Sequence[Space], *, method: 
     for axes, panel in zip(places, panels, strict=False):
         views = [view_panel(shown, space, panel) for space in spaces]
         _legend(axes[0], shown, views[-1])
-        for place, (space, view) in zip(axes[1:], zip(spaces, views, strict=True), strict=True):
-            _scatter(place, shown, view, to_plane(view.points, method, seed, centers=len(view.chars)))
+        planes = to_planes([view.points for view in views], method, seed, centers=len(views[0].chars))
+        for place, space, view, plane in zip(axes[1:], spaces, views, planes, strict=True):
+            _scatter(place, shown, view, plane)
             place.set_title(f"{space.name}: {view.own_share:.1%} nearest to their own center", fontsize=9)
     for axes in places[len(panels) :]:
         for place in axes:
@@ -67,7 +70,7 @@ def write_picture(path: Path, shown: Shown, spaces: Sequence[Space], *, method: 
 
 
 def _scatter(axes: Axes, shown: Shown, view: PanelView, plane: np.ndarray) -> None:
-    """Draw points, centers over them, and crops of the outliers around them."""
+    """Draw points in the unit square, centers over them, and crops of the outliers around them."""
     points, centers = plane[: len(view.rows)], plane[len(view.rows) :]
     for place in range(len(view.chars)):
         own = points[view.classes == place]
@@ -76,19 +79,19 @@ def _scatter(axes: Axes, shown: Shown, view: PanelView, plane: np.ndarray) -> No
         x, y = centers[place]
         axes.scatter(x, y, s=170, color=color, marker="X", edgecolors="black", linewidths=1.2, zorder=4)
     middle = np.median(plane, axis=0)
-    reach = np.maximum(np.ptp(plane, axis=0), 1e-9)
     drawn: list[np.ndarray] = []
     for which in view.oddest(len(view.rows)):
         if view.strangeness[which] < _ODD or len(drawn) == _OUTLIERS:
             break
-        place = (points[which] - middle) / reach
+        place = points[which] - middle
         if all(np.linalg.norm(place - other) > _APART for other in drawn):
             drawn.append(place)
             offset = 26 * place / max(float(np.linalg.norm(place)), 1e-9)
             _thumbnail(axes, shown.crops[view.rows[which]], points[which], offset, view.classes[which])
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.margins(0.2)  # room for the crops around the points
+    axes.set_xlim(*_LIMITS)
+    axes.set_ylim(*_LIMITS)
 
 
 def _thumbnail(axes: Axes, crop: np.ndarray, point: np.ndarray, offset: np.ndarray, place: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -23,6 +24,54 @@ def check_method(method: Method) -> None:
         module, package = _PACKAGES[method]
         if importlib.util.find_spec(module) is None:
             raise ConfigError(f"{method} needs {package}, which is not installed", f"pip install {package}, or pca")
+
+
+def to_planes(spaces: Sequence[np.ndarray], method: Method = "pca", seed: int = 0, *, centers: int) -> list[np.ndarray]:
+    """Bring the same characters in several spaces to two dimensions, into the unit square.
+
+    A model and what was tuned from it are looked at from one side and drawn to one scale, so that what moved is seen
+    to move; spaces that have nothing to do with one another each have a plane of their own.
+
+    Args:
+        spaces: (M, D) of each model, the same characters in the same order; D may differ.
+        method: See `to_plane`.
+        seed: Of it.
+        centers: How many of the points, the last ones, are centers.
+
+    Returns:
+        (M, 2) float64 of each.
+    """
+    if not in_one_space(spaces):
+        return [_in_square([to_plane(space, method, seed, centers=centers)])[0] for space in spaces]
+    count, first = len(spaces[0]), len(spaces[0]) - centers
+    plane = to_plane(
+        np.concatenate([*(space[:first] for space in spaces), *(space[first:] for space in spaces)]),
+        method,
+        seed,
+        centers=centers * len(spaces),
+    )
+    points, ends = np.split(plane, [first * len(spaces)])
+    planes = [
+        np.concatenate((points[number * first :][:first], ends[number * centers :][: count - first]))
+        for number in range(len(spaces))
+    ]
+    return _in_square(planes)
+
+
+def in_one_space(spaces: Sequence[np.ndarray]) -> bool:
+    """Tell whether features (M, D) of the same characters differ less from model to model than among themselves."""
+    one, *others = spaces
+    spread = np.linalg.norm(one - one.mean(axis=0), axis=1).mean()
+    return all(
+        other.shape == one.shape and float(np.linalg.norm(other - one, axis=1).mean()) < spread for other in others
+    )
+
+
+def _in_square(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Scale planes alike, so that all of their points together fill the unit square."""
+    every = np.concatenate(planes)
+    low, reach = every.min(axis=0), np.maximum(np.ptp(every, axis=0), 1e-9)
+    return [(plane - low) / reach for plane in planes]
 
 
 def to_plane(features: np.ndarray, method: Method = "pca", seed: int = 0, *, centers: int = 0) -> np.ndarray:

@@ -55,11 +55,12 @@ def write_page(path: Path, readings: Readings) -> None:
 
     result, logs, datasets, lookalikes = readings.result, readings.logs, readings.datasets, readings.lookalikes
     now, before = logs[-1], logs[0] if len(logs) > 1 else None
+    drawn_logs = logs if before is None else (before, now)
     drawn = {
-        "By length": figures.accuracy_by_length(logs),
-        "By width": figures.accuracy_by_width(logs),
-        "By confidence": figures.accuracy_by_confidence(logs),
-        "Reliability": figures.reliability(logs),
+        "By length": figures.accuracy_by_length(drawn_logs),
+        "By width": figures.accuracy_by_width(drawn_logs),
+        "By confidence": figures.accuracy_by_confidence(drawn_logs),
+        "Reliability": figures.reliability(drawn_logs),
     }
     worst = sorted(now.wrong.values(), key=lambda line: (-line.badness, -line.edits, line.place))[:_WORST]
     sheets = contact_sheets(now.wrong.values(), datasets, readings.reader, lookalikes) if lookalikes else ()
@@ -69,7 +70,7 @@ def write_page(path: Path, readings: Readings) -> None:
         .render(
             version=__version__,
             result=result,
-            models=[each for each in (result.baseline, result) if each],
+            models=[*result.compared, result],
             names=_names([one.name for one in result.datasets]),
             comparison=result.comparison(),
             colors=figures.COLORS,
@@ -78,7 +79,7 @@ def write_page(path: Path, readings: Readings) -> None:
             groups=_GROUPS,
             sheets=sheets,
             figures=drawn,
-            errors=[expected_error(*log.characters) for log in logs],
+            errors=[expected_error(*log.characters) for log in drawn_logs],
             worst=[_shown(line, datasets, before) for line in worst],
             changed=[] if before is None else _changed(before, now, datasets),
         )

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import re
 
+import numpy as np
 import pytest
 import torch
 from drawn_lines import draw_line, png
+from PIL import Image
 from stored_lines import store
 from typer.testing import CliRunner
 from wild import save_wild_model
@@ -161,6 +164,49 @@ def test_two_models_are_shown_side_by_side(model, halves, tmp_path):
     )
     rows = [line.split()[1] for line in result.stdout.splitlines() if line.startswith(("│ wild ", "│ other "))]
     assert rows == ["other", "wild"] * 3
+
+
+def test_a_control_stands_between_before_and_after(model, halves, tmp_path):
+    """Three models in one table; each of the first two is compared with the last."""
+    other = tmp_path / "other.safetensors"
+    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
+    control = tmp_path / "control.safetensors"
+    control.write_bytes(other.read_bytes())
+    arguments = ("--data", halves[0], "--compare", other, "--compare", control, "--json", tmp_path / "r.json")
+    result = run(model, *arguments)
+    assert result.exit_code == 0, result.stderr
+    written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert written["baseline"]["model"] == str(other)
+    (beside,) = written["others"]
+    assert (beside["model"], beside["cer"]) == (str(control), written["baseline"]["cer"])
+    rows = [line.split()[1] for line in result.stdout.splitlines() if line.startswith(("│ wild", "│ other", "│ cont"))]
+    assert rows == ["other", "control", "wild"]
+    fixed = written["comparison"]["fixed"]
+    assert f"against other: {fixed} lines fixed" in result.stdout
+    assert f"against control: {fixed} lines fixed" in result.stdout
+
+
+def test_mended_lines_are_drawn(model, halves, tmp_path):
+    other, picture = tmp_path / "other.safetensors", tmp_path / "mended.png"
+    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
+    result = run(model, "--data", halves[0], "--compare", other, "--mended", picture)
+    assert result.exit_code == 0, result.stderr
+    fixed = re.search(r"(\d+) lines fixed", result.stdout)[1]
+    assert int(fixed) >= 3
+    assert f"up to three of the {fixed} mended lines" in result.stderr
+    with Image.open(picture) as drawn:
+        three = np.asarray(drawn.convert("L"))
+    nothing = run(model, "--data", halves[0], "--compare", model, "--mended", picture)  # ours is replaced
+    assert nothing.exit_code == 0, nothing.stderr
+    with Image.open(picture) as drawn:
+        assert drawn.height * 3 == three.shape[0]
+    assert (three < 128).sum() > 1000
+    alone = run(model, "--data", halves[0], "--mended", picture)
+    assert (alone.exit_code, "--compare" in alone.stderr) == (2, True)
+    thesis = tmp_path / "thesis.png"
+    thesis.write_text("not ours")
+    refused = run(model, "--data", halves[0], "--compare", other, "--mended", thesis)
+    assert (refused.exit_code, thesis.read_text()) == (2, "not ours")
 
 
 def test_a_worse_model_can_fail_a_build(model, halves, tmp_path):

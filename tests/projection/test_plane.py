@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ocrcc.errors import ConfigError
-from ocrcc.projection.plane import pca, to_plane
+from ocrcc.projection.plane import in_one_space, pca, to_plane, to_planes
 
 
 @pytest.mark.parametrize("shape", [(50, 6), (6, 50), (7, 7)])
@@ -76,3 +76,38 @@ def test_neighbours_stay_neighbours(method, module):
 
 def _installed(module):
     return importlib.util.find_spec(module) is not None
+
+
+def _two_spaces(moved):
+    """A space of 30 features and 3 centers, and the same with one class moved."""
+    rng = np.random.default_rng(0)
+    centers = rng.normal(size=(3, 8)) * 4
+    before = np.concatenate((np.repeat(centers, 10, axis=0) + rng.normal(size=(30, 8)) * 0.1, centers))
+    after = before.copy()
+    after[[*range(10), 30]] += moved
+    return before, after
+
+
+@pytest.mark.parametrize("method", ["pca", "centers"])
+def test_before_and_after_lie_in_one_plane(method):
+    before, after = _two_spaces(moved=1.0)
+    left, right = to_planes([before, after], method, centers=3)
+    assert left.shape == right.shape == (33, 2)
+    # What stayed stays, and what moved does so by the same distance in the same direction.
+    assert np.allclose(left[10:30], right[10:30])
+    assert np.allclose(left[31:], right[31:])
+    moves = right[[*range(10), 30]] - left[[*range(10), 30]]
+    assert np.allclose(moves, moves[0])
+    assert np.abs(moves).max() > 0.02
+    both = np.concatenate((left, right))
+    assert np.allclose([both.min(axis=0), both.max(axis=0)], [[0, 0], [1, 1]])
+
+
+@pytest.mark.parametrize("width", [8, 5])
+def test_spaces_of_models_that_are_no_kin_have_a_plane_each(width):
+    before, _ = _two_spaces(0.0)
+    other = 50 + np.random.default_rng(1).normal(size=(33, width))
+    assert not in_one_space([before, other])
+    for plane, points in zip(to_planes([before, other], centers=3), (before, other), strict=True):
+        alone = pca(points)
+        assert np.allclose(plane, (alone - alone.min(axis=0)) / np.ptp(alone, axis=0))

@@ -69,14 +69,14 @@ def test_a_resumed_run_ends_with_the_very_weights_and_all_else_works(task, origi
     before = load_model(original, device="cpu").recognizer.state_dict()
     assert any(not torch.equal(one[f"model.{name}"], value) for name, value in before.items())
 
-    found = evaluate(whole, [digits_lmdb], EvaluateConfig(compare=str(original), workers=0), device="cpu")
+    found = evaluate(whole, [digits_lmdb], EvaluateConfig(compare=(str(original),), workers=0), device="cpu")
     assert found.total.lines == found.baseline.total.lines == 40
     picture = Outputs(png=tmp_path / "space.png")
     project([original, whole], [digits_lmdb], ProjectConfig(workers=0), outputs=picture, device="cpu")
     assert (tmp_path / "space.png").stat().st_size
     suffix = ".onnx" if original.is_file() else ""
     back = export(whole, tmp_path / f"back{suffix}", ExportConfig(samples=4, rendered=0)).path
-    again = evaluate(back, [digits_lmdb], EvaluateConfig(compare=str(whole), workers=0), device="cpu")
+    again = evaluate(back, [digits_lmdb], EvaluateConfig(compare=(str(whole),), workers=0), device="cpu")
     assert again.total.strict == again.baseline.total.strict
 
 
