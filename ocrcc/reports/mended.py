@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 import warnings
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
     from ocrcc.evaluation.evaluate import Readings
 
 _LINES = 3
-_WIDTH, _HEIGHT = 8.0, 1.35
+_WIDTH, _HEIGHT = 6.4, 1.35
 """Inches of a line with its texts."""
-_LONGEST = 56
+_LONGEST = 42
 """Columns of text."""
 _WRONG, _RIGHT, _INK = "#c62828", "#1b7f3b", "#222222"
 _WIDE = (
@@ -66,6 +67,7 @@ def write_mended(path: Path, readings: Readings) -> int:
     families = ["DejaVu Sans Mono", *(name for name in _WIDE if name in there)]
     with rc_context({"font.family": families, "font.size": 11}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of weights that fonts lack
         rows = max(1, len(drawn))
         figure = Figure(figsize=(_WIDTH, _HEIGHT * rows), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)
@@ -107,7 +109,6 @@ def _text(axes: Axes, height: float, parts: Sequence[tuple[str, bool]], color: s
                 height,
                 char,
                 color=color if marked else _INK,
-                weight="bold" if marked else "normal",
                 ha="center",
                 va="center",
             )
