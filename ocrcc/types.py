@@ -132,10 +132,12 @@ class RecognizerOutput:
     Attributes:
         features: (N, T, D), the input of the last fully connected layer.
         logits: (N, T, C), before the softmax.
+        frames: (N, T, inputs) of the backbone; None where the recogniser does not say.
     """
 
     features: Tensor
     logits: Tensor
+    frames: Tensor | None = None
 
     def where(self, chosen: Tensor) -> RecognizerOutput:
         """Return what was computed for some of the lines.
@@ -144,7 +146,11 @@ class RecognizerOutput:
             chosen: (N,) bool, on the host.
         """
         numbers = chosen.nonzero()[:, 0].to(self.logits.device, non_blocking=True)
-        return RecognizerOutput(features=self.features[numbers], logits=self.logits[numbers])
+        return RecognizerOutput(
+            features=self.features[numbers],
+            logits=self.logits[numbers],
+            frames=None if self.frames is None else self.frames[numbers],
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

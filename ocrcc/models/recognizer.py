@@ -39,6 +39,10 @@ class Recognizer(nn.Module):
         return self.head(features)
 
     def forward(self, images: Tensor) -> RecognizerOutput:
-        """Turn images (N, K, H, W) into features and logits."""
-        features = self.forward_features(images)
-        return RecognizerOutput(features=features, logits=self.forward_head(features))
+        """Turn images (N, K, H, W) into frames, features and logits."""
+        return self.forward_frames(self.backbone(images))
+
+    def forward_frames(self, frames: Tensor) -> RecognizerOutput:
+        """Turn frames (N, T, inputs) of the backbone into features and logits."""
+        features = self.encoder(frames)
+        return RecognizerOutput(features=features, logits=self.forward_head(features), frames=frames)

@@ -15,6 +15,7 @@ from ocrcc.losses.center import Centers, mean, sibling_cross_entropy, squared_di
 from ocrcc.losses.ctc import ctc_terms
 from ocrcc.losses.distillation import divergence
 from ocrcc.losses.separation import ClassMargin, Separation, correlation, rank_classes, separation, watch
+from ocrcc.models.recognizer import Recognizer
 from ocrcc.types import Batch, RecognizerOutput
 
 _RECENT = 50
@@ -83,6 +84,7 @@ class CenterObjective(Objective):
         siblings: (C, K) class ids of each class's look-alikes (`ocrcc.lookalikes.sibling_table`).
         centers: Where to start from; empty ones are placed by `place`.
         pretrained: The recogniser that training started from; None if no lines are replayed.
+        same_frames: Whether its backbone is that of the recogniser, which is then not asked twice.
     """
 
     siblings: Tensor
@@ -94,13 +96,14 @@ class CenterObjective(Objective):
         head: nn.Linear,
         siblings: Tensor,
         centers: Centers,
-        pretrained: nn.Module | None = None,
+        pretrained: Recognizer | None = None,
+        same_frames: bool = False,
     ) -> None:
         super().__init__()
         self.config = config
         self.moving = centers
         self._head = (head,)  # in a tuple: its weights are the recogniser's to save
-        self._pretrained = (pretrained,)
+        self._pretrained, self._same_frames = (pretrained,), same_frames
         self.register_buffer("siblings", siblings, persistent=False)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._recent: deque[tuple[Tensor, Separation, Tensor]] = deque(maxlen=_RECENT)
@@ -169,7 +172,9 @@ class CenterObjective(Objective):
         (pretrained,) = self._pretrained
         assert pretrained is not None
         with torch.no_grad():
-            before = pretrained.to(batch.images.device)(batch.images).logits
+            pretrained.to(batch.images.device)
+            known = output.frames if self._same_frames else None
+            before = (pretrained(batch.images) if known is None else pretrained.forward_frames(known)).logits
         return divergence(output.logits, before, batch.frames, batch.target_lengths)
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
-from ocrcc.models.experts import can_have_an_expert, one_encoder, parsed
+from ocrcc.models.experts import one_encoder, parsed
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
 from ocrcc.space.characters import Viewer, siblings_of
@@ -35,8 +35,8 @@ from ocrcc.training.run import Trainee
 from ocrcc.training.sources import Opener, Sources, charset_of, check_validation, open_sources, with_replay
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.tuning.general_lines import general_lines
-from ocrcc.tuning.guard import Expert, Guard, Verdict, keep_expert, kept_expert, verdict
-from ocrcc.tuning.kinds import Looker, tell_apart
+from ocrcc.tuning.guard import Guard, Verdict, verdict
+from ocrcc.tuning.kinds import Looker, Remembering, keep_expert, kept_expert, plan_expert
 from ocrcc.tuning.new_characters import place_new, showing
 from ocrcc.tuning.own_lines import parted, trusted
 from ocrcc.types import LabelledLines
@@ -135,16 +135,26 @@ def prepare(
         _place_new(recognizer, now, charset, start, own, task, config, device, notes)
     retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, pretrained.to(device), notes)
     replay = replay or open_some(task.replay)
-    expert = None
+    expert = memory = None
     if task.guard and task.experts and not (untrained or too_few):
         looker = Looker(pretrained, charset, start.preprocessing, config.batch_size, config.seed, device)
         if resume:
             expert = kept_expert(out, pretrained, given.arch)
         else:
-            expert = _expert(looker, given.arch, own.mixed, replay.mixed, apart, validation, retained, notes)
+            expert = plan_expert(
+                looker,
+                given.arch,
+                own=own.mixed,
+                general=replay.mixed,
+                apart=apart,
+                held_back=validation,
+                retained=retained,
+                say=notes.append,
+            )
     if expert is None:
         retained += apart
-    else:
+    else:  # whose backbone is frozen
+        memory = looker.memory
         if apart:
             notes.append(f"{sum(map(len, apart))} of the general lines were shown to its gate, and are not measured on")
         if not resume:
@@ -156,22 +166,18 @@ def prepare(
         arch=start.arch if expert is None else parsed(start.arch)[0],
         charset=charset,
         preprocessing=start.preprocessing,
-        objective=_objective(
-            # Lines that are no expert's keep their distances to the centers too.
-            task,
-            now,
-            lookalikes,
-            recognizer,
-            charset,
-            pretrained,
-            task.center_alpha if expert is None else 0.0,
-        ),
+        objective=_objective(task, now, lookalikes, recognizer, charset, pretrained, tunes_expert=expert is not None),
         pretrained=pretrained if task.guard else None,
         settings={**asdict(task), **asdict(config)},
     )
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
-        return lambda model: measure(model, charset, start.preprocessing, datasets, config, lookalikes, losses=True)
+        def read(model: nn.Module) -> Metrics:
+            if memory is not None and isinstance(model, Recognizer):
+                model = Remembering(model, memory)
+            return measure(model, charset, start.preprocessing, datasets, config, lookalikes, losses=True)
+
+        return read
 
     new = [charset.id(char) for char in moved.new]
     guard = Guard(pretrained, reading(validation), reading(retained) if retained else None, new, expert)
@@ -205,15 +211,16 @@ def _objective(
     lookalikes: Lookalikes,
     recognizer: Recognizer,
     charset: Charset,
-    pretrained: nn.Module,
-    alpha: float,
+    pretrained: Recognizer,
+    tunes_expert: bool,
 ) -> CenterObjective:
-    centers = Centers(charset.num_classes, recognizer.feature_width, alpha)
+    # Lines that are no expert's keep their distances to the centers too.
+    centers = Centers(charset.num_classes, recognizer.feature_width, 0.0 if tunes_expert else task.center_alpha)
     if moved.centers is not None and moved.center_counts is not None:
         centers.centers.copy_(moved.centers)
         centers.center_counts.copy_(moved.center_counts)
     siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
-    return CenterObjective(task, recognizer.head, siblings, centers, pretrained)
+    return CenterObjective(task, recognizer.head, siblings, centers, pretrained, same_frames=tunes_expert)
 
 
 def _place_new(
@@ -233,27 +240,6 @@ def _place_new(
     unseen = [char for char in moved.new if char not in seen]
     placed = f"{len(seen)} new characters are placed by {sum(seen.values())} samples"
     notes.append(placed + (f"; no line shows {describe(unseen)}" if unseen else ""))
-
-
-def _expert(
-    looker: Looker,
-    arch: str,
-    own: Sequence[MixedSource],
-    general: Sequence[MixedSource],
-    apart: Sequence[LabelledLines],
-    validation: Sequence[LabelledLines],
-    retained: Sequence[LabelledLines],
-    notes: list[str],
-) -> Expert | None:
-    """Plan an expert for own lines, where these can be told from general ones."""
-    if not (general and retained and validation and can_have_an_expert(looker.recognizer)):
-        return None
-    told = tell_apart(looker, own=own, general=general, apart=apart, held_back=validation, retained=retained)
-    notes.append(told.sentence())
-    if not told.useful:
-        return None
-    grown_from = looker.mostly_read_by(validation)
-    return Expert(start=one_encoder(looker.recognizer, grown_from), grown_from=grown_from, gate=told.gate, arch=arch)
 
 
 def _with_length(config: TrainConfig, lines: int) -> TrainConfig:

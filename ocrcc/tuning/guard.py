@@ -14,21 +14,15 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ocrcc.errors import ModelError
 from ocrcc.evaluation.report import Comparison, Metrics, compare
-from ocrcc.files import whole
-from ocrcc.models.experts import Gate, one_encoder, with_expert, with_expert_name
-from ocrcc.models.recognizer import Recognizer
-from ocrcc.training.folder import EXPERT
+from ocrcc.models.experts import with_expert, with_expert_name
 from ocrcc.training.run import Judgement
+from ocrcc.tuning.kinds import Expert
 
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of the tuned weights in the mixtures that are measured."""
@@ -108,58 +102,6 @@ def _in_words(row: Row) -> str:
     if row.change.p_value > 0.05:
         return f"as before ({fixed} mended, {broken} broken)"
     return f"{'better' if fixed > broken else 'worse'} ({fixed} mended, {broken} broken)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Expert:
-    """How tuned weights become an expert.
-
-    Attributes:
-        start: What tuning starts from: the pretrained model, reading all lines with one encoder.
-        grown_from: Which of its encoders that is: the number of an expert, or -1 for the first of all.
-        gate: Says which lines are the new expert's.
-        arch: The registry name of the pretrained model.
-    """
-
-    start: nn.Module
-    grown_from: int
-    gate: Gate
-    arch: str
-
-
-def keep_expert(out: Path, expert: Expert | None) -> None:
-    """Write what an expert is tuned by into the run folder, so that a resumed run tunes the same one, or none."""
-    if expert is None:  # a run that was killed here before its first step may have left one
-        (out / EXPERT).unlink(missing_ok=True)
-        return
-    tensors = {"grown_from": torch.tensor(expert.grown_from), **expert.gate.state_dict()}
-    with whole(out / EXPERT) as aside:
-        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, str(aside))
-
-
-def kept_expert(out: Path, pretrained: Recognizer, arch: str) -> Expert | None:
-    """Read it again; None if the run tunes none.
-
-    Args:
-        out: The run folder.
-        pretrained: The model that the run started from.
-        arch: Its registry name.
-
-    Raises:
-        ModelError: The file is damaged, or of another model.
-    """
-    path = out / EXPERT
-    if not path.exists():
-        return None
-    gate = Gate(int(pretrained.backbone.feature_width))  # type: ignore[arg-type]
-    try:
-        tensors = load_file(path)
-        grown_from = int(tensors.pop("grown_from"))
-        gate.load_state_dict(tensors)
-        start = one_encoder(pretrained, grown_from)
-    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, IndexError) as error:
-        raise ModelError(f"{path}: damaged, or of another model: {str(error).splitlines()[0]}") from None
-    return Expert(start=start, grown_from=grown_from, gate=gate, arch=arch)
 
 
 @dataclass

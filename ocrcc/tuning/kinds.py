@@ -6,23 +6,30 @@ Where that can be done, fine-tuning need not touch general lines at all: it trai
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.batching import MixedSource, evaluation_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import FirstLines, SomeLines
-from ocrcc.errors import DataError
-from ocrcc.models.experts import ExpertEncoder, Gate, kind_of
+from ocrcc.errors import DataError, ModelError
+from ocrcc.files import whole
+from ocrcc.models.experts import ExpertEncoder, Gate, can_have_an_expert, kind_of, one_encoder
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.types import SizedLineSource
+from ocrcc.training.folder import EXPERT
+from ocrcc.types import RecognizerOutput, SizedLineSource
 
 _LOOKED_AT = 800
 """Lines of either side that the gate is fitted to, at most."""
@@ -34,6 +41,8 @@ _GENERAL_TAKEN = 0.1
 """Of general lines, at most."""
 _TOLD = 0.7
 """Of held-back lines of the kind: where a gate takes fewer, most of what an expert learned would not be read."""
+_REMEMBERED = 400 << 20
+"""Bytes of frames, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +75,53 @@ class Told:
         return f"{counts}: too much alike for an expert of their own, so old and new weights are mixed"
 
 
+class FrameMemory:
+    """What a frozen backbone makes of lines that are measured again and again, computed once.
+
+    Args:
+        backbone: Frozen.
+    """
+
+    def __init__(self, backbone: nn.Module) -> None:
+        self.backbone = backbone
+        self._frames: dict[bytes, Tensor] = {}
+        self._size = 0
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Turn images (N, K, H, W) into frames (N, T, D); a line is known again in a batch of the same width."""
+        keys = [blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images.cpu()]
+        new = [number for number, key in enumerate(keys) if key not in self._frames]
+        found: dict[bytes, Tensor] = {}
+        if new:
+            with torch.no_grad():
+                computed = self.backbone(images[new])
+            found = {keys[number]: frames for number, frames in zip(new, computed, strict=True)}
+            size = computed.numel() * computed.element_size()
+            if self._size + size <= _REMEMBERED:
+                self._frames |= {key: frames.clone() for key, frames in found.items()}
+                self._size += size
+        return torch.stack([found[key] if key in found else self._frames[key] for key in keys])
+
+
+class Remembering(nn.Module):
+    """A recogniser behind a memory of its backbone's frames, to be measured.
+
+    Args:
+        recognizer: Its backbone is that of the memory.
+        memory: Of frames.
+    """
+
+    def __init__(self, recognizer: Recognizer, memory: FrameMemory) -> None:
+        super().__init__()
+        self.recognizer = recognizer
+        self.width_stride, self.num_classes = recognizer.width_stride, recognizer.num_classes
+        self._memory = memory
+
+    def forward(self, images: Tensor) -> RecognizerOutput:
+        """Turn images (N, K, H, W) into features and logits."""
+        return self.recognizer.forward_frames(self._memory(images))
+
+
 @dataclass(frozen=True)
 class Looker:
     """Looks at lines with the backbone of a recogniser.
@@ -86,17 +142,27 @@ class Looker:
     seed: int
     device: str
 
+    @cached_property
+    def memory(self) -> FrameMemory:
+        """Of the frames of lines that are measured later."""
+        return FrameMemory(self.recognizer.backbone)
+
     def some_of(self, mixed: Sequence[MixedSource]) -> list[SizedLineSource]:
         """Choose some training lines."""
         return [_some_lines(source, max(1, _LOOKED_AT // len(mixed)), self.seed) for source in mixed]
 
-    def describe(self, datasets: Sequence[SizedLineSource]) -> Tensor:
+    def describe(self, datasets: Sequence[SizedLineSource], *, once: bool = False) -> Tensor:
         """Describe all lines of datasets: (N, 2 D).
+
+        Args:
+            datasets: Of lines.
+            once: They are not to be measured later.
 
         Raises:
             DataError: Not one of them can be read.
         """
-        described = [kind_of(frames) for frames in self._all_frames(datasets)]
+        backbone = self.recognizer.backbone if once else self.memory
+        described = [kind_of(frames) for frames in self._all_frames(datasets, backbone)]
         if not described:
             names = ", ".join(dict.fromkeys(dataset.name for dataset in datasets))
             raise DataError(f"{names}: not one line can be read", "run ocrcc inspect on the data")
@@ -107,10 +173,12 @@ class Looker:
         encoder = self.recognizer.encoder
         if not isinstance(encoder, ExpertEncoder):
             return -1
-        chosen = torch.cat([encoder.chosen(frames) for frames in self._all_frames(datasets)])
+        chosen = torch.cat([encoder.chosen(frames) for frames in self._all_frames(datasets, self.memory)])
         return int(chosen.mode().values)
 
-    def _all_frames(self, datasets: Sequence[SizedLineSource]) -> Iterator[Tensor]:
+    def _all_frames(
+        self, datasets: Sequence[SizedLineSource], backbone: Callable[[Tensor], Tensor]
+    ) -> Iterator[Tensor]:
         for dataset in datasets:
             for _, batch in evaluation_batches(
                 dataset,
@@ -119,12 +187,8 @@ class Looker:
                 batch_size=self.batch_size,
                 width_stride=self.recognizer.width_stride,
             ):
-                yield self._frames(batch.images)
-
-    def _frames(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            frames: Tensor = self.recognizer.backbone(images.to(self.device))
-        return frames
+                with torch.no_grad():
+                    yield backbone(batch.images.to(self.device))
 
 
 def _some_lines(mixed: MixedSource, count: int, seed: int) -> SizedLineSource:
@@ -161,7 +225,8 @@ def tell_apart(
         DataError: One of these has not a single line that can be read.
     """
     looker.recognizer.eval()
-    gate = fit_gate(looker.describe(looker.some_of(own)), looker.describe([*looker.some_of(general), *apart]))
+    own_lines, other_lines = looker.some_of(own), [*looker.some_of(general), *apart]
+    gate = fit_gate(looker.describe(own_lines, once=True), looker.describe(other_lines, once=True))
     own_scores, general_scores = (gate.score(looker.describe(lines)) for lines in (held_back, retained))
     wanted = torch.quantile(own_scores[::2], 1 - _OWN_TAKEN)
     allowed = torch.quantile(general_scores[::2], 1 - _GENERAL_TAKEN / 2)  # half: of others it may take more
@@ -205,3 +270,88 @@ def fit_gate(own: Tensor, general: Tensor) -> Gate:
         gate.weight.copy_(scaled)
         gate.bias.copy_(bias - mean @ scaled)
     return gate.to(own.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expert:
+    """How tuned weights become an expert.
+
+    Attributes:
+        start: What tuning starts from: the pretrained model, reading all lines with one encoder.
+        grown_from: Which of its encoders that is: the number of an expert, or -1 for the first of all.
+        gate: Says which lines are the new expert's.
+        arch: The registry name of the pretrained model.
+    """
+
+    start: nn.Module
+    grown_from: int
+    gate: Gate
+    arch: str
+
+
+def plan_expert(
+    looker: Looker,
+    arch: str,
+    *,
+    own: Sequence[MixedSource],
+    general: Sequence[MixedSource],
+    apart: Sequence[SizedLineSource],
+    held_back: Sequence[SizedLineSource],
+    retained: Sequence[SizedLineSource],
+    say: Callable[[str], None],
+) -> Expert | None:
+    """Plan an expert for own lines; None where these cannot be told from general ones.
+
+    Args:
+        looker: Looks at lines.
+        arch: The registry name of its recogniser.
+        own: See `tell_apart`, as for the others.
+        general: Of its lines, and of those retained and held back, none may be missing.
+        apart: May be empty.
+        held_back: Decide too which of the recogniser's encoders the new one is grown from.
+        retained: General lines.
+        say: Told how well they are told apart.
+    """
+    if not (general and retained and held_back and can_have_an_expert(looker.recognizer)):
+        return None
+    told = tell_apart(looker, own=own, general=general, apart=apart, held_back=held_back, retained=retained)
+    say(told.sentence())
+    if not told.useful:
+        return None
+    grown_from = looker.mostly_read_by(held_back)
+    return Expert(start=one_encoder(looker.recognizer, grown_from), grown_from=grown_from, gate=told.gate, arch=arch)
+
+
+def keep_expert(out: Path, expert: Expert | None) -> None:
+    """Write what an expert is tuned by into the run folder, so that a resumed run tunes the same one, or none."""
+    if expert is None:  # a run that was killed here before its first step may have left one
+        (out / EXPERT).unlink(missing_ok=True)
+        return
+    tensors = {"grown_from": torch.tensor(expert.grown_from), **expert.gate.state_dict()}
+    with whole(out / EXPERT) as aside:
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, str(aside))
+
+
+def kept_expert(out: Path, pretrained: Recognizer, arch: str) -> Expert | None:
+    """Read it again; None if the run tunes none.
+
+    Args:
+        out: The run folder.
+        pretrained: The model that the run started from.
+        arch: Its registry name.
+
+    Raises:
+        ModelError: The file is damaged, or of another model.
+    """
+    path = out / EXPERT
+    if not path.exists():
+        return None
+    gate = Gate(int(pretrained.backbone.feature_width))  # type: ignore[arg-type]
+    try:
+        tensors = load_file(path)
+        grown_from = int(tensors.pop("grown_from"))
+        gate.load_state_dict(tensors)
+        start = one_encoder(pretrained, grown_from)
+    except (SafetensorError, OSError, KeyError, ValueError, RuntimeError, IndexError) as error:
+        raise ModelError(f"{path}: damaged, or of another model: {str(error).splitlines()[0]}") from None
+    return Expert(start=start, grown_from=grown_from, gate=gate, arch=arch)

@@ -43,11 +43,27 @@ from ocrcc.training.transfer import transfer
 from ocrcc.types import Batch, RecognizerOutput
 
 CONTROL = "CTC only"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is added to CTC.
+
+    Attributes:
+        center: Weight of the center loss.
+        twin: Weight of the cross-entropy among look-alikes.
+    """
+
+    center: float = 0.0
+    twin: float = 0.0
+
+
 ARMS = {
-    CONTROL: (0.0, 0.0),
-    "center 0.1": (0.1, 0.0),
-    "twin 1": (0.0, 1.0),
-    "center 0.1, twin 1": (0.1, 1.0),
+    CONTROL: Arm(),
+    "center 0.1": Arm(center=0.1),
+    "center 1": Arm(center=1.0),
+    "twin 1": Arm(twin=1.0),
+    "center 0.1, twin 1": Arm(center=0.1, twin=1.0),
 }
 REGIMES = ("few", "many", "wrong", "rare", "fonts")
 COMMON, BATCH, RATE = 500, 32, 5e-4
@@ -69,6 +85,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--corpus", nargs="+", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--regimes", nargs="*", default=list(REGIMES), choices=REGIMES)
+    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=ARMS, metavar="ARM")
     parser.add_argument("--seeds", default=3, type=int)
     parser.add_argument("--steps", default=600, type=int)
     parser.add_argument("--test-lines", default=1500, type=int)
@@ -97,7 +114,16 @@ def small(options: argparse.Namespace, loaded: LoadedModel) -> tuple[LoadedModel
 
 
 def drawn(model: LoadedModel, preset: Path, fonts: Path, count: int, seed: int, pairs: bool = False) -> Lines:
-    """Render lines and look at them with the backbone."""
+    """Render lines and look at them with the backbone, unless that was done before."""
+    kept = preset.with_name(f"{fonts.name}-{count}-{seed}.pt")
+    if not kept.exists():
+        lines = seen(model, preset, fonts, count, seed, pairs)
+        torch.save((lines.frames, lines.labels), kept)
+    return Lines(*torch.load(kept, weights_only=True))
+
+
+def seen(model: LoadedModel, preset: Path, fonts: Path, count: int, seed: int, pairs: bool) -> Lines:
+    """Render lines and look at them."""
     source = load_source(str(preset), model.charset, seed=seed, fonts=str(fonts), exclude=(), minimal_pairs=pairs)
     lines = FirstLines(source, count)
     frames: list[Tensor] = [torch.empty(0)] * count
@@ -105,8 +131,8 @@ def drawn(model: LoadedModel, preset: Path, fonts: Path, count: int, seed: int, 
         lines, model.charset, model.preprocessing, batch_size=BATCH, width_stride=model.recognizer.width_stride
     ):
         with torch.no_grad():
-            seen = model.recognizer.backbone(batch.images)
-        for index, one, length in zip(indices, seen, batch.frames, strict=True):
+            found = model.recognizer.backbone(batch.images)
+        for index, one, length in zip(indices, found, batch.frames, strict=True):
             frames[index] = one[: int(length)].half()
     return Lines(frames, [model.charset.normalise(lines.label(index)) for index in range(count)])
 
@@ -128,14 +154,12 @@ def batch_of(model: LoadedModel, lines: Lines, chosen: list[int]) -> tuple[Batch
     return batch, frames
 
 
-def trained(
-    model: LoadedModel, lines: Lines, lookalikes: Lookalikes, weights: tuple[float, float], steps: int, seed: int
-) -> nn.Module:
+def trained(model: LoadedModel, lines: Lines, lookalikes: Lookalikes, arm: Arm, steps: int, seed: int) -> nn.Module:
     """Train an encoder on lines by CTC and the terms of an arm."""
     torch.manual_seed(seed)
     recognizer = copy.deepcopy(model.recognizer)
     recognizer.encoder.requires_grad_(True)
-    config = FinetuneConfig(train=("x",), center_weight=weights[0], twin_weight=weights[1], term_warmup=50)
+    config = FinetuneConfig(train=("x",), center_weight=arm.center, twin_weight=arm.twin, term_warmup=50)
     centers = Centers(model.charset.num_classes, recognizer.feature_width, config.center_alpha)
     assert model.centers is not None
     assert model.center_counts is not None
@@ -267,10 +291,10 @@ def main() -> None:
     for regime in options.regimes:
         test = tests if regime != "fonts" or elsewhere is None else elsewhere
         before = measured(model, model.recognizer, test, lookalikes)
-        found: dict[str, list[Metrics]] = {arm: [] for arm in ARMS}
+        found: dict[str, list[Metrics]] = {arm: [] for arm in dict.fromkeys([CONTROL, *options.arms])}
         for seed in range(options.seeds):
-            for arm, weights in ARMS.items():
-                recognizer = trained(model, learned[regime], lookalikes, weights, options.steps, seed)
+            for arm in found:
+                recognizer = trained(model, learned[regime], lookalikes, ARMS[arm], options.steps, seed)
                 found[arm].append(measured(model, recognizer, test, lookalikes))
         print(table(f"{regime} ({len(learned[regime].labels)} lines)", found, before), flush=True)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses import separation
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import load_model
+from ocrcc.models.registry import create_model
 from ocrcc.training.objective import CenterObjective, CtcObjective
 from ocrcc.training.pretrain import pretrain
 from ocrcc.tuning.finetune import finetune
@@ -236,3 +238,35 @@ def test_on_replayed_lines_the_posteriors_are_kept_whatever_the_labels_say():
     assert float(untouched.total) == pytest.approx(0, abs=1e-6)
     assert "ctc" not in untouched.scalars  # there was no own line to learn from
     assert untouched.fits.tolist() == [True]
+
+
+def test_replayed_lines_go_through_a_shared_backbone_once():
+    """What is to be kept is the same, whether the pretrained recogniser looks at the images or takes the frames."""
+    torch.manual_seed(0)
+    pretrained = create_model("tinynet_plain", 5).eval().requires_grad_(False)
+    tuned = copy.deepcopy(pretrained)
+    with torch.no_grad():
+        tuned.head.weight.mul_(1.5)
+    asked = []
+    pretrained.backbone.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
+    config = FinetuneConfig(pretrained="x", train=("y",))
+    batch = Batch(
+        images=torch.rand(2, 1, 32, 48),
+        widths=torch.tensor([48, 40]),
+        frames=torch.tensor([12, 10]),
+        targets=torch.tensor([[3, 4], [1, 3]]),
+        target_lengths=torch.tensor([2, 2]),
+        labels=("ab", "cd"),
+        sources=("a", "b"),
+        replayed=torch.tensor([True, True]),
+    )
+    table, width = torch.zeros(5, 1, dtype=torch.int64), tuned.feature_width
+    looked, shared = (
+        CenterObjective(config, tuned.head, table, Centers(5, width), pretrained, same_frames=same)(
+            batch, tuned(batch.images)
+        ).total
+        for same in (False, True)
+    )
+    assert asked == [2]
+    assert float(looked) > 1e-4
+    torch.testing.assert_close(looked, shared)

@@ -32,8 +32,9 @@ from ocrcc.export.export import export
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.experts import ExpertEncoder
 from ocrcc.models.registry import create_model
+from ocrcc.tuning import kinds
 from ocrcc.tuning.finetune import finetune
-from ocrcc.tuning.kinds import Looker, Told, fit_gate
+from ocrcc.tuning.kinds import FrameMemory, Looker, Remembering, Told, fit_gate
 from ocrcc.types import Line
 
 BASE = "ocrcc-zh-small"
@@ -219,6 +220,44 @@ class Gone:
 
     def line(self, index: int) -> Line:
         raise DataError(f"line {index}: no image")
+
+
+def test_a_line_that_is_measured_again_is_looked_at_once():
+    torch.manual_seed(0)
+    recognizer = create_model("tinynet_plain", 11).eval()
+    asked = []
+    recognizer.backbone.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
+    memory = FrameMemory(recognizer.backbone)
+    images = torch.rand(5, 1, 32, 64)
+    with torch.no_grad():
+        whole = recognizer(images)
+        asked.clear()
+        first = Remembering(recognizer, memory)(images[:3])
+        some = Remembering(recognizer, memory)(images[1:])
+        recognizer.head.weight.mul_(2)
+        changed = Remembering(recognizer, memory)(images)
+        wider = memory(torch.nn.functional.pad(images, (0, 32)))
+    assert asked == [3, 2, 5]
+    assert torch.equal(first.logits, whole.logits[:3])
+    torch.testing.assert_close(some.logits, whole.logits[1:])
+    torch.testing.assert_close(changed.features, whole.features)
+    assert not torch.allclose(changed.logits, whole.logits)
+    assert wider.shape[1] == 24
+
+
+def test_frames_are_remembered_as_far_as_there_is_room(monkeypatch):
+    backbone = create_model("tinynet_plain", 11).eval().backbone
+    asked = []
+    backbone.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
+    memory, images = FrameMemory(backbone), torch.rand(4, 1, 32, 64)
+    with torch.no_grad():
+        one = backbone(images[:1])
+    asked.clear()
+    monkeypatch.setattr(kinds, "_REMEMBERED", 2 * one.numel() * one.element_size())
+    for _ in range(2):
+        for number in range(4):
+            assert memory(images[number : number + 1]).shape == one.shape
+    assert asked == [1, 1, 1, 1, 1, 1]  # two are known again
 
 
 def test_lines_that_cannot_be_read_are_named():
