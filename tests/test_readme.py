@@ -98,3 +98,4 @@ def test_the_demo_runs(tmp_path):
     assert done.stderr.count("$ ocrcc ") == 6
     assert (tmp_path / "ocrcc-demo" / "run" / "best.safetensors").exists()
     assert (tmp_path / "ocrcc-demo" / "lookalikes.png").stat().st_size > 10_000
+    assert (tmp_path / "ocrcc-demo" / "mended.png").stat().st_size > 1_000
