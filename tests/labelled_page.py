@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 BOXES = ((10, 10, 110, 30), (10, 40, 90, 60), (20, 70, 180, 92))
@@ -193,6 +195,87 @@ def x_anylabeling():
     return json.dumps(document, ensure_ascii=False, indent=2)
 
 
+def cvat():
+    shapes = "".join(
+        f'<{kind} label="text" source="manual" occluded="0" {place} z_order="0">\n'
+        f'      <attribute name="language">zh</attribute><attribute name="text">{text}</attribute>\n    </{kind}>\n    '
+        for text, (kind, place) in zip(
+            MARKUP,
+            (
+                ("box", 'xtl="10.00" ytl="10.00" xbr="110.00" ybr="30.00"'),
+                ("polygon", f'points="{";".join(f"{x}.00,{y}.00" for x, y in quad(BOXES[1]))}"'),
+                ("box", 'xtl="89.00" ytl="1.00" xbr="111.00" ybr="161.00" rotation="270.00"'),  # around its middle
+            ),
+            strict=True,
+        )
+    )
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n  <version>1.1</version>\n  <meta><task/></meta>\n'
+        f'  <image id="0" name="page.png" width="200" height="100">\n    {shapes}</image>\n</annotations>\n'
+    )
+
+
+def icdar_2015(script="", illegible="###"):
+    lines = [
+        ",".join(f"{x},{y}" for x, y in quad(box)) + f",{script}{text}" for box, text in zip(BOXES, TEXTS, strict=True)
+    ]
+    return "\ufeff" + "\r\n".join(lines) + "\r\n"
+
+
+def icdar_2013(gap=", "):
+    lines = [gap.join([*map(str, box), f'"{text}"']) for box, text in zip(BOXES, TEXTS, strict=True)]
+    return "\r\n".join(lines) + "\r\n"
+
+
+def flat(box):
+    return [side for point in quad(box) for side in point]
+
+
+def coco_text():
+    anns = {
+        str(number): {
+            "mask": flat(box),
+            "class": "machine printed",
+            "bbox": [*box[:2], box[2] - box[0], box[3] - box[1]],
+        }
+        | {
+            "image_id": 7,
+            "id": number,
+            "language": "english",
+            "area": 1.5,
+            "legibility": "legible",
+            "utf8_string": text,
+        }
+        for number, (box, text) in enumerate(zip(BOXES, TEXTS, strict=True))
+    }
+    image = {"file_name": "page.png", "set": "train", "width": 200, "height": 100, "id": 7}
+    return json.dumps({"cats": {}, "anns": anns, "imgs": {"7": image}, "imgToAnns": {"7": [0, 1, 2]}, "info": {}})
+
+
+def mmocr():
+    lines = [{"polygon": flat(box), "bbox": list(box), "bbox_label": 0, "text": text, "ignore": False}
+             for box, text in zip(BOXES, TEXTS, strict=True)]  # fmt: skip
+    lines[1].pop("polygon")
+    page = {"img_path": "page.png", "height": 100, "width": 200, "instances": lines}
+    return json.dumps(
+        {"metainfo": {"dataset_type": "TextSpotterDataset", "task_name": "textspotter"}, "data_list": [page]}
+    )
+
+
+def via(project=False):
+    shapes = [
+        {"name": "rect", "x": box[0], "y": box[1], "width": box[2] - box[0], "height": box[3] - box[1]} for box in BOXES
+    ]
+    corners = list(zip(*quad(BOXES[1]), strict=True))
+    shapes[1] = {"name": "polygon", "all_points_x": corners[0], "all_points_y": corners[1]}
+    regions = [
+        {"shape_attributes": shape, "region_attributes": {"kind": "line", "text": text}}
+        for shape, text in zip(shapes, TEXTS, strict=True)
+    ]
+    images = {"page.png4711": {"filename": "page.png", "size": 4711, "regions": regions, "file_attributes": {}}}
+    return json.dumps({"_via_settings": {}, "_via_img_metadata": images, "_via_attributes": {}} if project else images)
+
+
 def percent(box):
     left, top, right, bottom = box
     return {"x": left / 2, "y": top, "width": (right - left) / 2, "height": bottom - top, "rotation": 0}
@@ -218,6 +301,21 @@ def label_studio():
     task = {"id": 7, "annotations": [done, skipped], "file_upload": "0123abcd-page.png", "drafts": []}
     task |= {"predictions": [], "data": data, "meta": {}} | times | {"inner_id": 1, "total_annotations": 1}
     return json.dumps([task | {"cancelled_annotations": 1, "total_predictions": 0, "project": 1, "updated_by": 1}])
+
+
+def label_studio_one():
+    """One annotation with its task, as Label Studio keeps it in a bucket."""
+    (task,) = json.loads(label_studio())
+    return json.dumps(task["annotations"][0] | {"task": {"id": 7, "data": task["data"]}})
+
+
+def label_studio_csv(delimiter=","):
+    (task,) = json.loads(label_studio_min())
+    file = io.StringIO()
+    rows = csv.writer(file, delimiter=delimiter)
+    rows.writerow(task)
+    rows.writerow(json.dumps(value) if isinstance(value, list) else value for value in task.values())
+    return file.getvalue()
 
 
 def label_studio_min():
@@ -248,4 +346,19 @@ WRITERS = {
     "LabelMe": ("page.json", "labelme", labelme),
     "Label Studio": ("project-1.json", "labelstudio", label_studio),
     "Label Studio, JSON-MIN": ("project-1.json", "labelstudio", label_studio_min),
+    "Label Studio, CSV": ("project-1.csv", "labelstudio", label_studio_csv),
+    "Label Studio, TSV": ("project-1.tsv", "labelstudio", lambda: label_studio_csv("\t")),
+    "Label Studio, one annotation": ("7", "labelstudio", label_studio_one),
+    "LabelMe, sorted, of a Chinese Windows": ("page.json", "labelme", lambda: json.dumps(
+        json.loads(labelme()) | {"imageData": "A" * 70000}, sort_keys=True, ensure_ascii=False).encode("gbk")),
+    "CVAT": ("annotations.xml", "cvat", cvat),
+    "ICDAR 2015": ("gt_page.txt", "quads", icdar_2015),
+    "MLT": ("gt_page.txt", "quads", lambda: icdar_2015("Latin,")),
+    "SROIE": ("page.txt", "quads", icdar_2015),
+    "ICDAR 2013": ("gt_page.txt", "quads", icdar_2013),
+    "ICDAR 2013, by spaces": ("gt_page.txt", "quads", lambda: icdar_2013(" ")),
+    "COCO-Text": ("cocotext.v2.json", "json", coco_text),
+    "MMOCR": ("textspotting_train.json", "json", mmocr),
+    "VIA": ("via_export_json.json", "json", via),
+    "VIA, a project": ("via_project.json", "json", lambda: via(project=True)),
 }  # fmt: skip

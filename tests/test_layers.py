@@ -28,6 +28,8 @@ CORE = {
     "lookalikes",
     "packaged",
     "files",
+    "encodings",
+    "outlines",
     "harmless",
     "places",
     "processes",

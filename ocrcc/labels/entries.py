@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from ocrcc.files import is_file
+from ocrcc.files import IMAGE_SUFFIXES, is_file
 from ocrcc.types import Outline
 
 
@@ -81,6 +82,7 @@ def make_entry(
     return Entry(path, text, where, outline, image)
 
 
+_KINDS = tuple(dict.fromkeys((".png", ".jpg", *IMAGE_SUFFIXES)))
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an upload
 
 
@@ -101,7 +103,7 @@ def find_image(folder: Path, name: str, *, anywhere: bool = False) -> Path:
     if "\\" in name:
         name = name.replace("\\", "/")
         own = folder / name
-    candidates = [own]
+    candidates = [own, *(folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD") if not name.isascii())]
     if name.startswith(f"{folder.absolute().name}/"):  # PPOCRLabel names the project's folder too
         candidates.append(folder.parent / name)
     if anywhere:
@@ -111,12 +113,22 @@ def find_image(folder: Path, name: str, *, anywhere: bool = False) -> Path:
         candidates += [folder / plain, folder.parent / plain]
         nearby = (folder, folder / "images", folder.parent, folder.parent / "images")
         candidates += [place / one for one in bases for place in nearby if one]
+        # Of another kind than when it was labelled: page.tif was shared as page.jpg.
+        stems = [str(path)[: -len(path.suffix)] if path.suffix.lower() in _KINDS else str(path) for path in candidates]
+        candidates += [
+            Path(stem + kind) for kind in (*_KINDS, *map(str.upper, _KINDS)) for stem in dict.fromkeys(stems)
+        ]
     return next((path for path in candidates if is_file(path)), own)
+
+
+def image_beside(path: Path) -> str:
+    """Return the name of the image that is called as its labels are: ``a.png`` for ``a.xml`` and ``a.png.hocr``."""
+    return path.stem if Path(path.stem).suffix.lower() in _KINDS else f"{path.stem}.png"
 
 
 def _local(name: str) -> str:
     """Return the path within an address: of a web page, or of Label Studio's local files."""
-    address = urlsplit(name) if re.match(r"[a-z][a-z0-9+]+://|/data/local-files/", name) else None
+    address = urlsplit(name) if re.match(r"[a-z][a-z0-9+]+://|/data/(?:local-files|upload)/", name) else None
     if address is None:
         return name
     return parse_qs(address.query).get("d", [unquote(address.path)])[0]

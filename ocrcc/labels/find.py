@@ -5,10 +5,13 @@ r"""Labels as people have them: which image shows which text, in any of the fiel
 ``csv``    a header names the columns; commas, semicolons or tabs
 ``jsonl``  one JSON object a line; also Hugging Face's ``metadata.jsonl``
 ``icdar``  ``path, "text"``
+``mjsynth``  ``path/1_TEXT_2.jpg 2``
 ``pairs``  ``x.png`` beside ``x.gt.txt`` (or ``x.txt``), in a folder or folders of them
 ``ppocrlabel``            PPOCRLabel's ``Label.txt``: pages, and the boxes of their lines
-``page alto hocr``        pages of Transkribus, eScriptorium, kraken, Tesseract, …; one file a page, or folders of them
-``labelme labelstudio``   the JSON of LabelMe, X-AnyLabeling and Label Studio
+``page alto hocr cvat``   pages of Transkribus, eScriptorium, kraken, Tesseract, CVAT; files, or folders of them
+``quads``                 ICDAR's ``x1,y1,…,x4,y4,text``; one file a page
+``labelme labelstudio``   what LabelMe, X-AnyLabeling and Label Studio write
+``json``                  documents of docTR, MMOCR, COCO-Text and VIA, and lists of records
 ``parquet tar``           images and texts in one file: Parquet, Arrow (Hugging Face's ``datasets``), WebDataset
 
 They are told apart by content, not by suffix.
@@ -21,9 +24,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
+from ocrcc.encodings import TextFile
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import walk
-from ocrcc.labels.encodings import TextFile
 from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
 from ocrcc.labels.lines import (
     IMAGE_NAME,
@@ -33,11 +36,13 @@ from ocrcc.labels.lines import (
     Table,
     choose_cut,
     has_boxes,
+    headless,
     parse_header,
     parse_line,
     shorten,
 )
 from ocrcc.labels.pairs import has_pairs, read_pairs
+from ocrcc.labels.quads import has_quads
 from ocrcc.labels.tell import DOCUMENTS, tell_file, tell_text
 
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
@@ -47,6 +52,7 @@ _LABEL_FILES = (
     *("metadata.jsonl", "metadata.csv", "gt.txt", "rec_gt.txt", "rec_gt_train.txt", "rec_gt_test.txt"),
 )
 _PAGES = {"page", "alto", "hocr"}
+_TEXTS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm"}
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,8 @@ def find_labels(
         if not found:
             raise DataError(
                 f"{source}: no labels in this folder",
-                "it needs a labels.tsv (path<TAB>text), metadata.jsonl, PAGE XML, …, or x.gt.txt beside each x.png",
+                _named_instead(source)
+                or "it needs a labels.tsv (path<TAB>text), metadata.jsonl, PAGE XML, …, or x.gt.txt beside each x.png",
             )
         if len(several := sorted({labels.format for labels in found} & _PAGES)) > 1:
             raise DataError(
@@ -164,9 +171,22 @@ def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) ->
             yield Labels(Path(parent), "pairs", Path(parent), encoding)
 
 
+def _named_instead(folder: Path) -> str:
+    """Say which files may be meant where none is called as label files are; empty if there are no such files."""
+    files = [str(Path(parent, name)) for parent, _, names in walk(folder, lambda _: None) for name in names]
+    found = [name for name in files if Path(name).suffix.lower() in _TEXTS]
+    if not found:
+        return ""
+    more = ", …" if len(found) > 3 else ""
+    return f"none is called as label files are; name the file that is one: {', '.join(found[:3])}{more}"
+
+
 def _documents(parent: Path, files: list[str], format: str) -> list[tuple[Path, Format]]:
     """Find a folder's files of pages and of records."""
-    # Of pairs there may be a million, so .txt is not looked into.
+    texts = [name for name in files if name.endswith(".txt")]
+    # Of pairs there may be a million, so of .txt only one is looked into.
+    if texts and format in ("auto", "quads") and has_quads(parent / texts[0]):
+        return [(parent / name, "quads") for name in texts]
     names = [name for name in files if not name.endswith(".txt") and not IMAGE_NAME.fullmatch(name)]
     told = [(parent / name, tell_file(parent / name)) for name in names]
     return [(path, kind) for path, kind in told if kind is not None and format in ("auto", kind)]
@@ -178,21 +198,31 @@ def _label_file(path: Path, images: Path | None, format: str, encoding: str) -> 
     if told in DOCUMENTS:
         return Labels(path, told, folder, encoding)  # type: ignore[arg-type]
     text, kind = tell_text(path, format, encoding)
+    if kind in DOCUMENTS:
+        return Labels(path, kind, folder, encoding)
     return Labels(path, kind, folder, text.encoding, text.reason)
 
 
 def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
     match labels.format:
-        case "page" | "alto" | "hocr":
+        case "page" | "alto" | "hocr" | "cvat":
             from ocrcc.labels import page_xml
 
             read = {"page": page_xml.read_page_xml, "alto": page_xml.read_alto, "hocr": page_xml.read_hocr}
-            return read[labels.format](labels.path, labels.images)
+            return read.get(labels.format, page_xml.read_cvat)(labels.path, labels.images)
         case "labelme" | "labelstudio":
             from ocrcc.labels import page_json
 
             one = page_json.read_labelme if labels.format == "labelme" else page_json.read_label_studio
-            return one(labels.path, labels.images)
+            return one(labels.path, labels.images, labels.encoding)
+        case "json":
+            from ocrcc.labels.json_files import read_json
+
+            return read_json(labels.path, labels.images, labels.encoding)
+        case "quads":
+            from ocrcc.labels.quads import read_quads
+
+            return read_quads(labels.path, labels.images, labels.encoding)
         case "parquet":
             from ocrcc.labels.records import read_parquet
 
@@ -214,6 +244,8 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
             continue
         elif labels.format == "csv" and table is None:
             table = _read_header(text, line, where)
+            if headless(line):
+                yield from (make_entry(labels.images, *table.row(line), where),)
         else:
             try:
                 if labels.format in ("tab", "ppocrlabel") and (labels.format == "ppocrlabel" or has_boxes(line)):
@@ -229,7 +261,7 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
 
 
 def _read_header(text: TextFile, line: str, where: str) -> Table:
-    table = parse_header(line)
+    table = parse_header(line) or headless(line)
     if table is None:
         raise DataError(
             f"{where}: this header names no path and text columns: {shorten(line)}",

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.labels.entries import BadLabelError
@@ -18,13 +18,17 @@ Format = Literal[
     "csv",
     "jsonl",
     "icdar",
+    "mjsynth",
     "pairs",
+    "quads",
     "ppocrlabel",
     "page",
     "alto",
     "hocr",
+    "cvat",
     "labelme",
     "labelstudio",
+    "json",
     "parquet",
     "tar",
 ]
@@ -35,11 +39,12 @@ PATH_COLUMNS = (
 )
 TEXT_COLUMNS = (
     *("text", "label", "transcription", "transcript", "ground_truth", "gt", "words", "word", "labels"),
-    *("sentence", "content", "value", "文本", "标签", "内容"),
+    *("sentence", "content", "value", "caption", "utf8_string", "文本", "标签", "内容"),
 )
 _SUFFIX = f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
-_SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) (.*)", re.IGNORECASE | re.DOTALL)
+_SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) +(.*)", re.IGNORECASE | re.DOTALL)
 _SPACE_SURE = re.compile(rf".+?{_SUFFIX} .*", re.IGNORECASE | re.DOTALL)
+_MJSYNTH = re.compile(r"(.*/?\d+_([^/_]+)_(\d+)\.jpg) \3")
 _ICDAR = re.compile(r'(.+?), ?"(.*)"\s*', re.DOTALL)
 IMAGE_NAME = re.compile(rf".+{_SUFFIX}", re.IGNORECASE)
 
@@ -56,6 +61,10 @@ def looks_like(format: Format, line: str) -> bool:
             return "\t" in line
         case "icdar":
             return _ICDAR.fullmatch(line) is not None
+        case "csv":
+            return headless(line) is not None
+        case "mjsynth":
+            return _MJSYNTH.fullmatch(line) is not None
         case _:
             return _SPACE_SURE.fullmatch(line) is not None
 
@@ -89,6 +98,11 @@ def parse_line(format: Format, line: str, table: Table | None) -> list[tuple[str
             if _quoted(found[1]):  # a table without a header, all of whose cells are quoted
                 return [(_inner(found[1]), _inner(f'"{found[2]}"'))]
             return [(found[1], re.sub(r'\\(["\\])', r"\1", found[2]))]
+        case "mjsynth":  # the text stands in the path, and its place in a word list both there and behind it
+            found = _MJSYNTH.fullmatch(line)
+            if not found:
+                raise BadLabelError("not path/number_TEXT_place.jpg place", f": {shorten(line)}")
+            return [(found[1], found[2])]
         case "jsonl":
             return [_parse_json(line)]
         case _:
@@ -100,8 +114,9 @@ def _parse_tab(line: str) -> list[tuple[str, str]]:
     path, tab, text = line.partition("\t")
     if not tab:
         raise BadLabelError("no tab between path and text", f": {shorten(line)}")
-    if _quoted(path) and _quoted(text):  # a tool that quotes every cell
-        return [(_inner(path), _inner(text))]
+    text = text.rstrip("\t")  # empty cells of a spreadsheet
+    if _quoted(path):
+        return [(_inner(path), _inner(text) if _quoted(text) else text)]  # a tool that quotes every cell
     if path.startswith("["):
         try:
             paths = json.loads(path)
@@ -117,8 +132,17 @@ def _parse_json(line: str) -> tuple[str, str]:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadLabelError("not JSON", f": {error}") from None
+    return record(values)
+
+
+def record(values: Any) -> tuple[str, str]:
+    """Return path and text of an object of JSON.
+
+    Raises:
+        BadLabelError: It has none, or it is no object.
+    """
     if not isinstance(values, dict):
-        raise BadLabelError("not a JSON object", f": {shorten(line)}")
+        raise BadLabelError("not a JSON object", f": {shorten(json.dumps(values))}")
     names = [pick(values, columns) for columns in (PATH_COLUMNS, TEXT_COLUMNS)]
     for name, kind, columns in zip(names, ("path", "text"), (PATH_COLUMNS, TEXT_COLUMNS), strict=True):
         if name is None:
@@ -180,6 +204,12 @@ def parse_header(line: str) -> Table | None:
     return None
 
 
+def headless(line: str) -> Table | None:
+    """Understand a line as a row of image and text, by comma or semicolon, of a table without a header."""
+    found = re.match(rf"[^,;\t]+{_SUFFIX}([,;])", line, re.IGNORECASE)
+    return Table(found[1], 2, 0, 1, cut=found[1] == ";") if found else None
+
+
 def choose_cut(table: Table, rows: Iterable[str]) -> Table:
     """Tell whether the rows of a table of path and text with commas were written without any quoting.
 
@@ -204,7 +234,7 @@ def choose_cut(table: Table, rows: Iterable[str]) -> Table:
 def has_boxes(line: str) -> bool:
     """Tell whether a line is PPOCRLabel's: an image, a tab, and the boxes of its lines."""
     text = line.partition("\t")[2]
-    return text.startswith("[{") and '"transcription"' in text and '"points"' in text
+    return re.match(r"\[\s*\{", text) is not None and '"transcription"' in text and '"points"' in text
 
 
 def _quoted(cell: str) -> bool:

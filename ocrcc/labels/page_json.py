@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import binascii
+import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ocrcc.encodings import open_text
 from ocrcc.errors import DataError
 from ocrcc.files import is_file, read_small
 from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
+from ocrcc.labels.lines import IMAGE_NAME, TEXT_COLUMNS, pick
+from ocrcc.outlines import clockwise, rectangle
 from ocrcc.types import Outline, Points
 
 _UNREAD = {"TEMPORARY", "待识别", "锁定框：待检测"}  # PPOCRLabel's words for what nobody has read yet
@@ -22,16 +26,24 @@ _SIZE_KEYS = ("original_width", "original_height", "image_rotation")
 _MOST = 1 << 28  # bytes of a file that is parsed as a whole
 
 
-def load_json(path: Path) -> Any:
+def load_json(path: Path, encoding: str = "auto") -> Any:
     """Parse a JSON file as a whole.
 
     Raises:
         DataError: It cannot be read, or is no JSON.
     """
     try:
-        return json.loads(read_small(path, _MOST).decode("utf-8-sig"))
+        return json.loads(_decoded(path, encoding))
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged JSON: {error}") from None
+
+
+def _decoded(path: Path, encoding: str) -> str:
+    raw = read_small(path, _MOST)
+    try:
+        return raw.decode("utf-8-sig" if encoding == "auto" else encoding)
+    except UnicodeDecodeError:  # older tools write what Windows is set to
+        return raw.decode(open_text(path, encoding).encoding)
 
 
 def read_ppocrlabel(images: Path, line: str, where: str) -> Iterator[Entry | Problem]:
@@ -52,29 +64,29 @@ def read_ppocrlabel(images: Path, line: str, where: str) -> Iterator[Entry | Pro
         try:
             if not isinstance(box, dict):
                 raise BadLabelError("not a box")
-            text = _string(box.get("transcription"))
+            text = text_of(box.get("transcription"))
             if box.get("difficult") is True or text == "###":
                 raise BadLabelError("marked as illegible")
             if text in _UNREAD:
                 raise BadLabelError("not read by anybody yet")
-            points = _points(box.get("points"))
-            yield make_entry(images, name, text, at, outline=Outline(points, ordered=_clockwise(points)))
+            points = points_of(box.get("points"))
+            yield make_entry(images, name, text, at, outline=Outline(points, ordered=clockwise(points)))
         except BadLabelError as error:
             yield Problem(at, str(error), error.reason)
 
 
-def read_labelme(path: Path, images: Path) -> Iterator[Entry | Problem]:
+def read_labelme(path: Path, images: Path, encoding: str) -> Iterator[Entry | Problem]:
     """Read a file of LabelMe or X-AnyLabeling: texts are descriptions, or else the shapes' labels."""
-    document = load_json(path)
+    document = load_json(path, encoding)
     name = str(document.get("imagePath") or f"{path.stem}.png")
-    size = _size(document.get("imageWidth"), document.get("imageHeight"))
+    size = size_of(document.get("imageWidth"), document.get("imageHeight"))
     shapes = [shape for shape in document["shapes"] if isinstance(shape, dict)]
     described = any(shape.get("description") or shape.get("text") for shape in shapes)
     entries = []
     for number, shape in enumerate(shapes, start=1):
         where = f"{path} (shape {number})"
         try:
-            text = _string(shape.get("description") or shape.get("text") or ("" if described else shape.get("label")))
+            text = text_of(shape.get("description") or shape.get("text") or ("" if described else shape.get("label")))
             if shape.get("difficult") is True:
                 raise BadLabelError("marked as illegible")
             if not described and text.casefold() in _CLASS_NAMES:
@@ -92,16 +104,15 @@ def read_labelme(path: Path, images: Path) -> Iterator[Entry | Problem]:
 
 
 def _is_box(shape: Mapping[str, Any]) -> bool:
-    kind, points = shape.get("shape_type"), _points(shape.get("points"))
-    return kind == "rectangle" or (len(points) == 4 and _clockwise(points))
+    kind, points = shape.get("shape_type"), points_of(shape.get("points"))
+    return kind == "rectangle" or (len(points) == 4 and clockwise(points))
 
 
 def _labelme_outline(shape: Mapping[str, Any]) -> tuple[Points]:
-    kind, points = shape.get("shape_type", "polygon"), _points(shape.get("points"))
+    kind, points = shape.get("shape_type", "polygon"), points_of(shape.get("points"))
     if kind == "rectangle" and len(points) >= 2:
         across, down = [x for x, _ in points], [y for _, y in points]
-        left, top, right, bottom = min(across), min(down), max(across), max(down)
-        return (((left, top), (right, top), (right, bottom), (left, bottom)),)
+        return (rectangle(min(across), min(down), max(across), max(down)),)
     if kind not in ("polygon", "rotation", "quadrilateral", None) or len(points) < 3:
         raise BadLabelError(f"a {kind} outlines no line")
     return (points,)
@@ -114,9 +125,9 @@ def _embedded(data: Any) -> bytes | None:
         return None
 
 
-def read_label_studio(path: Path, images: Path) -> Iterator[Entry | Problem]:
-    """Read Label Studio's export, of the kind JSON or JSON-MIN."""
-    for number, task in enumerate(load_json(path), start=1):
+def read_label_studio(path: Path, images: Path, encoding: str) -> Iterator[Entry | Problem]:
+    """Read Label Studio's export, of the kind JSON, JSON-MIN, CSV or TSV, or what it keeps of one annotation."""
+    for number, task in enumerate(_tasks(path, encoding), start=1):
         where = f"{path} (task {task.get('id', number)})" if isinstance(task, dict) else f"{path} (task {number})"
         try:
             if not isinstance(task, dict):
@@ -129,6 +140,26 @@ def read_label_studio(path: Path, images: Path) -> Iterator[Entry | Problem]:
             yield Problem(where, str(error), error.reason)
 
 
+def _tasks(path: Path, encoding: str) -> list[Any]:
+    text = _decoded(path, encoding)
+    if text.lstrip()[:1] not in ("[", "{"):
+        lines = text.splitlines(keepends=True)
+        rows = csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",")
+        return [{key: _cell(value) for key, value in row.items()} for row in rows]
+    found = load_json(path, encoding)
+    if isinstance(found, dict) and "result" in found:  # one annotation, with its task
+        found = {"annotations": [found], "data": (found.get("task") or {}).get("data")}
+    return found if isinstance(found, list) else [found]
+
+
+def _cell(value: Any) -> Any:
+    """Return what a cell of a table holds: a list, as of boxes or of texts, or a text."""
+    try:
+        return json.loads(value) if isinstance(value, str) and value[:2] in ("[{", '["') else value
+    except (ValueError, RecursionError):
+        return value
+
+
 def _task(task: Mapping[str, Any], images: Path, where: str) -> Iterator[Entry | Problem]:
     made = task.get("annotations") or task.get("completions") or []
     made = [one for one in made if isinstance(one, dict) and not one.get("was_cancelled")]
@@ -137,11 +168,16 @@ def _task(task: Mapping[str, Any], images: Path, where: str) -> Iterator[Entry |
     chosen = next((one for one in made if one.get("ground_truth")), made[-1])
     name = _image_of(task.get("data") or {})
     regions: dict[str, dict[str, Any]] = {}
+    whole = []  # texts of an image that is a line
     for result in chosen.get("result") or []:
         value = result.get("value") if isinstance(result, dict) else None
         if isinstance(value, dict) and ("x" in value or "points" in value):
             region = regions.setdefault(str(result.get("id", len(regions))), {})
             region |= {key: result[key] for key in _SIZE_KEYS if key in result} | value
+        elif isinstance(value, dict) and "text" in value:
+            whole.append(value["text"])
+    if whole and not regions:
+        yield _line(whole[0] if len(whole) == 1 else whole, name, images, where)
     for number, region in enumerate(regions.values(), start=1):
         yield _region(region, region.get("text"), name, images, f"{where}, region {number}")
 
@@ -150,12 +186,16 @@ def _minimal_task(task: Mapping[str, Any], images: Path, where: str) -> Iterator
     """Read a task that names its parts as its labelling page does: boxes here, texts there, in the same order."""
     lists = {key: value for key, value in task.items() if isinstance(value, list) and value}
     shaped = [value for value in lists.values() if isinstance(value[0], dict) and {"x", "points"} & set(value[0])]
+    texts = next((value for value in lists.values() if all(isinstance(one, str) for one in value)), None)
+    written = {key: value for key, value in task.items() if isinstance(value, str)}
+    if texts is None and (key := pick(written, TEXT_COLUMNS)) is not None:
+        texts = [written[key]]
+    if texts and not shaped:
+        yield _line(texts, _image_of(task), images, where)
+        return
     if not shaped:
         raise BadLabelError("nobody has labelled it yet")
     boxes = max(shaped, key=lambda value: any("text" in one for one in value))
-    texts = next((value for value in lists.values() if all(isinstance(one, str) for one in value)), None)
-    if texts is None and isinstance(task.get("transcription"), str):
-        texts = [task["transcription"]]
     if texts is not None and len(texts) != len(boxes):
         raise BadLabelError("not as many texts as boxes", f": {len(texts)} and {len(boxes)}; export as JSON")
     for number, box in enumerate(boxes):
@@ -163,18 +203,25 @@ def _minimal_task(task: Mapping[str, Any], images: Path, where: str) -> Iterator
         yield _region(box, text, _image_of(task), images, f"{where}, region {number + 1}")
 
 
+def _line(text: Any, name: str, images: Path, where: str) -> Entry | Problem:
+    """Make an entry of an image that is a line itself."""
+    return make_entry(images, name, _joined(text).strip("\r\n"), where, anywhere=True)
+
+
+def _joined(text: Any) -> str:
+    return "\n".join(map(text_of, text)) if isinstance(text, list) else text_of(text)
+
+
 def _region(region: Mapping[str, Any], text: Any, name: str, images: Path, where: str) -> Entry | Problem:
     try:
-        if isinstance(text, list):
-            text = "\n".join(map(_string, text))
-        size = _size(region.get("original_width"), region.get("original_height"))
+        size = size_of(region.get("original_width"), region.get("original_height"))
         if size is None:
             raise BadLabelError("its image's size is not given")
         if turned := region.get("image_rotation"):  # places are then those of the turned image
             raise BadLabelError("its image was turned", f" by {turned} degrees while it was labelled")
         points = _percent_points(region, size)
         outline = Outline(points, size=size, ordered="points" not in region)
-        return make_entry(images, name, _string(text).strip("\r\n"), where, outline=outline, anywhere=True)
+        return make_entry(images, name, _joined(text).strip("\r\n"), where, outline=outline, anywhere=True)
     except BadLabelError as error:
         return Problem(where, str(error), error.reason)
 
@@ -183,7 +230,7 @@ def _percent_points(region: Mapping[str, Any], size: tuple[float, float]) -> Poi
     """Return corners in pixels; Label Studio has hundredths of the sides, turned around the upper left corner."""
     wide, high = size[0] / 100, size[1] / 100
     if "points" in region:
-        return tuple((x * wide, y * high) for x, y in _points(region["points"]))
+        return tuple((x * wide, y * high) for x, y in points_of(region["points"]))
     left, top, width, height = (_number(region.get(key)) for key in ("x", "y", "width", "height"))
     angle = math.radians(_number(region.get("rotation", 0)))
     along = math.cos(angle) * width * wide, math.sin(angle) * width * wide
@@ -195,10 +242,16 @@ def _percent_points(region: Mapping[str, Any], size: tuple[float, float]) -> Poi
 
 def _image_of(data: Mapping[str, Any]) -> str:
     texts = {key: value for key, value in data.items() if isinstance(value, str)}
-    return next((texts[key] for key in _IMAGE_KEYS if key in texts), next(iter(texts.values()), ""))
+    named = [texts[key] for key in _IMAGE_KEYS if key in texts]
+    return next((text for text in (*named, *texts.values()) if IMAGE_NAME.fullmatch(text)), (*named, "")[0])
 
 
-def _string(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a text; empty where there is none.
+
+    Raises:
+        BadLabelError: It is something else.
+    """
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -212,23 +265,18 @@ def _number(value: Any) -> float:
     return float(value)
 
 
-def _size(width: Any, height: Any) -> tuple[float, float] | None:
+def size_of(width: Any, height: Any) -> tuple[float, float] | None:
+    """Return the size of an image, where both sides are known."""
     known = all(isinstance(side, int | float) and not isinstance(side, bool) and side > 0 for side in (width, height))
     return (float(width), float(height)) if known else None
 
 
-def _points(written: Any) -> Points:
+def points_of(written: Any) -> Points:
+    """Return the points of a list of pairs.
+
+    Raises:
+        BadLabelError: It is something else.
+    """
     if not isinstance(written, list) or not all(isinstance(point, list) and len(point) >= 2 for point in written):
         raise BadLabelError("its outline is no list of points")
     return tuple((_number(point[0]), _number(point[1])) for point in written)
-
-
-def _clockwise(points: Points) -> bool:
-    """Tell whether four corners run clockwise around what they enclose, so that the first is where a line starts."""
-    if len(points) != 4:
-        return False
-    turns = []
-    for at in range(4):
-        (ax, ay), (bx, by), (cx, cy) = points[at], points[(at + 1) % 4], points[(at + 2) % 4]
-        turns.append((bx - ax) * (cy - by) - (by - ay) * (cx - bx))
-    return min(turns) > 0

@@ -1,4 +1,4 @@
-"""PAGE XML (2010 to 2019), ALTO (2 to 4) and hOCR: lines of a page with their outlines, baselines and texts.
+"""PAGE XML (2010 to 2019), ALTO (2 to 4), hOCR and CVAT: lines of a page with their outlines, baselines and texts.
 
 Namespaces are passed over, so that every version is read; what a newer one adds does no harm.
 """
@@ -14,11 +14,13 @@ from typing import Any
 from lxml import etree, html
 
 from ocrcc.errors import DataError
-from ocrcc.files import IMAGE_SUFFIXES, is_file, read_small
-from ocrcc.labels.entries import Entry, Problem, find_image, make_entry
+from ocrcc.files import is_file, read_small
+from ocrcc.labels.entries import Entry, Problem, find_image, image_beside, make_entry
+from ocrcc.labels.lines import TEXT_COLUMNS, pick
+from ocrcc.outlines import clockwise, has_area, rectangle, with_bands
 from ocrcc.types import Outline, Points
 
-_LINE_CLASSES = {"ocr_line", "ocr_header", "ocr_caption", "ocr_textfloat", "ocr_footer"}
+_LINE_CLASSES = {"ocr_line", "ocrx_line", "ocr_header", "ocr_caption", "ocr_textfloat", "ocr_footer"}
 _MOST = 1 << 28  # bytes of a file that is parsed as a whole
 
 
@@ -46,18 +48,27 @@ def read_page_xml(path: Path, images: Path) -> Iterator[Entry | Problem]:
     for page in _all(parse_xml(path), "Page"):
         name = page.get("imageFilename") or ""
         size = _size(page, "imageWidth", "imageHeight")
-        for line in _all(page, "TextLine"):
-            where = f"{path}:{line.sourceline}"
-            outline = _points(_child(line, "Coords")), _points(_child(line, "Baseline"))
-            yield _entry(path, images, name, _page_text(line), where, *outline, size)
+        lines = list(_all(page, "TextLine"))
+        drawn = [_page_outline(line) for line in lines]
+        for line, outline, (_, baseline) in zip(lines, with_bands(drawn), drawn, strict=True):
+            yield _entry(path, images, name, _page_text(line), f"{path}:{line.sourceline}", outline, baseline, size)
+
+
+def _page_outline(line: Any) -> tuple[Points, Points]:
+    outline = _points(_child(line, "Coords"))
+    return outline if has_area(outline) else (), _points(_child(line, "Baseline"))
 
 
 def _page_text(line: Any) -> str:
     """Return a line's best text; that of its words, where only they have one."""
     if (text := _best_text(line)) is not None:
         return text
-    words = [_best_text(word) for word in line if _name(word) == "Word"]
+    words = [_best_text(word) or _glyphs(word) for word in line if _name(word) == "Word"]
     return " ".join(word for word in words if word)
+
+
+def _glyphs(word: Any) -> str:
+    return "".join(_best_text(glyph) or "" for glyph in word if _name(glyph) == "Glyph")
 
 
 def _best_text(element: Any) -> str | None:
@@ -84,30 +95,31 @@ def read_alto(path: Path, images: Path) -> Iterator[Entry | Problem]:
             raise DataError(f"{path}: measures in {unit} and does not say how large its page is")
         for block in _all(page, "TextBlock"):
             name = named or block.get("{http://www.w3.org/1999/xlink}href") or ""
-            for line in _all(block, "TextLine"):
+            lines = list(_all(block, "TextLine"))
+            drawn = [_alto_outline(line) for line in lines]
+            for line, outline, (_, baseline) in zip(lines, with_bands(drawn), drawn, strict=True):
                 where = f"{path}:{line.sourceline}"
-                polygon, ordered = _alto_outline(line)
-                baseline = _alto_baseline(line, polygon)
-                yield _entry(path, images, name, _alto_text(line), where, polygon, baseline, size, ordered)
+                yield _entry(path, images, name, _alto_text(line), where, outline, baseline, size)
 
 
-def _alto_outline(line: Any) -> tuple[Points, bool]:
+def _alto_outline(line: Any) -> tuple[Points, Points]:
+    """Return a line's polygon, or else its box, and its baseline."""
     shape = _child(line, "Shape")
     polygon = None if shape is None else _child(shape, "Polygon")
-    if polygon is not None and len(points := _points(polygon, "POINTS")) >= 3:
-        return points, False
+    outline = () if polygon is None else _points(polygon, "POINTS")
     box = [_number(line.get(key)) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
-    if None in box:
-        return (), False
-    left, top, width, height = (float(value or 0) for value in box)
-    return _rectangle(left, top, left + width, top + height), True
+    if not has_area(outline) and None not in box:
+        left, top, width, height = (float(value or 0) for value in box)
+        outline = rectangle(left, top, left + width, top + height)
+    outline = outline if has_area(outline) else ()
+    return outline, _alto_baseline(line, outline)
 
 
-def _alto_baseline(line: Any, polygon: Points) -> Points:
+def _alto_baseline(line: Any, outline: Points) -> Points:
     """Read a baseline: points since ALTO 4.1, before that one height."""
     written = line.get("BASELINE") or ""
-    if (level := _number(written)) is not None and polygon:
-        across = [x for x, _ in polygon]
+    if (level := _number(written)) is not None and outline:
+        across = [x for x, _ in outline]
         return (min(across), level), (max(across), level)
     return _coordinates(written)
 
@@ -145,6 +157,33 @@ def read_hocr(path: Path, images: Path) -> Iterator[Entry | Problem]:
                 yield _entry(path, images, name, text, f"{path}:{line.sourceline}", polygon, (), size, ordered)
 
 
+def read_cvat(path: Path, images: Path) -> Iterator[Entry | Problem]:
+    """Read CVAT's export for images: boxes and polygons, with the text as an attribute."""
+    for image in _all(parse_xml(path), "image"):
+        size = _size(image, "width", "height")
+        for shape in image:
+            if _name(shape) not in ("box", "polygon"):
+                continue
+            texts = {each.get("name") or "": each.text or "" for each in shape if _name(each) == "attribute"}
+            text = texts.get(pick(texts, TEXT_COLUMNS) or next(iter(texts), ""), "")
+            polygon = _points(shape) if _name(shape) == "polygon" else _cvat_box(shape)
+            where = f"{path}:{shape.sourceline}"
+            yield _entry(path, images, image.get("name") or "", text, where, polygon, (), size, clockwise(polygon))
+
+
+def _cvat_box(shape: Any) -> Points:
+    """Return a box's corners, turned around its middle."""
+    sides = [_number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
+    if None in sides:
+        return ()
+    left, top, right, bottom = (float(side or 0) for side in sides)
+    angle = math.radians(_number(shape.get("rotation")) or 0)
+    turn = complex(math.cos(angle), math.sin(angle))
+    middle = complex(left + right, top + bottom) / 2
+    corners = [middle + (complex(x, y) - middle) * turn for x, y in rectangle(left, top, right, bottom)]
+    return tuple((corner.real, corner.imag) for corner in corners)
+
+
 def _html_encoding(path: Path) -> str | None:
     """Return UTF-8 for what is UTF-8, as libxml2 takes HTML that does not say for Latin-1."""
     try:
@@ -160,7 +199,7 @@ def _hocr_outline(title: dict[str, str]) -> tuple[Points, bool]:
         closed = polygon[:-1] if polygon[0] == polygon[-1] else polygon
         return closed, len(closed) == 4
     corners = _coordinates(title.get("bbox", ""))
-    return (_rectangle(*corners[0], *corners[1]), True) if len(corners) == 2 else ((), False)
+    return (rectangle(*corners[0], *corners[1]), True) if len(corners) == 2 else ((), False)
 
 
 def _title(element: Any) -> dict[str, str]:
@@ -185,17 +224,15 @@ def _entry(
 ) -> Entry | Problem:
     """Make an entry; an image that nobody names is the one that is called as the labels are."""
     if len(polygon) < 3:
-        return Problem(where, "the line has no outline", "the line has no outline")
+        alone = ", only a baseline, and no neighbours to tell its height by" if baseline else ""
+        return Problem(where, "the line has no outline" + alone, "the line has no outline")
     if _is_rectangle(polygon) and (not baseline or _level(baseline)):
         baseline, ordered = (), True
     outline = Outline(polygon, baseline, size, ordered)
-    return make_entry(images, name or _beside(path, images), text, where, outline=outline, anywhere=True)
-
-
-def _beside(path: Path, images: Path) -> str:
-    """Return the name of the image that is called as its labels are."""
-    names = (f"{path.stem}{suffix}" for suffix in IMAGE_SUFFIXES)
-    return next((name for name in names if is_file(find_image(images, name, anywhere=True))), path.stem + ".png")
+    if not name or not is_file(find_image(images, name, anywhere=True)):
+        beside = image_beside(path)
+        name = beside if not name or is_file(find_image(images, beside, anywhere=True)) else name
+    return make_entry(images, name, text, where, outline=outline, anywhere=True)
 
 
 def _level(points: Points) -> bool:
@@ -208,10 +245,6 @@ def _is_rectangle(polygon: Points) -> bool:
         return False
     (a, b), (c, d), (e, f), (g, h) = polygon
     return b == d and f == h and a == g and c == e and a < c and b < f
-
-
-def _rectangle(left: float, top: float, right: float, bottom: float) -> Points:
-    return (left, top), (right, top), (right, bottom), (left, bottom)
 
 
 def _size(element: Any, width: str, height: str) -> tuple[float, float] | None:
@@ -230,7 +263,7 @@ def _points(element: Any, key: str = "points") -> Points:
 
 
 def _coordinates(written: str) -> Points:
-    numbers = [_number(each) for each in re.split(r"[\s,]+", written.strip())]
+    numbers = [_number(each) for each in re.split(r"[\s,;]+", written.strip())]
     if len(numbers) % 2 or None in numbers:
         return ()
     known = [float(each or 0) for each in numbers]

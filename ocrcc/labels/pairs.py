@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ocrcc.encodings import open_text
 from ocrcc.errors import DataError
-from ocrcc.labels.encodings import open_text
 from ocrcc.labels.entries import Entry, Problem, make_entry
 from ocrcc.labels.lines import IMAGE_NAME
 

@@ -135,7 +135,7 @@ def read_tar(path: Path) -> Iterator[Entry | Problem]:
 def _sample(path: Path, key: str, sample: Mapping[str, bytes]) -> Iterator[Entry | Problem]:
     where = f"{path}#{key}"
     image = next((kind for kind in sample if IMAGE_NAME.fullmatch(f"x.{kind}")), None)
-    if not sample or (image is None and not {"txt", "gt.txt", "json"} & set(sample)):
+    if not sample or (image is None and not {"txt", "json"} & {kind.rpartition(".")[2] for kind in sample}):
         return
     if image is None:
         yield Problem(where, "no image beside this label", "label without an image")
@@ -155,11 +155,12 @@ def _sample(path: Path, key: str, sample: Mapping[str, bytes]) -> Iterator[Entry
 
 
 def _sample_text(sample: Mapping[str, bytes]) -> str | None:
-    for kind in ("txt", "gt.txt", "text", "label", "transcript"):
-        if kind in sample:
-            return sample[kind].decode("utf-8-sig").rstrip("\r\n")
+    last = {kind.rpartition(".")[2]: kind for kind in reversed(list(sample))}
+    for kind in ("txt", "text", "label", "transcript"):
+        if kind in last:
+            return sample[last[kind]].decode("utf-8-sig").rstrip("\r\n")
     if "json" in sample:
         values = json.loads(sample["json"])
         name = pick(values, TEXT_COLUMNS) if isinstance(values, dict) else None
         return values[name] if name is not None and isinstance(values[name], str) else None
-    return None
+    return sample["cls"].decode("utf-8-sig").rstrip("\r\n") if "cls" in sample else None

@@ -11,12 +11,22 @@ from itertools import islice
 from pathlib import Path
 from typing import get_args
 
+from ocrcc.encodings import TextFile, open_text
 from ocrcc.errors import DataError
 from ocrcc.files import check_regular, is_file
-from ocrcc.labels.encodings import TextFile, open_text
-from ocrcc.labels.lines import PATH_COLUMNS, TEXT_COLUMNS, Format, has_boxes, looks_like, parse_header, pick, shorten
+from ocrcc.labels.lines import (
+    PATH_COLUMNS,
+    TEXT_COLUMNS,
+    Format,
+    has_boxes,
+    looks_like,
+    parse_header,
+    pick,
+    shorten,
+)
+from ocrcc.labels.quads import is_quad
 
-DOCUMENTS = ("page", "alto", "hocr", "labelme", "labelstudio", "parquet", "tar")
+DOCUMENTS = ("page", "alto", "hocr", "cvat", "quads", "labelme", "labelstudio", "json", "parquet", "tar")
 """Formats that are no lines of text."""
 
 _SAMPLE = 200  # lines that tell the format
@@ -25,8 +35,14 @@ _SIGNS: tuple[tuple[Format, str], ...] = (
     ("page", r"<(?:\w+:)?PcGts[\s>]"),
     ("alto", r"<(?:\w+:)?alto[\s>]"),
     ("hocr", r"""class\s*=\s*["']ocr_page\b"""),
+    ("cvat", r"<annotations>(?s:.*)<image "),
 )
-_TASK_KEYS = ('"annotations"', '"completions"', '"annotation_id"', '"annotator"')
+_TASK = re.compile(r'\[.*"(?:annotations|completions|annotation_id|annotator)"|\{.*"from_name"', re.DOTALL)
+_SHAPES = re.compile(r'\{.*"(?:shapes|imageData)"', re.DOTALL)
+_JSON = re.compile(
+    r'\{.*"(?:data_list|shape_attributes|utf8_string|imgs|categories)"|\{\s*"[^"]+\.(?:png|jpe?g)"\s*:\s*"', re.DOTALL
+)
+"""MMOCR; VIA; COCO-Text and its like; docTR."""
 
 
 def tell_file(path: Path) -> Format | None:
@@ -51,11 +67,15 @@ def tell_file(path: Path) -> Format | None:
     start = head.decode("utf-16" if wide else "utf-8", errors="replace").lstrip("\ufeff \t\r\n")
     if start.startswith("<"):
         return next((kind for kind, sign in _SIGNS if re.search(sign, start)), None)
-    if start.startswith("{") and '"shapes"' in start and not _is_record(start.partition("\n")[0]):
-        return "labelme"
-    if start.startswith("[") and any(key in start for key in _TASK_KEYS):
+    first_line = start.partition("\n")[0]
+    if {"annotator", "annotation_id"} <= set(re.split(r"[,\t\r]", first_line)):  # Label Studio's CSV and TSV
         return "labelstudio"
-    return None
+    if start[:1] not in ("{", "[") or _is_record(first_line):
+        return None
+    signs: tuple[tuple[Format, re.Pattern[str]], ...] = (("labelme", _SHAPES), ("labelstudio", _TASK), ("json", _JSON))
+    told = next((kind for kind, sign in signs if sign.match(start)), None)
+    record = re.match(r"\[\s*(\{[^{}]*\})", start)
+    return "json" if told is None and record and _is_record(record[1]) else told
 
 
 def _is_record(line: str) -> bool:
@@ -92,16 +112,24 @@ def _tell_format(text: TextFile) -> Format:
         return "jsonl"
     if parse_header(lines[0]):
         return "csv"
+    if is_quad(lines[0]):
+        return "quads"
     if any(map(has_boxes, lines)) and all(line.partition("\t")[2].startswith("[") for line in lines if "\t" in line):
         return "ppocrlabel"
     votes: dict[Format, int] = {
-        name: sum(looks_like(name, line) for line in lines) for name in ("tab", "icdar", "space")
+        name: sum(looks_like(name, line) for line in lines) for name in ("tab", "icdar", "csv", "mjsynth", "space")
     }
     if not max(votes.values()) and _all_files(text.path, lines):  # paths without an image's suffix
         votes["space"] = len(lines)
     best = max(votes, key=lambda name: votes[name])  # of equals the first, which is the surer sign
     if not votes[best]:
         raise DataError(f"{text.path}:{sample[0][0]}: no known label format: {shorten(lines[0])}", _advice(lines[0]))
+    tabs = {line.rstrip("\t").count("\t") for line in lines}
+    if best == "tab" and len(lines) > 1 and len(tabs) == 1 and min(tabs) > 1:
+        raise DataError(
+            f"{text.path}: {min(tabs) + 1} columns, and no header that names them",
+            "put one before them, such as path<TAB>text<TAB>…; or --format tab, if the tabs belong to the texts",
+        )
     return best
 
 

@@ -118,6 +118,31 @@ def test_one_broken_line_does_not_change_the_encoding(tmp_path):
     assert len(entries) == 4
 
 
+@pytest.mark.parametrize(
+    ("codec", "texts"),
+    [
+        ("gb18030", ["银行", "己已巳 㐂"]),
+        ("big5", ["臺灣銀行", "繁體"]),
+        ("cp932", ["請求書", "カタカナ"]),
+        ("cp949", ["동해 물과 백두산이 마르고", "닳도록 하느님이 보우하사"]),
+    ],
+)
+def test_east_asian_encodings_are_told_by_their_common_characters(tmp_path, codec, texts):
+    path = write(tmp_path / "l.txt", "".join(f"a.png\t{text}\n" for text in texts).encode(codec))
+    labels, entries, problems = read(path)
+    assert [text for _, text, _ in entries] == texts
+    assert (labels.encoding, problems) == (codec, [])
+    assert labels.reason.startswith("since line 1 is not UTF-8")
+
+
+def test_what_is_hardly_gb18030_is_named(tmp_path):
+    path = write(tmp_path / "l.txt", "a.png\tMüller\nb.png\tfür\n".encode("latin-1"))
+    with pytest.raises(DataError, match="no likely GB 18030") as raised:
+        find_labels(path)
+    assert "latin-1" in raised.value.hint
+    assert read(path, encoding="latin-1")[1] == [("a.png", "Müller", "1"), ("b.png", "für", "2")]
+
+
 def test_named_encoding(tmp_path):
     path = write(tmp_path / "l.txt", "a.png\t漢字\n".encode("big5"))
     assert read(path, encoding="big5")[1] == [("a.png", "漢字", "1")]
@@ -138,8 +163,9 @@ def test_an_undecodable_file_is_named_with_its_line(tmp_path):
     [
         ("", "no labels in it", "path<TAB>text"),
         ("\n \n", "no labels in it", "path<TAB>text"),
-        ("a.png,hello\nb.png,world\n", ":1: no known label format: 'a.png,hello'", "header"),
-        ('[{"file_name": "a.png", "text": "x"}]', ":1: no known label format", "one object a line"),
+        ("a,hello\nb,world\n", ":1: no known label format: 'a,hello'", "header"),
+        ('[{"name": "a.png", "text": "x"}]', ":1: no known label format", "one object a line"),
+        ("a.png\tx\ten\nb.png\ty\ten\n", "3 columns, and no header", "path<TAB>text<TAB>"),
         (b"\x00\x01\x02", "not a text file", "utf-16-le"),
     ],
 )

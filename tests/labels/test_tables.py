@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from drawn_lines import png
 from PIL import Image
@@ -11,6 +13,7 @@ from ocrcc.config import BuildConfig
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.errors import DataError
 from ocrcc.labels.entries import Entry
+from ocrcc.labels.find import find_labels
 
 EASYOCR = 'filename,words\na.png,hello\nb.png,Hello, world\nc.png,"quoted" word\nd.png,5" pipe\ne.png,"all"\n'
 
@@ -40,6 +43,110 @@ def test_cells_may_all_be_quoted(tmp_path, delimiter, header):
         ("a.png", "plain"),
         ("b.png", 'a "b", c'),
     ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_a_table_without_a_header_is_cut_at_the_first_delimiter(tmp_path, delimiter):
+    rows = [("a.png", "Hello, world; 3"), ("b b.JPG", "dhi,raj"), ("c.png", '"so"')]
+    (tmp_path / "labels.csv").write_text("".join(f"{path}{delimiter}{text}\n" for path, text in rows))
+    assert [(entry.path.name, entry.text) for entry in read(tmp_path / "labels.csv")] == rows
+
+
+def test_empty_cells_and_wide_gaps_are_no_part_of_a_text(tmp_path):
+    for content in ("a.png\tx y\t\t\nb.png\tz\t\t\n", "a.png  x y\nb.png   z\n", '"a.png"\tx y\nb.png\tz\n'):
+        (tmp_path / "labels.txt").write_text(content)
+        assert [(entry.path.name, entry.text) for entry in read(tmp_path / "labels.txt")] == [
+            ("a.png", "x y"),
+            ("b.png", "z"),
+        ]
+
+
+def test_mjsynth_has_its_texts_in_the_paths(tmp_path):
+    (tmp_path / "annotation.txt").write_text(
+        "./2425/1/115_Lube_45484.jpg 45484\n./2425/1/114_Spencerian_73323.jpg 73323\n"
+    )
+    (labels,) = find_labels(tmp_path / "annotation.txt")
+    assert labels.format == "mjsynth"
+    assert [(entry.path.name, entry.text) for entry in labels] == [
+        ("115_Lube_45484.jpg", "Lube"),
+        ("114_Spencerian_73323.jpg", "Spencerian"),
+    ]
+
+
+LINES = {"a.png": "己已巳", "b.png": "3,14 x"}
+
+
+def textarea(text):
+    return {"value": {"text": [text]}, "id": "x", "from_name": "transcription", "to_name": "image", "type": "textarea"}
+
+
+LABEL_STUDIO = [
+    {"id": number, "data": {"image": f"/data/upload/1/0123abcd-{path}"}, "annotations": [{"result": [textarea(text)]}]}
+    for number, (path, text) in enumerate(LINES.items())
+]
+JSON = {
+    "docTR": ("json", dict(LINES)),
+    "MMOCR": ("json", {"metainfo": {"dataset_type": "TextRecogDataset"}, "data_list": [
+        {"img_path": path, "instances": [{"text": text}]} for path, text in LINES.items()]}),
+    "records": ("json", [{"id": 1, "image": path, "text": text} for path, text in LINES.items()]),
+    "Label Studio": ("labelstudio", LABEL_STUDIO),
+    "Label Studio, JSON-MIN": ("labelstudio", [
+        {"image": f"/data/upload/1/0123abcd-{path}", "id": 1, "transcription": text, "annotator": 1, "annotation_id": 2}
+        for path, text in LINES.items()]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("kind", JSON)
+def test_lines_in_a_document_of_json(tmp_path, kind, indent):
+    format_name, document = JSON[kind]
+    (tmp_path / "images").mkdir()
+    for name in LINES:
+        (tmp_path / "images" / name).write_bytes(png(Image.new("L", (90, 32), 1)))
+    (tmp_path / "labels.json").write_text(json.dumps(document, indent=indent, ensure_ascii=False))
+    (labels,) = find_labels(tmp_path)
+    assert labels.format == format_name
+    assert [(str(entry.path), entry.text) for entry in labels] == [
+        (str(tmp_path / "images" / name), text) for name, text in LINES.items()
+    ]
+
+
+def test_label_studios_table_of_lines(tmp_path):
+    rows = "".join(
+        f'7,1,2024-01-01,{number},/data/upload/1/0123abcd-{path},"{text}"\n'
+        for number, (path, text) in enumerate(LINES.items())
+    )
+    (tmp_path / "export.csv").write_text("annotation_id,annotator,created_at,id,image,transcription\n" + rows)
+    for name in LINES:
+        (tmp_path / name).write_bytes(png(Image.new("L", (90, 32), 1)))
+    assert [(entry.path.name, entry.text) for entry in read(tmp_path)] == list(LINES.items())
+
+
+def test_what_is_wrong_in_a_document_of_json_is_named(tmp_path):
+    records = [{"image": "a.png", "text": "x"}, {"image": "b.png"}, {"image": "c.png", "text": 3}, 7]
+    (tmp_path / "labels.json").write_text(json.dumps(records))
+    found = read(tmp_path / "labels.json")
+    assert [entry.text for entry in found if isinstance(entry, Entry)] == ["x"]
+    assert [problem.partition("; ")[0] for problem in problems(found)] == [
+        "labels.json (line 2): no text in it",
+        "labels.json (line 3): its text is no string: '3'",
+        "labels.json (line 4): not a JSON object: '7'",
+    ]
+    boxes = [[0, 0, 9, 9], [0, 0, 9], "x"]
+    instances = [{"bbox": box, "text": "x"} for box in boxes] + [{"text": "y", "ignore": True}]
+    (tmp_path / "labels.json").write_text(json.dumps({"data_list": [{"img_path": "a.png", "instances": instances}]}))
+    assert problems(read(tmp_path / "labels.json")) == [
+        "labels.json (line 2): its box is no four numbers",
+        "labels.json (line 3): its box is no four numbers",
+        "labels.json (line 4): marked as illegible",
+    ]
+
+
+def test_a_folder_whose_labels_are_called_otherwise_is_told_so(tmp_path):
+    (tmp_path / "train_list.txt").write_text("a.png\tx\n")
+    with pytest.raises(DataError) as raised:
+        find_labels(tmp_path)
+    assert str(tmp_path / "train_list.txt") in raised.value.hint
 
 
 def test_line_ends_of_every_system_and_marks_between_files(tmp_path):

@@ -12,6 +12,7 @@ from labelled_page import (
     TEXTS,
     WRITERS,
     alto,
+    chain,
     label_studio,
     labelme,
     page_xml,
@@ -185,6 +186,48 @@ def test_a_page_that_was_scaled_or_is_another(page, tmp_path):
     page.resize((400, 100)).save(tmp_path / "project" / "page.png")
     with pytest.raises(DataError, match="400 x 100 pixels, but the labels are of an image of 200 x 100"):
         build_lmdb([tmp_path / "project"], tmp_path / "out.lmdb")
+
+
+def test_a_line_with_a_baseline_alone_is_as_high_as_lines_stand_apart(page, tmp_path):
+    """eScriptorium exports lines without a mask so; 0.72 of the distance lies above the baseline, 0.28 below it."""
+    lines = [((30, 40), (170, 40)), ((30, 60), (170, 60)), ((170, 80), (30, 80)), ((30, 98), (60, 98))]
+    coords = ['<Coords points="30,40 170,40"/>', "", "", '<Coords points="30,90 60,90 60,99 30,99"/>']
+    body = "".join(
+        f'<TextLine>{outline}<Baseline points="{chain(line)}"/><TextEquiv><Unicode>x{number}</Unicode></TextEquiv>'
+        "</TextLine>"
+        for number, (outline, line) in enumerate(zip(coords, lines, strict=True))
+    )
+    text = page_xml()
+    start, end = text.index("<TextLine"), text.rindex("</TextLine>\n") + len("</TextLine>\n")
+    (tmp_path / "project" / "page.xml").write_text(text[:start] + body + text[end:])
+    build_lmdb([tmp_path / "project"], tmp_path / "out.lmdb")
+    dataset = LmdbDataset(tmp_path / "out.lmdb")
+    boxes = [(30, 26, 170, 46), (30, 46, 170, 66), (30, 66, 170, 86), (30, 90, 60, 99)]
+    for index, box in enumerate(boxes):
+        width, height = dataset.line(index).image.size
+        assert abs(width - (box[2] - box[0])) <= 1, index
+        assert abs(height - (box[3] - box[1])) <= 1, index
+    assert np.array_equal(np.asarray(dataset.line(1).image), np.asarray(page.crop(boxes[1])))
+    (tmp_path / "project" / "page.xml").write_text(text[:start] + body[: body.index("</TextLine>") + 11] + text[end:])
+    assert problems(read(tmp_path / "project")) == [
+        "page.xml:6: the line has no outline, only a baseline, and no neighbours to tell its height by"
+    ]
+
+
+@pytest.mark.parametrize("there", ["page.JPG", "page.jpg", "page.png"])
+def test_an_image_of_another_kind_than_was_labelled(page, tmp_path, there):
+    (tmp_path / "project" / "page.png").unlink()
+    page.save(tmp_path / "project" / there)
+    for named in ("page.tif", "https://example.org/iiif/page.tif", "unknown", ""):
+        (tmp_path / "project" / "page.xml").write_text(page_xml(image=named))
+        assert {entry.path for entry in read(tmp_path / "project")} == {tmp_path / "project" / there}
+
+
+def test_names_of_a_mac_are_found_whichever_way_they_are_composed(page, tmp_path):
+    page.save(tmp_path / "project" / "caf\u00e9.png")
+    page.save(tmp_path / "project" / "nin\u0303o.png")
+    (tmp_path / "labels.txt").write_text("project/cafe\u0301.png\tx\nproject/ni\u00f1o.png\ty\n")
+    assert build_lmdb([tmp_path / "labels.txt"], tmp_path / "out.lmdb").train.lines == 2
 
 
 def test_entities_of_an_xml_file_are_not_expanded(page, tmp_path):

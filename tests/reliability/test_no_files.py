@@ -20,7 +20,7 @@ from ocrcc.glyphs.fonts import _folder_faces
 from ocrcc.glyphs.lookalikes import _from_evaluations
 from ocrcc.images.opening import open_image
 from ocrcc.labels import encodings
-from ocrcc.labels.encodings import open_text
+from ocrcc.encodings import open_text
 from ocrcc.models.contract import resolve
 from ocrcc.pages.documents import open_frames
 from ocrcc.texts import templates

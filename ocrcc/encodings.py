@@ -1,10 +1,11 @@
-"""Lines of text files whose encoding nobody wrote down: UTF-8, UTF-16 with its mark, or GB 18030."""
+"""Lines of text files whose encoding nobody wrote down: UTF-8, UTF-16 with its mark, or an East Asian one."""
 
 from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, AnyStr
 
@@ -13,6 +14,12 @@ from ocrcc.files import check_regular
 
 _LONGEST_LINE = 1 << 26
 """Bytes; a page's labels in one line have some hundred thousand."""
+_SAMPLE = 1 << 16
+"""Bytes that tell an encoding by what its characters are."""
+_LEVELS = (("gb2312", 0xB0, 0xF7), ("big5", 0xA4, 0xC6), ("shift_jis", 0x88, 0x97), ("euc_kr", 0xB0, 0xC8))
+"""Leading bytes of the characters that standards hold for common."""
+_SURE, _UNLIKELY, _DIFFERENT = 0.9, 0.3, 16
+"""Shares of common characters, and how many different ones of Korean could be no Chinese by chance."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def open_text(path: Path, encoding: str = "auto") -> TextFile:
     """Find out how a text file is encoded.
 
     A file is UTF-8 if most of its lines beyond ASCII are; the others are then single broken lines. Otherwise
-    it is GB 18030 if all of it is.
+    it is GB 18030 if all of it is, unless only Big5, Shift JIS or EUC-KR makes common characters of it.
 
     Args:
         path: The file.
@@ -92,7 +99,7 @@ def open_text(path: Path, encoding: str = "auto") -> TextFile:
             return TextFile(path, "utf-16", "by its byte order mark")
         if b"\0" in start:
             raise DataError(f"{path}: not a text file", "for UTF-16 without a mark: --encoding utf-16-le or utf-16-be")
-        return _utf8_or_gb18030(path)
+        return _utf8_or_regional(path)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
@@ -116,8 +123,8 @@ def _check_utf16(path: Path) -> None:
         raise DataError(f"{path}: has the mark of UTF-16, but is damaged: {error}") from None
 
 
-def _utf8_or_gb18030(path: Path) -> TextFile:
-    good, bad, first_bad, reason, not_gb = 0, 0, 0, "", 0
+def _utf8_or_regional(path: Path) -> TextFile:
+    good, bad, first_bad, reason, not_gb, sample = 0, 0, 0, "", 0, bytearray()
     for number, raw in enumerate(_raw_lines(path), start=1):
         if raw.isascii():
             continue
@@ -128,6 +135,8 @@ def _utf8_or_gb18030(path: Path) -> TextFile:
             bad += 1
             if bad == 1:
                 first_bad, reason = number, f"{error.reason} at byte {error.start}"
+            if len(sample) < _SAMPLE:
+                sample += raw
         if not not_gb:
             try:
                 raw.decode("gb18030")
@@ -135,9 +144,47 @@ def _utf8_or_gb18030(path: Path) -> TextFile:
                 not_gb = number
     if good >= bad:
         return TextFile(path, "utf-8")
+    if other := _other_than_gb18030(bytes(sample)):
+        return TextFile(path, other, f"since line {first_bad} is not UTF-8, and common characters are seen only so")
     if not_gb:
-        raise DataError(
-            f"{path}:{first_bad}: not UTF-8 ({reason}), nor is line {not_gb} GB 18030",
-            "save it as UTF-8, or name its encoding: --encoding big5",
-        )
+        raise DataError(f"{path}:{first_bad}: not UTF-8 ({reason}), nor is line {not_gb} GB 18030", _NAME_IT)
+    if _common_share(bytes(sample), "gb18030") < _UNLIKELY:
+        raise DataError(f"{path}:{first_bad}: not UTF-8 ({reason}), and no likely GB 18030", _NAME_IT)
     return TextFile(path, "gb18030", f"since line {first_bad} is not UTF-8")
+
+
+_NAME_IT = "save it as UTF-8, or name its encoding: --encoding big5, cp932, euc_kr, latin-1, gb18030, …"
+
+
+def _other_than_gb18030(sample: bytes) -> str:
+    """Tell what text that is no UTF-8 is more likely to be than GB 18030; empty if nothing is."""
+    gb = _common_share(sample, "gb18030")
+    for codec in ("big5", "cp932"):
+        share = _common_share(sample, codec)
+        if share >= _SURE and share - gb > 1 - _SURE and len(_beyond_ascii(sample, codec)) > 1:
+            return codec
+    korean = _beyond_ascii(sample, "cp949")
+    letters = [char for char in korean if "가" <= char <= "힣"]
+    return "cp949" if len(set(letters)) >= _DIFFERENT and len(letters) >= _SURE * len(korean) else ""
+
+
+def _beyond_ascii(sample: bytes, codec: str) -> list[str]:
+    return [char for char in sample.decode(codec, "replace") if char > "\x7f"]
+
+
+def _common_share(sample: bytes, codec: str) -> float:
+    """Return how many of the characters beyond ASCII that a codec makes of a text are common ones."""
+    chars = _beyond_ascii(sample, codec)
+    return sum(char in _common() for char in chars) / max(len(chars), 1)
+
+
+@cache
+def _common() -> frozenset[str]:
+    pairs = (
+        bytes((lead, trail)).decode(codec, "ignore")
+        for codec, first, last in _LEVELS
+        for lead in range(first, last + 1)
+        for trail in range(0x40, 0xFF)
+    )
+    signs = (0xB7, *range(0x2010, 0x2040), *range(0x3000, 0x3100), *range(0xFF01, 0xFF5F), *range(0xFFE0, 0xFFE7))
+    return frozenset("".join(pairs)) | frozenset(map(chr, signs))
