@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -19,11 +18,9 @@ from ocrcc.errors import OcrccWarning
 from ocrcc.images.opening import open_image
 from ocrcc.pages.layout import find_layout
 from ocrcc.pages.reader import PageReader
-from ocrcc.reading.image_inputs import ImageInput, as_source, name_of
+from ocrcc.reading.image_inputs import ONE_IMAGE, ImageInput, as_source, name_of
 from ocrcc.reading.reader import LineReader, Unreadable
 from ocrcc.types import Page, Recognition
-
-_ONE = (str, bytes, os.PathLike, Image.Image, np.ndarray)
 
 
 class Reader:
@@ -66,7 +63,8 @@ class Reader:
         """Read images of lines.
 
         Args:
-            images: One image or many: paths, encoded bytes, PIL images, uint8 arrays (H, W), (H, W, 3) or (H, W, 4).
+            images: One image or many: paths, encoded bytes, open files, PIL images, uint8 arrays (H, W), (H, W, 3) or
+                (H, W, 4).
             alternatives: How many other characters to name for each character; the config's by default.
             bgr: Whether the arrays' colours are in OpenCV's order, as ``cv2.imread`` gives them.
 
@@ -76,7 +74,7 @@ class Reader:
         Raises:
             DataError: An image cannot be opened. `stream` goes on with the others instead.
         """
-        if images is None or isinstance(images, _ONE):
+        if images is None or isinstance(images, ONE_IMAGE):
             return self._lines.recognize(_turned([images], bgr), alternatives=alternatives)[0]
         return self._lines.recognize(_turned(images, bgr), alternatives=alternatives)
 
@@ -129,7 +127,7 @@ class Reader:
 
 def _turned(images: Iterable[ImageInput], bgr: bool) -> Iterable[ImageInput]:
     """Bring arrays from OpenCV's order of colours to that of everybody else."""
-    if isinstance(images, _ONE):
+    if isinstance(images, ONE_IMAGE):
         raise TypeError("images must be a list of images, not one image; use [image]")
     if not bgr:
         return images

@@ -5,7 +5,6 @@ Nothing here needs torch before a model of ours is loaded, so that other engines
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,7 +32,7 @@ from ocrcc.models.contract import resolve
 from ocrcc.processes import cores
 from ocrcc.reading.engines import Engine, lines_at_once, torch_engine
 from ocrcc.reading.halfwidth import half_width
-from ocrcc.reading.image_inputs import ImageInput, as_source, name_of
+from ocrcc.reading.image_inputs import ONE_IMAGE, ImageInput, as_source, name_of
 from ocrcc.reading.looks import find_rivals, read_lines
 from ocrcc.reading.onnx_engine import load_onnx, pick_onnx
 from ocrcc.reading.parts import Part, cut_at_gaps, join
@@ -208,7 +207,7 @@ class LineReader:
             images: As for `recognize`; may be endless.
             alternatives: As for `recognize`.
         """
-        if isinstance(images, (str, bytes, os.PathLike, Image.Image, np.ndarray)):
+        if isinstance(images, ONE_IMAGE):
             raise TypeError("images must be a list of images, not one image; use [image]")
         count = self.config.alternatives if alternatives is None else alternatives
         queue = _Queue(self)

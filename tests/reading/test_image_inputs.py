@@ -26,8 +26,12 @@ def test_every_kind_of_input_is_read_alike(tmp_path):
         tmp_path / "line.png",
         str(tmp_path / "line.png"),
         encoded(image),
+        bytearray(encoded(image)),
+        memoryview(encoded(image)),
+        io.BytesIO(encoded(image)),
         image,
         image.convert("RGB"),
+        np.asarray(image).astype(np.uint16),
         np.asarray(image),
         np.asarray(image)[..., None],
         np.asarray(image.convert("RGB")),
@@ -39,7 +43,7 @@ def test_every_kind_of_input_is_read_alike(tmp_path):
     assert [reading.path for reading in readings[:3]] == [str(tmp_path / "line.png")] * 2 + ["image 3"]
 
 
-@pytest.mark.parametrize("one", ["line.png", b"bytes", stripes("a"), np.zeros((32, 32), np.uint8)])
+@pytest.mark.parametrize("one", ["line.png", b"bytes", io.BytesIO(b"x"), stripes("a"), np.zeros((32, 32), np.uint8)])
 def test_one_image_instead_of_a_list_is_told(one):
     with pytest.raises(TypeError, match=r"use \[image\]"):
         stripe_reader().recognize(one)
@@ -51,6 +55,7 @@ def test_one_image_instead_of_a_list_is_told(one):
         np.zeros((32, 32), np.float32),
         np.zeros((2, 32, 32, 3), np.uint8),
         np.zeros((32, 32, 2), np.uint8),
+        np.zeros((32, 32, 3), np.uint16),
         np.zeros(32, np.uint8),
         np.zeros((0, 5), np.uint8),
     ],
@@ -89,11 +94,19 @@ def test_what_cannot_be_opened_comes_in_its_place(tmp_path):
         stripe_reader().recognize([good, good, good, b"no image"])
 
 
-@pytest.mark.parametrize("nothing", [None, np.zeros((0, 9), np.uint8), np.zeros(5, np.uint8), b"", 7])
+def closed():
+    file = io.BytesIO(encoded(stripes("a")))
+    file.close()
+    return file
+
+
+@pytest.mark.parametrize(
+    "nothing", [None, np.zeros((0, 9), np.uint8), np.zeros(5, np.uint8), b"", 7, io.StringIO("a.png"), closed()]
+)
 def test_what_is_no_image_is_unreadable_and_the_others_are_read(nothing):
     reader = LineReader(read_stripes, CHARSET, PLAIN, width_stride=STRIDE)
     found = list(reader.stream([stripes("bad"), nothing, stripes("cafe")]))
     assert [getattr(each, "text", None) for each in found] == ["bad", None, "cafe"]
     assert isinstance(found[1], Unreadable)
-    with pytest.raises(DataError, match="image|no pixels"):
+    with pytest.raises(DataError, match="image|no pixels|closed"):
         reader.recognize([nothing])
