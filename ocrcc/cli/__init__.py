@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import ocrcc
 from ocrcc.cli import render
-from ocrcc.errors import DataError, OcrccError, OcrccWarning, StoppedError
+from ocrcc.errors import ConfigError, DataError, OcrccError, OcrccWarning, StoppedError
 from ocrcc.files import hush_pillow
 
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -44,6 +44,8 @@ _COMMANDS = {
     "project": ("project", "Show where models put characters."),
 }
 """The commands in the order of the work: the module of this package that has each, and how its docstring begins."""
+
+_WHOLE = "pip install ocrcc, with all that it asks for; this installation may be one for reading alone"
 
 
 class _Group(TyperGroup):
@@ -73,6 +75,14 @@ class _Group(TyperGroup):
         except OcrccError as error:
             print_error(error)
             raise typer.Exit(error.exit_code) from None
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package in ("", "ocrcc"):
+                raise
+            print_error(
+                ConfigError(f"{ctx.invoked_subcommand} needs the package {package}, which is not installed", _WHOLE)
+            )
+            raise typer.Exit(ConfigError.exit_code) from None
         except OSError as error:
             if error.filename is None:
                 if error.errno == errno.ENOSPC:  # what is left in Python's buffers cannot be brought out either
