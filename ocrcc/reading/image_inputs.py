@@ -12,7 +12,7 @@ from PIL import Image
 
 from ocrcc.errors import DataError
 
-ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | Image.Image | np.ndarray
+ImageInput = str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | io.IOBase | Image.Image | np.ndarray
 """A path, an encoded image, or pixels: uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA; uint16 or bool (H, W)."""
 ONE_IMAGE = (str, os.PathLike, bytes, bytearray, memoryview, io.IOBase, Image.Image, np.ndarray)
 """What is one image and not many, though some of it can be gone through."""
