@@ -14,7 +14,7 @@ from ocrcc.files import check_regular
 
 _LONGEST_LINE = 1 << 26
 """Bytes; a page's labels in one line have some hundred thousand."""
-_SAMPLE = 1 << 16
+SAMPLE = 1 << 16
 """Bytes that tell an encoding by what its characters are."""
 _LEVELS = (("gb2312", 0xB0, 0xF7), ("big5", 0xA4, 0xC6), ("shift_jis", 0x88, 0x97), ("euc_kr", 0xB0, 0xC8))
 """Leading bytes of the characters that standards hold for common."""
@@ -135,7 +135,7 @@ def _utf8_or_regional(path: Path) -> TextFile:
             bad += 1
             if bad == 1:
                 first_bad, reason = number, f"{error.reason} at byte {error.start}"
-            if len(sample) < _SAMPLE:
+            if len(sample) < SAMPLE:
                 sample += raw
         if not not_gb:
             try:
@@ -144,7 +144,7 @@ def _utf8_or_regional(path: Path) -> TextFile:
                 not_gb = number
     if good >= bad:
         return TextFile(path, "utf-8")
-    if other := _other_than_gb18030(bytes(sample)):
+    if other := other_than_gb18030(bytes(sample)):
         return TextFile(path, other, f"since line {first_bad} is not UTF-8, and common characters are seen only so")
     if not_gb:
         raise DataError(f"{path}:{first_bad}: not UTF-8 ({reason}), nor is line {not_gb} GB 18030", _NAME_IT)
@@ -156,8 +156,15 @@ def _utf8_or_regional(path: Path) -> TextFile:
 _NAME_IT = "save it as UTF-8, or name its encoding: --encoding big5, cp932, euc_kr, latin-1, gb18030, …"
 
 
-def _other_than_gb18030(sample: bytes) -> str:
-    """Tell what text that is no UTF-8 is more likely to be than GB 18030; empty if nothing is."""
+def other_than_gb18030(sample: bytes) -> str:
+    """Tell what text that is no UTF-8 is more likely to be than GB 18030.
+
+    Args:
+        sample: Some `SAMPLE` bytes of it.
+
+    Returns:
+        A codec of Python; empty if nothing is likelier.
+    """
     gb = _common_share(sample, "gb18030")
     for codec in ("big5", "cp932"):
         share = _common_share(sample, codec)

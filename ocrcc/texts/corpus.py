@@ -13,6 +13,7 @@ from ocrcc import packaged
 from ocrcc.charset import Charset
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice, running_sum
+from ocrcc.encodings import SAMPLE, other_than_gb18030
 from ocrcc.errors import CharsetError, ConfigError, DataError
 from ocrcc.files import check_regular, read_small
 from ocrcc.texts import templates
@@ -32,7 +33,7 @@ class CorpusFile:
     """A text file from which pieces are drawn by byte offset; it is mapped, never held in memory.
 
     Args:
-        path: UTF-8, or GB 18030, which is transcoded in memory.
+        path: UTF-8; or GB 18030, Big5, Shift JIS or Korean, which are transcoded in memory.
 
     Raises:
         DataError: The file is missing, empty, neither UTF-8 nor GB 18030, or has control characters.
@@ -54,11 +55,12 @@ class CorpusFile:
                 f"{path}:{self._line_number(found.start())}: control character {char!r}", "is it a text file? remove it"
             )
         if (wrong := _undecodable(self._bytes, "utf-8")) is not None:
-            if _undecodable(self._bytes, "gb18030") is not None:
+            codec = other_than_gb18030(self._bytes[:SAMPLE]) or "gb18030"
+            if _undecodable(self._bytes, codec) is not None:
                 raise DataError(f"{path}:{self._line_number(wrong)}: neither UTF-8 nor GB 18030", "convert it to UTF-8")
             if size > _MOST_TRANSCODED:
-                raise DataError(f"{path}: GB 18030 of more than {_MOST_TRANSCODED >> 20} MB", "convert it to UTF-8")
-            self._bytes = self._bytes[:].decode("gb18030").encode()
+                raise DataError(f"{path}: no UTF-8, and more than {_MOST_TRANSCODED >> 20} MB", "convert it to UTF-8")
+            self._bytes = self._bytes[:].decode(codec).encode()
 
     def _line_number(self, offset: int) -> int:
         return self._bytes[:offset].count(b"\n") + 1

@@ -30,10 +30,13 @@ def test_pieces_are_pieces_of_the_lines(tmp_path):
     assert all(file.piece(Dice(0, index), whole_lines=True) in lines for index in range(300))
 
 
-def test_gb18030_is_read(tmp_path):
+@pytest.mark.parametrize(
+    ("codec", "text"), [("gb18030", "基金管理有限公司"), ("big5", "臺灣銀行統一編號"), ("cp932", "株式会社の請求書")]
+)
+def test_what_is_no_utf_8_is_read(tmp_path, codec, text):
     path = tmp_path / "c.txt"
-    path.write_bytes(("基金管理有限公司" * 100).encode("gb18030"))
-    assert set(CorpusFile(path).piece(Dice(0, 1))) <= set("基金管理有限公司")
+    path.write_bytes((text * 100).encode(codec))
+    assert set(CorpusFile(path).piece(Dice(0, 1))) <= set(text)
 
 
 @pytest.mark.parametrize(
