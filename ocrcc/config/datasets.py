@@ -20,8 +20,8 @@ class BuildConfig:
         strict: Stop at the first line that cannot be used.
         max_pixels: Images of more are refused.
         max_page_pixels: Pages that are cut into lines are refused if they have more.
-        format: Of the labels: tab, space, csv, jsonl, icdar, pairs, ppocrlabel, page, alto, hocr, labelme, labelstudio,
-            parquet or tar; ``auto`` tells it from the content.
+        format: Of the labels: tab, space, csv, jsonl, icdar, mjsynth, pairs, quads, ppocrlabel, page, alto, hocr, cvat,
+            labelme, labelstudio, json, parquet or tar; ``auto`` tells it from the content.
         encoding: Of the labels, such as gb18030; ``auto`` tells it.
     """
 

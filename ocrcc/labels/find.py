@@ -26,7 +26,7 @@ from typing import get_args
 
 from ocrcc.encodings import TextFile
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.files import walk
+from ocrcc.files import is_file, walk
 from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
 from ocrcc.labels.lines import (
     IMAGE_NAME,
@@ -42,7 +42,6 @@ from ocrcc.labels.lines import (
     shorten,
 )
 from ocrcc.labels.pairs import has_pairs, read_pairs
-from ocrcc.labels.quads import has_quads
 from ocrcc.labels.tell import DOCUMENTS, tell_file, tell_text
 
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
@@ -185,7 +184,8 @@ def _documents(parent: Path, files: list[str], format: str) -> list[tuple[Path, 
     """Find a folder's files of pages and of records."""
     texts = [name for name in files if name.endswith(".txt")]
     # Of pairs there may be a million, so of .txt only one is looked into.
-    if texts and format in ("auto", "quads") and has_quads(parent / texts[0]):
+    one = parent / texts[0] if texts and format in ("auto", "quads") else None
+    if one is not None and is_file(one) and tell_file(one) == "quads":
         return [(parent / name, "quads") for name in texts]
     names = [name for name in files if not name.endswith(".txt") and not IMAGE_NAME.fullmatch(name)]
     told = [(parent / name, tell_file(parent / name)) for name in names]
@@ -198,8 +198,6 @@ def _label_file(path: Path, images: Path | None, format: str, encoding: str) -> 
     if told in DOCUMENTS:
         return Labels(path, told, folder, encoding)  # type: ignore[arg-type]
     text, kind = tell_text(path, format, encoding)
-    if kind in DOCUMENTS:
-        return Labels(path, kind, folder, encoding)
     return Labels(path, kind, folder, text.encoding, text.reason)
 
 
@@ -245,7 +243,7 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
         elif labels.format == "csv" and table is None:
             table = _read_header(text, line, where)
             if headless(line):
-                yield from (make_entry(labels.images, *table.row(line), where),)
+                yield make_entry(labels.images, *table.row(line), where)
         else:
             try:
                 if labels.format in ("tab", "ppocrlabel") and (labels.format == "ppocrlabel" or has_boxes(line)):

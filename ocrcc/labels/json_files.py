@@ -31,6 +31,8 @@ def read_json(path: Path, images: Path, encoding: str) -> Iterator[Entry | Probl
             yield make_entry(images, text_of(name), text_of(text), where, outline=outline, anywhere=True)
         except BadLabelError as error:
             yield Problem(where, str(error), error.reason)
+        except (ArithmeticError, AttributeError, TypeError):  # other types than such a file has
+            yield Problem(where, "not as such a file has it", "not as such a file has it")
 
 
 def _lines_of(document: Any) -> tuple[list[Any], Callable[[Any], Line] | None]:

@@ -144,11 +144,15 @@ def _tasks(path: Path, encoding: str) -> list[Any]:
     text = _decoded(path, encoding)
     if text.lstrip()[:1] not in ("[", "{"):
         lines = text.splitlines(keepends=True)
-        rows = csv.DictReader(lines, delimiter="\t" if "\t" in lines[0] else ",")
-        return [{key: _cell(value) for key, value in row.items()} for row in rows]
+        try:
+            rows = list(csv.DictReader(lines, delimiter="\t" if "\t" in "".join(lines[:1]) else ","))
+        except csv.Error as error:
+            raise DataError(f"{path}: damaged table: {error}", "export it as JSON") from None
+        return [{key: _cell(value) for key, value in row.items() if key} for row in rows]
     found = load_json(path, encoding)
     if isinstance(found, dict) and "result" in found:  # one annotation, with its task
-        found = {"annotations": [found], "data": (found.get("task") or {}).get("data")}
+        task = found.get("task")
+        found = {"annotations": [found], "data": task.get("data") if isinstance(task, dict) else None}
     return found if isinstance(found, list) else [found]
 
 

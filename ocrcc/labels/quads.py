@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 from ocrcc.encodings import open_text
-from ocrcc.errors import DataError
 from ocrcc.labels.entries import BadLabelError, Entry, Problem, image_beside, make_entry
 from ocrcc.labels.lines import shorten
 from ocrcc.outlines import clockwise, rectangle
@@ -23,14 +21,6 @@ _SCRIPTS = re.compile("(?:Arabic|Bangla|Chinese|Hindi|Japanese|Korean|Latin|Mixe
 def is_quad(line: str) -> bool:
     """Tell whether a line is a box's."""
     return bool(_QUAD.fullmatch(line) or _BOX.fullmatch(line))
-
-
-def has_quads(path: Path) -> bool:
-    """Tell whether a file has boxes, by its first line."""
-    try:
-        return any(line is not None and is_quad(line) for _, line in islice(open_text(path).lines(), 1))
-    except DataError:
-        return False
 
 
 def read_quads(path: Path, images: Path, encoding: str) -> Iterator[Entry | Problem]:

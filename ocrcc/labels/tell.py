@@ -70,6 +70,8 @@ def tell_file(path: Path) -> Format | None:
     first_line = start.partition("\n")[0]
     if {"annotator", "annotation_id"} <= set(re.split(r"[,\t\r]", first_line)):  # Label Studio's CSV and TSV
         return "labelstudio"
+    if is_quad(first_line.rstrip("\r")):
+        return "quads"
     if start[:1] not in ("{", "[") or _is_record(first_line):
         return None
     signs: tuple[tuple[Format, re.Pattern[str]], ...] = (("labelme", _SHAPES), ("labelstudio", _TASK), ("json", _JSON))
@@ -112,8 +114,6 @@ def _tell_format(text: TextFile) -> Format:
         return "jsonl"
     if parse_header(lines[0]):
         return "csv"
-    if is_quad(lines[0]):
-        return "quads"
     if any(map(has_boxes, lines)) and all(line.partition("\t")[2].startswith("[") for line in lines if "\t" in line):
         return "ppocrlabel"
     votes: dict[Format, int] = {

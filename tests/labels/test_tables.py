@@ -142,6 +142,19 @@ def test_what_is_wrong_in_a_document_of_json_is_named(tmp_path):
     ]
 
 
+def test_documents_of_json_with_other_types_are_counted(tmp_path):
+    shapes = [{"all_points_x": 5, "all_points_y": 6}, "x", {"x": 10**400, "y": 1, "width": 2, "height": 3}]
+    regions = [{"shape_attributes": shape, "region_attributes": {"text": "x"}} for shape in shapes]
+    (tmp_path / "via.json").write_text(json.dumps({"a.png": {"filename": "a.png", "regions": regions}}))
+    assert problems(read(tmp_path / "via.json")) == [
+        f"via.json (line {n}): not as such a file has it" for n in (1, 2, 3)
+    ]
+    (tmp_path / "coco.json").write_text(json.dumps({"imgs": [], "anns": [{"image_id": 1, "utf8_string": "x"}]}))
+    assert problems(read(tmp_path / "coco.json")) == ["coco.json (line 1): its image is not in the file"]
+    (tmp_path / "7").write_text(json.dumps({"result": [textarea("x")], "task": 7}))
+    assert problems(read(tmp_path / "7")) == ["7 (task 1): the path is empty"]
+
+
 def test_a_folder_whose_labels_are_called_otherwise_is_told_so(tmp_path):
     (tmp_path / "train_list.txt").write_text("a.png\tx\n")
     with pytest.raises(DataError) as raised:
