@@ -57,8 +57,8 @@ def command(
     Label formats, told apart by content: path<TAB>text, path text, CSV or TSV with a header (EasyOCR's too), JSON
     Lines (file_name, text), JSON of docTR and MMOCR, path, "text" as in ICDAR, pairs of x.png and x.gt.txt, MJSynth,
     Parquet, Arrow, WebDataset. Pages are cut into their lines: PPOCRLabel's Label.txt, PAGE XML, ALTO, hOCR, what
-    LabelMe, X-AnyLabeling, Label Studio, CVAT and VIA export, COCO-Text, and ICDAR's boxes. Line images are stored as they are. What cannot be used is left out, counted
-    and named, and the exit code is 1.
+    LabelMe, X-AnyLabeling, Label Studio, CVAT and VIA export, COCO-Text, and ICDAR's boxes. Line images are stored as
+    they are. What cannot be used is left out, counted and named, and the exit code is 1.
 
     With --val-fraction 0.1 a tenth of the lines goes to a second dataset beside OUT: train-val.lmdb for
     train.lmdb. Equal images never get into both.

@@ -55,6 +55,8 @@ def check_text(text: str) -> str:
         return "the label is empty" if not text else "the label is only spaces"
     if "\n" in text or "\r" in text:
         return "the label has more than one line"
+    if text.startswith('{"gt_parse"'):  # of Donut: a document's fields
+        return "the label is a document's structure, not a line's text"
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -155,6 +155,12 @@ def test_documents_of_json_with_other_types_are_counted(tmp_path):
     assert problems(read(tmp_path / "7")) == ["7 (task 1): the path is empty"]
 
 
+def test_a_documents_structure_is_no_label(tmp_path):
+    structure = json.dumps({"gt_parse": {"text_sequence": "x"}})
+    (tmp_path / "metadata.jsonl").write_text(json.dumps({"file_name": "a.png", "ground_truth": structure}))
+    assert problems(read(tmp_path)) == ["metadata.jsonl:1: the label is a document's structure, not a line's text"]
+
+
 def test_a_folder_whose_labels_are_called_otherwise_is_told_so(tmp_path):
     (tmp_path / "train_list.txt").write_text("a.png\tx\n")
     with pytest.raises(DataError) as raised:
