@@ -8,8 +8,8 @@ Every arm makes the same steps on the same lines in the same order; p is McNemar
 all seeds together, against CTC only.
 
 few: 300 lines, many epochs. many: 3,000 lines. few wrong and wrong: of these, 5 % of look-alikes bear the label of
-another. rare: of each group, all but the commonest stand in the labels one time in fifty. fonts: learned in one font, tested
-in the others.
+another. rare: of each group, all but the commonest stand in the labels one time in fifty. fonts: learned in one font,
+tested in the others.
 """
 
 from __future__ import annotations

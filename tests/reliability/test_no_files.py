@@ -15,12 +15,12 @@ from ocrcc.charset import load_charset
 from ocrcc.config import BuildConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.build import build_lmdb
+from ocrcc.encodings import open_text
 from ocrcc.errors import DataError, OcrccError
 from ocrcc.glyphs.fonts import _folder_faces
 from ocrcc.glyphs.lookalikes import _from_evaluations
 from ocrcc.images.opening import open_image
 from ocrcc.labels import encodings
-from ocrcc.encodings import open_text
 from ocrcc.models.contract import resolve
 from ocrcc.pages.documents import open_frames
 from ocrcc.texts import templates
