@@ -81,6 +81,8 @@ def make_entry(
     return Entry(path, text, where, outline, image)
 
 
+MALFORMED = (KeyError, TypeError, AttributeError, IndexError, ValueError, ArithmeticError, RecursionError)
+"""What values raise that are of another kind, or elsewhere, than the tool writes whose document they should be."""
 _UPLOAD = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of an upload
 
 

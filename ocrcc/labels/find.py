@@ -24,7 +24,7 @@ from typing import get_args
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import walk
 from ocrcc.labels.encodings import TextFile
-from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
+from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry
 from ocrcc.labels.lines import (
     IMAGE_NAME,
     PATH_COLUMNS,
@@ -78,6 +78,8 @@ class Labels:
             except DataError as error:  # one file of many: the others are read
                 message = error.message.removeprefix(f"{self.path}: ")
                 yield Problem(str(self.path), message, "label file that cannot be read")
+            except MALFORMED as error:
+                yield Problem(str(self.path), f"damaged: {error!r}", "label file that cannot be read")
         else:
             yield from _read_lines(self)
 

@@ -12,13 +12,14 @@ from typing import Any
 
 from ocrcc.errors import DataError
 from ocrcc.files import is_file, read_small
-from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
+from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry
 from ocrcc.types import Outline, Points
 
 _UNREAD = {"TEMPORARY", "待识别", "锁定框：待检测"}  # PPOCRLabel's words for what nobody has read yet
 _CLASS_NAMES = {"text", "ocr", "line", "textline", "text_line", "word", "文本", "文字"}
 _IMAGE_KEYS = ("ocr", "image", "img", "image_url", "url", "captioning", "page")
 _SIZE_KEYS = ("original_width", "original_height", "image_rotation")
+_FARTHEST = 1e9  # pixels, or hundredths of a side
 _MOST = 1 << 28  # bytes of a file that is parsed as a whole
 
 
@@ -127,6 +128,8 @@ def read_label_studio(path: Path, images: Path) -> Iterator[Entry | Problem]:
                 yield from _minimal_task(task, images, where)
         except BadLabelError as error:
             yield Problem(where, str(error), error.reason)
+        except MALFORMED as error:  # the other tasks are read
+            yield Problem(where, f"damaged: {error!r}", "damaged task")
 
 
 def _task(task: Mapping[str, Any], images: Path, where: str) -> Iterator[Entry | Problem]:
@@ -207,13 +210,14 @@ def _string(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_FARTHEST <= value <= _FARTHEST:
         raise BadLabelError("its place is no number")
     return float(value)
 
 
 def _size(width: Any, height: Any) -> tuple[float, float] | None:
-    known = all(isinstance(side, int | float) and not isinstance(side, bool) and side > 0 for side in (width, height))
+    sides = (width, height)
+    known = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 < s <= _FARTHEST for s in sides)
     return (float(width), float(height)) if known else None
 
 
