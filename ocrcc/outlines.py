@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 import math
 from collections.abc import Sequence
 from itertools import pairwise
@@ -31,6 +32,26 @@ def clockwise(points: Points) -> bool:
         (ax, ay), (bx, by), (cx, cy) = points[at], points[(at + 1) % 4], points[(at + 2) % 4]
         turns.append((bx - ax) * (cy - by) - (by - ay) * (cx - bx))
     return min(turns) > 0
+
+
+def turned(points: Points, degrees: float, around: tuple[float, float]) -> Points:
+    """Turn points around another one, clockwise on the page."""
+    turn, center = cmath.rect(1, math.radians(degrees)), complex(*around)
+    found = [center + (complex(*point) - center) * turn for point in points]
+    return tuple((point.real, point.imag) for point in found)
+
+
+def is_level(points: Points) -> bool:
+    """Tell whether a baseline runs straight from left to right."""
+    return len({y for _, y in points}) == 1 and points[0][0] < points[-1][0]
+
+
+def is_upright(polygon: Points) -> bool:
+    """Tell whether four corners are an upright box's, from the upper left one, clockwise."""
+    if len(polygon) != 4:
+        return False
+    (a, b), (c, d), (e, f), (g, h) = polygon
+    return b == d and f == h and a == g and c == e and a < c and b < f
 
 
 def has_area(polygon: Points) -> bool:

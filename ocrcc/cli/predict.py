@@ -266,7 +266,11 @@ def _opened(out: Path | None) -> Iterator[TextIO]:
     if out is None:
         yield sys.stdout
         return
-    with output(out, READINGS) as aside, aside.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        output(out, READINGS) as aside,
+        # Names of files are bytes, and some of them no UTF-8.
+        aside.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
         yield file
 
 

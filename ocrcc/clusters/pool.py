@@ -22,6 +22,8 @@ _BLOCK = 8
 """Items that a worker takes at once, and that are done again if it is lost."""
 _WAVE = 1 << 28
 """Bytes of items that are given to the cluster at once: so much of the input is held here."""
+_WAVE_BLOCKS = 10_000
+"""Blocks of them. Each wave has workers of its own, whose start is nothing beside so much work."""
 
 
 @contextmanager
@@ -75,7 +77,7 @@ def _waves(items: Iterable[Any]) -> Iterator[list[Any]]:
     while block := list(islice(iterator, _BLOCK)):
         tables.append(_table(block))
         size += tables[-1].nbytes
-        if size > _WAVE:
+        if size > _WAVE or len(tables) == _WAVE_BLOCKS:
             yield tables
             tables, size = [], 0
     if tables:

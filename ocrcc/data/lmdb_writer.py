@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ class LmdbWriter:
         try:
             check_output(self.path, overwrite)
             self._aside.mkdir()
-            self._env = lmdb.open(str(self._aside), map_size=_FIRST_MAP, lock=False, sync=False)
+            self._env = lmdb.open(os.fsencode(self._aside), map_size=_FIRST_MAP, lock=False, sync=False)
         except BaseException as error:
             remove(self._aside)
             self._claim.close()

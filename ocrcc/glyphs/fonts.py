@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ from fontTools.ttLib import TTFont, TTLibError
 from PIL import ImageFont
 
 from ocrcc.errors import DataError
-from ocrcc.files import check_regular
+from ocrcc.files import beside, check_regular
 
 # it warns of small faults in fonts that draw well; what matters is raised
 logging.getLogger("fontTools").setLevel(logging.ERROR)
@@ -160,7 +158,7 @@ def coverage(face: Face) -> np.ndarray:
     kept = _cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.npy"
     try:
         return np.load(kept, allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):
         codes = _read_coverage(face)
         _keep(kept, codes)
         return codes
@@ -174,11 +172,9 @@ def _keep(path: Path, codes: np.ndarray) -> None:
     """Write the cache entry; a cache that cannot be written costs time, not the run."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.save(buffer, codes)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(buffer.getvalue())
-        os.replace(file.name, path)
+        aside = beside(path, "tmp.npy")  # one a font, however many writers are killed; what they tear is read anew
+        np.save(aside, codes)
+        aside.replace(path)
     except OSError:
         return
 

@@ -149,6 +149,8 @@ def _from_evaluations(paths: Iterable[str], charset: Charset) -> Pairs:
         try:
             confusions = json.loads(read_small(Path(name), _MOST_REPORT).decode())["confusions"]
             rows = [(str(one["truth"]), str(one["predicted"]), int(one["count"])) for one in confusions]
+            if any(count < 1 for _, _, count in rows):
+                raise ValueError("counted less than once")
         except DataError as error:
             raise DataError(error.message, "give the JSON of ocrcc eval --json") from None
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError):

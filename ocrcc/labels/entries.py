@@ -147,3 +147,23 @@ class BadLabelError(Exception):
     def __init__(self, reason: str, particulars: str = "") -> None:
         super().__init__(reason + particulars)
         self.reason = reason
+
+
+MALFORMED = (
+    BadLabelError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    ValueError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What a document raises whose values are of another kind, or elsewhere, than the tool writes."""
+
+
+def malformed(where: str, error: Exception) -> Problem:
+    """Say which problem one of `MALFORMED` is."""
+    if isinstance(error, BadLabelError):
+        return Problem(where, str(error), error.reason)
+    return Problem(where, "not as such a file has it", "not as such a file has it")

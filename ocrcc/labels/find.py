@@ -27,7 +27,7 @@ from typing import get_args
 from ocrcc.encodings import TextFile
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import is_file, walk
-from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
+from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
 from ocrcc.labels.lines import (
     IMAGE_NAME,
     PATH_COLUMNS,
@@ -83,6 +83,8 @@ class Labels:
             except DataError as error:  # one file of many: the others are read
                 message = error.message.removeprefix(f"{self.path}: ")
                 yield Problem(str(self.path), message, "label file that cannot be read")
+            except MALFORMED as error:
+                yield Problem(str(self.path), malformed("", error).message, "label file that cannot be read")
         else:
             yield from _read_lines(self)
 

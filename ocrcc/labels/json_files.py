@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ocrcc.errors import DataError
-from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
+from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
 from ocrcc.labels.lines import PATH_COLUMNS, TEXT_COLUMNS, pick, record
 from ocrcc.labels.page_json import load_json, points_of, size_of, text_of
 from ocrcc.outlines import clockwise, rectangle
@@ -29,10 +29,8 @@ def read_json(path: Path, images: Path, encoding: str) -> Iterator[Entry | Probl
         try:
             name, text, outline = read(one)
             yield make_entry(images, text_of(name), text_of(text), where, outline=outline, anywhere=True)
-        except BadLabelError as error:
-            yield Problem(where, str(error), error.reason)
-        except (ArithmeticError, AttributeError, TypeError):  # other types than such a file has
-            yield Problem(where, "not as such a file has it", "not as such a file has it")
+        except MALFORMED as error:
+            yield malformed(where, error)
 
 
 def _lines_of(document: Any) -> tuple[list[Any], Callable[[Any], Line] | None]:

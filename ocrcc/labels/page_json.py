@@ -6,7 +6,6 @@ import base64
 import binascii
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,15 +13,16 @@ from typing import Any
 from ocrcc.encodings import open_text
 from ocrcc.errors import DataError
 from ocrcc.files import is_file, read_small
-from ocrcc.labels.entries import BadLabelError, Entry, Problem, make_entry
+from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
 from ocrcc.labels.lines import IMAGE_NAME, TEXT_COLUMNS, pick
-from ocrcc.outlines import clockwise, rectangle
+from ocrcc.outlines import clockwise, rectangle, turned
 from ocrcc.types import Outline, Points
 
 _UNREAD = {"TEMPORARY", "待识别", "锁定框：待检测"}  # PPOCRLabel's words for what nobody has read yet
 _CLASS_NAMES = {"text", "ocr", "line", "textline", "text_line", "word", "文本", "文字"}
 _IMAGE_KEYS = ("ocr", "image", "img", "image_url", "url", "captioning", "page")
 _SIZE_KEYS = ("original_width", "original_height", "image_rotation")
+_FARTHEST = 1e9  # pixels, or hundredths of a side
 _MOST = 1 << 28  # bytes of a file that is parsed as a whole
 
 
@@ -71,8 +71,8 @@ def read_ppocrlabel(images: Path, line: str, where: str) -> Iterator[Entry | Pro
                 raise BadLabelError("not read by anybody yet")
             points = points_of(box.get("points"))
             yield make_entry(images, name, text, at, outline=Outline(points, ordered=clockwise(points)))
-        except BadLabelError as error:
-            yield Problem(at, str(error), error.reason)
+        except MALFORMED as error:
+            yield malformed(at, error)
 
 
 def read_labelme(path: Path, images: Path, encoding: str) -> Iterator[Entry | Problem]:
@@ -93,8 +93,8 @@ def read_labelme(path: Path, images: Path, encoding: str) -> Iterator[Entry | Pr
                 raise BadLabelError("not read by anybody yet")
             outline = Outline(*_labelme_outline(shape), size=size, ordered=_is_box(shape))
             entries.append(make_entry(images, name, text.strip("\r\n"), where, outline=outline, anywhere=True))
-        except BadLabelError as error:
-            entries.append(Problem(where, str(error), error.reason))
+        except MALFORMED as error:
+            entries.append(malformed(where, error))
     image = None
     if any(isinstance(entry, Entry) and not is_file(entry.path) for entry in entries):
         image = _embedded(document.get("imageData"))
@@ -136,8 +136,8 @@ def read_label_studio(path: Path, images: Path, encoding: str) -> Iterator[Entry
                 yield from _task(task, images, where)
             else:
                 yield from _minimal_task(task, images, where)
-        except BadLabelError as error:
-            yield Problem(where, str(error), error.reason)
+        except MALFORMED as error:  # the other tasks are read
+            yield malformed(where, error)
 
 
 def _tasks(path: Path, encoding: str) -> list[Any]:
@@ -236,12 +236,8 @@ def _percent_points(region: Mapping[str, Any], size: tuple[float, float]) -> Poi
     if "points" in region:
         return tuple((x * wide, y * high) for x, y in points_of(region["points"]))
     left, top, width, height = (_number(region.get(key)) for key in ("x", "y", "width", "height"))
-    angle = math.radians(_number(region.get("rotation", 0)))
-    along = math.cos(angle) * width * wide, math.sin(angle) * width * wide
-    down = -math.sin(angle) * height * high, math.cos(angle) * height * high
     x, y = left * wide, top * high
-    corners = ((x, y), (x + along[0], y + along[1]))
-    return *corners, (x + along[0] + down[0], y + along[1] + down[1]), (x + down[0], y + down[1])
+    return turned(rectangle(x, y, x + width * wide, y + height * high), _number(region.get("rotation", 0)), (x, y))
 
 
 def _image_of(data: Mapping[str, Any]) -> str:
@@ -264,14 +260,15 @@ def text_of(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_FARTHEST <= value <= _FARTHEST:
         raise BadLabelError("its place is no number")
     return float(value)
 
 
 def size_of(width: Any, height: Any) -> tuple[float, float] | None:
     """Return the size of an image, where both sides are known."""
-    known = all(isinstance(side, int | float) and not isinstance(side, bool) and side > 0 for side in (width, height))
+    sides = (width, height)
+    known = all(isinstance(s, int | float) and not isinstance(s, bool) and 0 < s <= _FARTHEST for s in sides)
     return (float(width), float(height)) if known else None
 
 

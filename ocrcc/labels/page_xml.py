@@ -17,7 +17,7 @@ from ocrcc.errors import DataError
 from ocrcc.files import is_file, read_small
 from ocrcc.labels.entries import Entry, Problem, find_image, image_beside, make_entry
 from ocrcc.labels.lines import TEXT_COLUMNS, pick
-from ocrcc.outlines import clockwise, has_area, rectangle, with_bands
+from ocrcc.outlines import clockwise, has_area, is_level, is_upright, rectangle, turned, with_bands
 from ocrcc.types import Outline, Points
 
 _LINE_CLASSES = {"ocr_line", "ocrx_line", "ocr_header", "ocr_caption", "ocr_textfloat", "ocr_footer"}
@@ -177,11 +177,8 @@ def _cvat_box(shape: Any) -> Points:
     if None in sides:
         return ()
     left, top, right, bottom = (float(side or 0) for side in sides)
-    angle = math.radians(_number(shape.get("rotation")) or 0)
-    turn = complex(math.cos(angle), math.sin(angle))
-    middle = complex(left + right, top + bottom) / 2
-    corners = [middle + (complex(x, y) - middle) * turn for x, y in rectangle(left, top, right, bottom)]
-    return tuple((corner.real, corner.imag) for corner in corners)
+    middle = (left + right) / 2, (top + bottom) / 2
+    return turned(rectangle(left, top, right, bottom), _number(shape.get("rotation")) or 0, middle)
 
 
 def _html_encoding(path: Path) -> str | None:
@@ -226,25 +223,13 @@ def _entry(
     if len(polygon) < 3:
         alone = ", only a baseline, and no neighbours to tell its height by" if baseline else ""
         return Problem(where, "the line has no outline" + alone, "the line has no outline")
-    if _is_rectangle(polygon) and (not baseline or _level(baseline)):
+    if is_upright(polygon) and (not baseline or is_level(baseline)):
         baseline, ordered = (), True
     outline = Outline(polygon, baseline, size, ordered)
     if not name or not is_file(find_image(images, name, anywhere=True)):
         beside = image_beside(path)
         name = beside if not name or is_file(find_image(images, beside, anywhere=True)) else name
     return make_entry(images, name, text, where, outline=outline, anywhere=True)
-
-
-def _level(points: Points) -> bool:
-    return len({y for _, y in points}) == 1 and points[0][0] < points[-1][0]
-
-
-def _is_rectangle(polygon: Points) -> bool:
-    """Tell whether four corners are an upright box's, from the upper left one, clockwise."""
-    if len(polygon) != 4:
-        return False
-    (a, b), (c, d), (e, f), (g, h) = polygon
-    return b == d and f == h and a == g and c == e and a < c and b < f
 
 
 def _size(element: Any, width: str, height: str) -> tuple[float, float] | None:

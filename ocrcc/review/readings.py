@@ -28,7 +28,7 @@ def read_readings(path: Path) -> Iterator[Recognition | Page]:
             try:
                 values = json.loads(raw.decode("utf-8-sig"))
                 yield _page(values) if "lines" in values else _line(values)
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError):
                 raise DataError(
                     f"{path}:{number}: no reading", "give what ocrcc predict --format json wrote, or images"
                 ) from None

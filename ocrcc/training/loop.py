@@ -159,10 +159,10 @@ def train(
             if stopped_early or stopping or _due(config.save_every, step, progress):
                 run.flush(window)
                 run.save()
-    if run.state.step and run.state.lost == run.state.step:  # too short for a long row
-        raise run.not_finite()
     if stopping and progress < 1:
         raise StoppedError(f"stopped at step {run.state.step}; everything is saved in {out}", f"go on: --resume {out}")
+    if run.state.step and run.state.lost == run.state.step:  # too short for a long row
+        raise run.not_finite()
     state = run.state
     return TrainResult(
         out=out,

@@ -262,9 +262,10 @@ class Run:
         """Measure, and keep the model if it is the best so far; the first one is, however bad."""
         try:
             judged = validate(self.evaluated())
-        except ModelError:
+        except ModelError as error:
             if int(self._row):  # it reads nothing, and does not learn any more
-                raise self.not_finite() from None
+                lost = self.not_finite()
+                raise ModelError(f"{error.message}; {lost.message}", error.hint or lost.hint) from None
             raise
         if self.state.best_step < 0 or judged.score < self.state.best_score:
             self.state.best, self.state.best_score = dict(judged.figures), judged.score

@@ -173,6 +173,16 @@ def test_hostile_names_stay_on_their_line_and_reach_no_terminal(run, folder, for
         assert f"{folder}/[red]\\x1b[31m\\ttab\\nline.png\t" in result.stdout
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no such file names there")
+@pytest.mark.parametrize("form", ["text", "tsv", "json"])
+def test_names_that_are_no_utf_8_come_out_escaped(run, folder, tmp_path, form):
+    strange = folder / os.fsdecode(b"a\xff.png")
+    (folder / "03.png").rename(strange)
+    result = run(strange, folder / "04.png", "--format", form, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert "a\\udcff.png" in (tmp_path / "out").read_text("utf-8")
+
+
 def test_a_charset_of_control_characters_breaks_no_line(tmp_path, folder):
     path = tmp_path / "evil.safetensors"
     save_wild_model(path, charset=Charset("\t\n\r\x1b\u2028己"))

@@ -85,10 +85,11 @@ def test_a_worker_sets_itself_up_once_and_gives_a_result_for_each_item(tmp_path,
         Worker("0.0.1", str(tmp_path), neg, None, ())
 
 
-def test_only_so_much_is_given_out_at_once(monkeypatch):
+@pytest.mark.parametrize(("most", "value"), [("_WAVE", 20_000), ("_WAVE_BLOCKS", 3)])
+def test_only_so_much_is_given_out_at_once(monkeypatch, most, value):
     import pickle
 
-    monkeypatch.setattr("ocrcc.clusters.pool._WAVE", 20_000)
+    monkeypatch.setattr(f"ocrcc.clusters.pool.{most}", value)
     taken: list[int] = []
 
     def items():

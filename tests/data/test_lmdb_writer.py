@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -88,3 +89,9 @@ def test_a_killed_build_has_no_name_and_is_cleared_away_later(tmp_path):
     assert "a.lmdb" not in left
     store_drawn(tmp_path / "a.lmdb", "012")
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.lmdb"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no such names there")
+def test_a_place_whose_name_is_no_utf_8(tmp_path):
+    path = store_drawn(tmp_path / os.fsdecode(b"a\xff.lmdb"), ["12", "34"])
+    assert [LmdbDataset(path).label(index) for index in range(2)] == ["12", "34"]

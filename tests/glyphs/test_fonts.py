@@ -57,6 +57,20 @@ def test_coverage_leaves_out_empty_glyphs_but_not_the_space(tmp_path):
     assert coverage(face).tolist() == first
 
 
+@pytest.mark.parametrize("left", [0, 50, 130])
+def test_a_torn_entry_of_the_cache_is_made_anew_and_killed_writers_leave_no_more_than_one(tmp_path, left):
+    build_font(tmp_path / "f.ttf", characters="己已")
+    face = find_faces(str(tmp_path))[0]
+    first = coverage(face).tolist()
+    (kept,) = (tmp_path / "cache").rglob("*.npy")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:left])
+    (kept.parent / f".{kept.name}.tmp.npy").write_bytes(b"killed")
+    assert coverage(face).tolist() == first
+    assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [kept]
+    assert kept.read_bytes() == whole
+
+
 def test_a_changed_font_is_read_again(tmp_path):
     path = build_font(tmp_path / "f.ttf", characters="己")
     face = find_faces(str(tmp_path))[0]

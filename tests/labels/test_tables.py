@@ -147,7 +147,9 @@ def test_documents_of_json_with_other_types_are_counted(tmp_path):
     regions = [{"shape_attributes": shape, "region_attributes": {"text": "x"}} for shape in shapes]
     (tmp_path / "via.json").write_text(json.dumps({"a.png": {"filename": "a.png", "regions": regions}}))
     assert problems(read(tmp_path / "via.json")) == [
-        f"via.json (line {n}): not as such a file has it" for n in (1, 2, 3)
+        "via.json (line 1): not as such a file has it",
+        "via.json (line 2): not as such a file has it",
+        "via.json (line 3): its place is no number",
     ]
     (tmp_path / "coco.json").write_text(json.dumps({"imgs": [], "anns": [{"image_id": 1, "utf8_string": "x"}]}))
     assert problems(read(tmp_path / "coco.json")) == ["coco.json (line 1): its image is not in the file"]

@@ -1,6 +1,8 @@
-"""Commands that write are ended at random moments, alone or with their group: nothing lost, torn, hung or left running.
+"""Commands that write are ended at random moments: nothing lost, torn, hung or left running.
 
-As a module, ``python test_kills.py 100 7`` ends so many with a seed and prints how.
+They are told or killed alone, with their group, or one of their workers is killed.
+
+``python tests/reliability kills 200 7`` ends so many, of all commands.
 """
 
 from __future__ import annotations
@@ -12,9 +14,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,9 @@ import pytest
 import torch
 from drawn_lines import draw_line, png
 from long import times
+from PIL import Image
 from safetensors.torch import load_file
+from stored_lines import store_drawn
 from wild import save_wild_model
 
 from ocrcc.charset import Charset
@@ -32,11 +35,29 @@ from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.contract import read_metadata
 from ocrcc.places import claimed
 from ocrcc.processes import cores
+from ocrcc.review.log import opened
 
 LINES = 1100  # more than are verified without workers
-TRAINING = ("--arch", "lcnet_050", "--steps", "30", "--save-every", "4", "--log-every", "1", "--batch-size", "4",
-            "--workers", "2", "--threads", "1", "--seed", "5")  # fmt: skip
+STEPS = (
+    "--save-every",
+    "4",
+    "--log-every",
+    "1",
+    "--batch-size",
+    "4",
+    "--workers",
+    "2",
+    "--threads",
+    "1",
+    "--seed",
+    "5",
+)
+TRAINING = ("--arch", "lcnet_050", "--steps", "30", *STEPS)
 SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
+WHOM = ("alone", "group", "worker")
+FAILED = "FAILED"
+LONG = {"review": 10.0, "demo": 60.0}
+"""Seconds that commands are given which serve without an end, or are made of the others."""
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="of Unix")
 
 
@@ -52,25 +73,63 @@ def make_place(folder: Path) -> Path:
     for number in range(40):
         (folder / "labels" / f"{number}.png").write_bytes(png(draw_line(str(number))))
     save_wild_model(folder / "wild.safetensors", charset=Charset("0123456789"))
+    store_drawn(folder / "digits.lmdb", map(str, range(100, 140)))
+    store_drawn(folder / "others.lmdb", map(str, range(200, 210)))
+    char = {"char": "1", "confidence": 0.5, "left": 0, "right": 8}
+    reading = {"path": "labels/1.png", "text": "1", "confidence": 0.5, "chars": [char]}
+    (folder / "readings.jsonl").write_text(json.dumps(reading) + "\n")
     rows = "".join(f"{number % 40}.png\tnew\n" for number in range(LINES))
     (folder / "labels" / "labels.txt").write_text(rows)
     return folder
 
 
-def commands(place: Path) -> dict[str, list[str]]:
+def commands(place: Path, *, every: bool = False) -> dict[str, list[str]]:
+    """Name what is ended.
+
+    Args:
+        place: Of `make_place`.
+        every: All commands that write, not only those with workers of their own.
+    """
     out, labels = str(place / "a.lmdb"), str(place / "labels" / "labels.txt")
+    fonts = shutil.which("fc-list")
     found = {
         "build-lmdb": ["build-lmdb", labels, out, "--force", "--workers", "2"],
         "build-lmdb, two": ["build-lmdb", labels, out, "--force", "--workers", "2", "--val-fraction", "0.3"],
         "unpack": ["unpack", str(place / "in.lmdb"), str(place / "unpacked")],
     }
-    if shutil.which("fc-list"):
+    if fonts:
         found["synth"] = ["synth", out, "--force", "--count", "300", "--workers", "2", "--charset", "digits"]
     found["pretrain"] = ["pretrain", "--train", str(place / "in.lmdb"), "--out", str(place / "run"), *TRAINING]
     model = str(place / "wild.safetensors")
     found["export"] = ["export", model, str(place / "m.safetensors"), "--rendered", "0"]
     if find_spec("onnxruntime") and find_spec("onnx"):
         found["export, ONNX"] = ["export", model, str(place / "m.onnx"), "--rendered", "0"]
+    if not every:
+        return found
+    digits = ["--data", str(place / "digits.lmdb"), "--threads", "1", "--workers", "0"]
+    reading = ["predict", str(place / "labels"), "-m", model, "--threads", "1", "--second-look", "0"]
+    found["finetune"] = [
+        *("finetune", "--pretrained", model, "--train", digits[1], "--val", str(place / "others.lmdb"), "--no-guard"),
+        *("--out", str(place / "run"), "--steps", "12", *STEPS),
+    ]
+    found["calibrate"] = ["calibrate", model, *digits[:2]]
+    found["eval"] = ["eval", model, *digits, "--second-look", "0"]
+    for option, name in (("--json", "new.json"), ("--report", "new.html"), ("--failures", "failures")):
+        found["eval"] += [option, str(place / name)]
+    found["predict"] = [*reading, "-f", "json", "-o", str(place / "new.jsonl"), "--visualize", str(place / "drawn")]
+    found["project"] = ["project", "--model", model, *digits[:2], "--workers", "0"]
+    for option, name in (("--logdir", "logs"), ("--png", "at.png"), ("--html", "at.html"), ("--disputed", "at.tsv")):
+        found["project"] += [option, str(place / name)]
+    found["samples"] = ["samples", str(place / "samples")]
+    found["charset"] = ["charset", "gb18030-l1", "--out", str(place / "new.txt")]
+    if fonts:
+        found["lookalikes"] = ["lookalikes", str(place / "new.tsv"), "--charset", "ascii", "--show", "0"]
+        found["synth --preview"] = [
+            *("synth", str(place / "n.lmdb"), "--count", "50", "--charset", "digits"),
+            *("--preview", str(place / "sheet.png")),
+        ]
+    found["review"] = ["review", str(place / "readings.jsonl"), "--out", str(place / "corrections")]
+    found["demo"] = ["demo", "--out", str(place / "demo")]
     return found
 
 
@@ -95,10 +154,21 @@ def run_whole(arguments: list[str]) -> float:
     return time.monotonic() - begun
 
 
-def end(run: subprocess.Popen[str], number: int, *, group: bool) -> str:
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started, where the system says that."""
+    with suppress(OSError):
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def end(run: subprocess.Popen[str], number: int, *, whom: str) -> str:
     """Send a signal; return what it says. Everybody is gone five seconds after it is."""
+    workers = children(run.pid) if whom == "worker" else []
     with suppress(ProcessLookupError):
-        (os.killpg if group else os.kill)(run.pid, number)
+        if workers:
+            os.kill(workers[-1], signal.SIGKILL)
+        else:
+            (os.killpg if whom == "group" else os.kill)(run.pid, number)
     _, err = run.communicate(timeout=300)
     for _ in range(50):
         try:
@@ -114,10 +184,20 @@ def check(place: Path, name: str, err: str, whole: Path) -> str:
     """Make sure that what was there stands, or what was to come; say which."""
     if "from ocrcc.cli import main" not in err:  # Ctrl-C while Python itself starts is Python's to tell
         assert "Traceback" not in err, err
-    if name == "pretrain":
-        return check_run(place, whole)
+    if name in ("pretrain", "finetune"):
+        return check_run(place, name, whole)
     if name.startswith("export"):
         return check_export(place / ("m.onnx" if "ONNX" in name else "m.safetensors"), whole)
+    if name == "review":
+        with opened(place / "corrections") as log:
+            assert not log.labels()
+        return "begun"
+    if name == "demo":
+        made = [*(place / "demo").glob("*.lmdb")]
+        assert all(len(LmdbDataset(path)) for path in made)
+        return f"{len(made)} datasets"
+    if name not in commands(place):
+        return check_outputs(place, whole, commands(place, every=True)[name])
     data = LmdbDataset(place / "a.lmdb")
     words = {data.label(index) for index in range(len(data))}
     data.line(len(data) - 1)
@@ -133,16 +213,17 @@ def check(place: Path, name: str, err: str, whole: Path) -> str:
     return "old" if words == {"old"} else "new"
 
 
-def check_run(place: Path, whole: Path) -> str:
+def check_run(place: Path, name: str, whole: Path) -> str:
     """Go on with a run, by the way that is open; it ends with the very weights of one that nobody ended."""
     out = place / "run"
     begun = (out / "state.pt").exists()
-    done = (out / "last.safetensors").exists() and _step_of(out) == 30
-    run_whole(["pretrain", "--resume", str(out)] if begun else commands(place)["pretrain"])
-    ours, straight = (load_file(folder / "run" / "last.safetensors") for folder in (place, whole))
+    straight_to = whole / f"run, {name}"
+    done = (out / "last.safetensors").exists() and _step_of(out) == _step_of(straight_to)
+    run_whole([name, "--resume", str(out)] if begun else commands(place, every=True)[name])
+    ours, straight = (load_file(folder / "last.safetensors") for folder in (out, straight_to))
     assert all(torch.equal(ours[name], straight[name]) for name in straight)
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert steps == [*range(1, 31)]
+    assert steps == [*range(1, _step_of(straight_to) + 1)]
     assert not list(out.glob(".*")), list(out.glob(".*"))
     return "done" if done else "resumed" if begun else "started again"
 
@@ -162,26 +243,71 @@ def check_export(path: Path, whole: Path) -> str:
     return "new" if there else "none"
 
 
-def attack(folder: Path, count: int, seed: int) -> Counter[str]:
-    """End commands at random moments of the time that they take."""
-    dice, ended = random.Random(seed), Counter[str]()
-    whole = make_place(folder / "whole")
-    lasting = {name: run_whole(arguments) for name, arguments in commands(whole).items()}
+def check_outputs(place: Path, whole: Path, arguments: list[str]) -> str:
+    """What a command writes is there as a whole or not at all; the next one that writes there clears up."""
+    there = 0
+    for path in [Path(each) for each in arguments[1:] if Path(each).parent == place]:
+        if path.exists():
+            there += 1
+            assert shape(path) == shape(whole / path.name), path
+        with claimed(path):
+            pass
+    left = [path.name for path in place.iterdir() if path.name.startswith(".")]
+    assert not left, left
+    return f"{there} there"
+
+
+READ: dict[str, Callable[[Path], object]] = {
+    ".safetensors": lambda path: {name: value.shape for name, value in load_file(path).items()},
+    ".json": lambda path: [*json.loads(path.read_text())],
+    ".jsonl": lambda path: [[*json.loads(line)] for line in path.read_text().splitlines()],
+    ".html": lambda path: path.read_text().rstrip()[-20:],
+    ".png": lambda path: Image.open(path).convert("L").size,
+    ".lmdb": lambda path: len(LmdbDataset(path)),
+}
+
+
+def shape(path: Path) -> object:
+    """Read what a command wrote, and say what is the same whenever it does."""
+    if path.suffix in READ:
+        return READ[path.suffix](path)
+    if path.is_dir():
+        events = "events.out.tfevents"  # named after machine and time
+        return {each.name: shape(each) for each in sorted(path.iterdir()) if events not in each.name}
+    return path.read_bytes().count(b"\n")
+
+
+def attack(folder: Path, count: int, seed: int, *, every: bool = False) -> Iterator[tuple[str, str, str]]:
+    """End commands at random moments of the time that they take.
+
+    Yields:
+        The command; how it was ended; what stood afterwards, or `FAILED` and what is lost, torn or left running.
+    """
+    dice = random.Random(seed)
+    whole, lasting = make_place(folder / "whole"), dict(LONG)
+    names = [*commands(whole, every=every)]
     for number in range(count):
+        name = names[number % len(names)]
+        if name not in lasting:
+            lasting[name] = run_whole(commands(whole, every=every)[name])
+            if (whole / "run").exists():
+                (whole / "run").rename(whole / f"run, {name}")
         place = make_place(folder / str(number))
-        name = [*lasting][number % len(lasting)]
-        sent, group = SIGNALS[number // 2 % 3], dice.random() < 0.5
-        run = start(commands(place)[name])
-        time.sleep(dice.random() * lasting[name])
-        state = check(place, name, end(run, sent, group=group), whole)
-        ended[f"{name}: {state}"] += 1
+        sent, whom, after = dice.choice(SIGNALS), dice.choice(WHOM), dice.random() * lasting[name]
+        run = start(commands(place, every=every)[name])
+        time.sleep(after)
+        try:
+            state = check(place, name, end(run, sent, whom=whom), whole)
+        except Exception as error:
+            state = f"{FAILED}: {error!r}"
+        yield name, f"{sent.name} to {whom} after {after:.1f} s: {run.returncode}", state
         shutil.rmtree(place)
-    return ended
 
 
 @pytest.mark.timeout(0)
 def test_killed_commands_lose_nothing_and_leave_nobody(tmp_path):
-    assert sum(attack(tmp_path, times(7), seed=1).values()) == times(7)
+    ended = [*attack(tmp_path, times(7), seed=1)]
+    assert not [each for each in ended if FAILED in each[2]]
 
 
 @pytest.mark.timeout(0)
@@ -197,7 +323,7 @@ def test_a_group_that_is_told_to_end_is_soon_gone_and_clears_up_itself(tmp_path,
         run = start(commands(place)[name])
         time.sleep(dice.uniform(0.2, 1) * lasting)
         begun = time.monotonic()
-        err = end(run, signal.SIGTERM, group=True)
+        err = end(run, signal.SIGTERM, whom="group")
         busy = max(1.0, os.getloadavg()[0] / cores())
         assert time.monotonic() - begun < 5 * busy, (number, err)
         assert "Traceback" not in err, err
@@ -209,8 +335,3 @@ def test_a_group_that_is_told_to_end_is_soon_gone_and_clears_up_itself(tmp_path,
         else:  # it may have been told once the dataset stood, while that was described
             assert words
             assert "old" not in words
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as name:
-        print("kills:", dict(attack(Path(name), int(sys.argv[1]), int(sys.argv[2]))))

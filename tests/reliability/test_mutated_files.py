@@ -1,28 +1,22 @@
 """Label files, charsets, lists, settings, models: whatever their bytes, they are read or refused in a sentence, soon.
 
-As a module, ``python test_mutated_files.py 2000 7`` mutates each kind so often with a seed and prints how they ended.
+``python tests/reliability inputs 100000 7`` changes so many, of all kinds of files.
 """
 
 from __future__ import annotations
 
-import sys
-import tempfile
-import time
-import warnings
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import typer
+from attacks import Target, attack, check
 from long import times
 
 from ocrcc.charset import Charset, load_charset
 from ocrcc.cli.options import _load_config
 from ocrcc.config import Preprocessing
-from ocrcc.errors import OcrccError, OcrccWarning
 from ocrcc.labels.find import find_labels
 from ocrcc.lookalikes import HEADER, load_lookalikes
 from ocrcc.models.checkpoint import load_model, save_model
@@ -31,7 +25,6 @@ from ocrcc.models.registry import create_model
 from ocrcc.texts.corpus import CorpusFile, read_templates
 from ocrcc.texts.templates import Vocabulary
 
-SLOWEST = 10.0
 STRANGE = (b"\0", b"\n", b"\t", b'"', b"\xff\xfe", b"[" * 3000, b"9" * 5000, b"-1", b"1e999", b"null", b"{}")
 Reader = Callable[[Path], object]
 TEXTS = {
@@ -116,19 +109,27 @@ def read_onnx(path: Path) -> None:
     import_onnx(path)
 
 
-def kinds(folder: Path) -> dict[str, tuple[bytes, Callable[[Path], object]]]:
-    found: dict[str, tuple[bytes, Callable[[Path], object]]] = {
-        name: (text.encode(), read_labels) for name, text in TEXTS.items()
-    }
-    found["charset"] = ("0\n1\n己\n已\n \n".encode(), lambda path: load_charset(str(path)))
-    found["groups.tsv"] = (
-        f"{HEADER}\n1\t己已巳\t0.9\tlisted\n2\t0O\t0.5\tglyphs\n".encode(),
-        lambda path: load_lookalikes(str(path)),
-    )
-    found["corpus.txt"] = ("己已\nhello 12\n".encode(), CorpusFile)
-    found["templates"] = (b"{digits:3} of {digits:4}\n3| x\n", lambda path: read_templates(path, Vocabulary({}, "己")))
-    found["settings.toml"] = (SETTINGS.encode(), read_settings)
-    found["m.safetensors"] = (small_model(folder / "model"), load_model)
+def kinds(folder: Path) -> dict[str, Callable[[], Target]]:
+    """Name what is attacked; each is made when it is called for."""
+
+    def of(name: str, whole: Callable[[], bytes], read: Reader) -> Callable[[], Target]:
+        return lambda: Target(name, whole(), mutated, read)
+
+    found = {name: of(name, text.encode, read_labels) for name, text in TEXTS.items()}
+    for name, text, read in (
+        ("charset", "0\n1\n己\n已\n \n", lambda path: load_charset(str(path))),
+        (
+            "groups.tsv",
+            f"{HEADER}\n1\t己已巳\t0.9\tlisted\n2\t0O\t0.5\tglyphs\n",
+            lambda path: load_lookalikes(str(path)),
+        ),
+        ("corpus.txt", "己已\nhello 12\n", CorpusFile),
+        ("templates", "{digits:3} of {digits:4}\n3| x\n", lambda path: read_templates(path, Vocabulary({}, "己"))),
+        ("settings.toml", SETTINGS, read_settings),
+    ):
+        found[name] = of(name, text.encode, read)
+    found["m.safetensors"] = of("m.safetensors", lambda: small_model(folder / "model"), load_model)
+    found["m.onnx"] = of("m.onnx", small_onnx, read_onnx)
     return found
 
 
@@ -153,50 +154,8 @@ def mutated(whole: bytes, dice: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-def attack(
-    folder: Path, name: str, whole: bytes, read: Callable[[Path], object], count: int, seed: int
-) -> Counter[str]:
-    dice, ended = np.random.default_rng(seed), Counter[str]()
-    path = folder / name
-    for _ in range(count):
-        path.write_bytes(mutated(whole, dice))
-        begun = time.process_time()
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", OcrccWarning)
-                read(path)
-            ended["read"] += 1
-        except OcrccError:
-            ended["refused"] += 1
-        except Exception:
-            (folder / f"escaped-{name}").write_bytes(path.read_bytes())
-            raise
-        assert time.process_time() - begun < SLOWEST
-    return ended
-
-
-NAMES = [*TEXTS, "charset", "groups.tsv", "corpus.txt", "templates", "settings.toml", "m.safetensors"]
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", kinds(Path()))
 def test_mutated_files_are_read_or_refused(tmp_path, name):
-    whole, read = kinds(tmp_path)[name]
-    path = tmp_path / name
-    path.write_bytes(whole)
-    read(path)  # as it is, it is read
-    attack(tmp_path, name, whole, read, times(20 if name == "m.safetensors" else 100), seed=0)
-
-
-def test_mutated_onnx_files_are_read_or_refused(tmp_path):
-    pytest.importorskip("onnx")
-    whole = small_onnx()
-    (tmp_path / "m.onnx").write_bytes(whole)
-    read_onnx(tmp_path / "m.onnx")
-    attack(tmp_path, "m.onnx", whole, read_onnx, times(200), seed=0)
-
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as name:
-        for kind, (content, reader) in {**kinds(Path(name)), "m.onnx": (small_onnx(), read_onnx)}.items():
-            print(kind, dict(attack(Path(name), kind, content, reader, int(sys.argv[1]), int(sys.argv[2]))), flush=True)
+    if name == "m.onnx":
+        pytest.importorskip("onnx")
+    check(attack(tmp_path, kinds(tmp_path)[name](), times(20 if name == "m.safetensors" else 100), seed=0))

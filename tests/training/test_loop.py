@@ -336,3 +336,28 @@ def test_a_short_run_that_learned_nothing_is_an_error(task, tmp_path, monkeypatc
     monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", lambda: LostFrom(1, 3))
     with pytest.raises(ModelError, match="no longer finite"):
         run(task, replace(QUICK, steps=3, log_every=1), tmp_path / "run")
+
+
+def test_a_stop_behind_a_first_step_that_was_lost_is_a_stop(task, tmp_path, monkeypatch):
+    class Stopped(LostFrom):
+        def forward(self, batch, output):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().forward(batch, output)
+
+    with monkeypatch.context() as lost:
+        lost.setattr("ocrcc.training.pretrain.CtcObjective", lambda: Stopped(1, 1))
+        with pytest.raises(StoppedError, match="stopped at step 1; everything is saved"):
+            run(task, QUICK, tmp_path / "run")
+    result = run(task, QUICK, tmp_path / "run", resume=True)
+    assert (result.steps, result.lost_steps) == (12, 1)
+
+
+def test_why_a_model_cannot_be_measured_is_told_behind_a_lost_step_too(task, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ModelError("no class centers", "finetune makes them")
+
+    monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", lambda: LostFrom(4, 1))
+    monkeypatch.setattr("ocrcc.training.pretrain.measure", fail)
+    with pytest.raises(ModelError, match=r"^no class centers; the loss is no longer finite at step 4") as raised:
+        run(task, QUICK, tmp_path / "run")
+    assert raised.value.hint == "finetune makes them"
