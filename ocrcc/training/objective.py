@@ -143,9 +143,12 @@ class CenterObjective(Objective):
         alignment, aligned = self._characters(batch, output)
         features, classes = aligned.features, aligned.classes
         near = self.moving.near(classes, self.siblings)
+        apart = separation(features.detach(), near)
         terms = {}
         if config.center_weight:
-            terms["center"] = config.center_weight * mean(squared_distance(features, near)) / features.shape[1]
+            # What lies nearer to a look-alike's center may bear that one's label by mistake, and is not pulled away.
+            pulls = squared_distance(features, near) * (apart.margin >= 0)
+            terms["center"] = config.center_weight * mean(pulls) / features.shape[1]
         if config.twin_weight:
             values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings)
             terms["twin"] = config.twin_weight * mean(values)
@@ -153,7 +156,6 @@ class CenterObjective(Objective):
         total = ctc.loss + sum(rise * term for term in terms.values())
         self.steps += 1
         self.moving.update(features.detach(), classes)
-        apart = separation(features.detach(), near)
         self._recent.append((classes, apart, alignment.posterior[aligned.lines, aligned.positions]))
         return Terms(
             total=total,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -73,3 +74,27 @@ def test_features_that_are_no_numbers_are_not_among_the_findings():
     found = objective.findings()
     assert math.isfinite(found.scalars["margin_confidence_correlation"])
     assert bool(objective.centers.isfinite().all())
+
+
+def test_a_character_nearer_to_its_look_alikes_center_is_not_pulled_to_its_own():
+    """Label 0 on the first line and O on the second; both look like a 0."""
+    config = FinetuneConfig(pretrained="x", train=("y",), center_weight=2.0, twin_weight=0.0, term_warmup=0)
+    head = nn.Linear(6, 5)
+    objective = CenterObjective(config, head, TWINS, Centers(5, 6, alpha=0.0))
+    objective.centers.copy_(10 * torch.eye(6)[:5])
+    objective.center_counts.fill_(3)
+    features = torch.zeros(2, 10, 6)
+    zero, twin = 1, int(TWINS[1, 0])
+    features[:, :, zero] = 9.0
+    features.requires_grad_()
+    logits = torch.zeros(2, 10, 5)
+    batch = dataclasses.replace(
+        lines(), targets=torch.tensor([[zero], [twin]]), target_lengths=torch.tensor([1, 1]), labels=("0", "O")
+    )
+    objective.steps.fill_(9)
+    found = objective(batch, RecognizerOutput(features=features, logits=logits))
+    # Half the squared distance of 1 to the own center, of the first line alone: the mean is over both characters.
+    assert float(found.scalars["center"]) == pytest.approx(2.0 * 0.5 / 2 / 6)
+    (gradient,) = torch.autograd.grad(found.total, features)
+    assert gradient[0].abs().sum() > 0
+    assert not gradient[1].any()
