@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ocrcc import encodings
 from ocrcc.charset import load_charset
 from ocrcc.config import BuildConfig
 from ocrcc.data.lmdb_store import LmdbDataset
@@ -20,7 +21,6 @@ from ocrcc.errors import DataError, OcrccError
 from ocrcc.glyphs.fonts import _folder_faces
 from ocrcc.glyphs.lookalikes import _from_evaluations
 from ocrcc.images.opening import open_image
-from ocrcc.labels import encodings
 from ocrcc.models.contract import resolve
 from ocrcc.pages.documents import open_frames
 from ocrcc.texts import templates
