@@ -80,12 +80,14 @@ def read_labelme(path: Path, images: Path, encoding: str) -> Iterator[Entry | Pr
     document = load_json(path, encoding)
     name = str(document.get("imagePath") or f"{path.stem}.png")
     size = size_of(document.get("imageWidth"), document.get("imageHeight"))
-    shapes = [shape for shape in document["shapes"] if isinstance(shape, dict)]
-    described = any(shape.get("description") or shape.get("text") for shape in shapes)
+    shapes = list(document["shapes"])
+    described = any(shape.get("description") or shape.get("text") for shape in shapes if isinstance(shape, dict))
     entries = []
     for number, shape in enumerate(shapes, start=1):
         where = f"{path} (shape {number})"
         try:
+            if not isinstance(shape, dict):
+                raise BadLabelError("not a shape")
             text = text_of(shape.get("description") or shape.get("text") or ("" if described else shape.get("label")))
             if shape.get("difficult") is True:
                 raise BadLabelError("marked as illegible")

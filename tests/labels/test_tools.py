@@ -176,6 +176,12 @@ def test_shapes_without_a_text(page, tmp_path):
     found = read(tmp_path / "project")
     assert [entry.text for entry in found if isinstance(entry, Entry)] == ["本日", "本日"]
     assert problems(found) == ["page.json (shape 1): not read by anybody yet"]
+    document["shapes"].insert(0, 7)
+    (tmp_path / "project" / "page.json").write_text(json.dumps(document))
+    assert problems(read(tmp_path / "project")) == [
+        "page.json (shape 1): not a shape",
+        "page.json (shape 2): not read by anybody yet",
+    ]
 
 
 def test_a_page_that_was_scaled_or_is_another(page, tmp_path):
