@@ -146,8 +146,7 @@ class CenterObjective(Objective):
         apart = separation(features.detach(), near)
         terms = {}
         if config.center_weight:
-            # What lies nearer to a look-alike's center may bear that one's label by mistake, and is not pulled away.
-            pulls = squared_distance(features, near) * (apart.margin >= 0)
+            pulls = squared_distance(features, near) * (apart.margin >= 0)  # others may bear a wrong label
             terms["center"] = config.center_weight * mean(pulls) / features.shape[1]
         if config.twin_weight:
             values = sibling_cross_entropy(features, head.weight, head.bias, classes, self.siblings)
@@ -175,8 +174,8 @@ class CenterObjective(Objective):
         assert pretrained is not None
         with torch.no_grad():
             pretrained.to(batch.images.device)
-            known = output.frames if self._same_frames else None
-            before = (pretrained(batch.images) if known is None else pretrained.forward_frames(known)).logits
+            frames = output.frames if self._same_frames else pretrained.backbone(batch.images)
+            before = pretrained.forward_frames(frames).logits  # type: ignore[arg-type]
         return divergence(output.logits, before, batch.frames, batch.target_lengths)
 
     @torch.no_grad()

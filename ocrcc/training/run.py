@@ -264,9 +264,8 @@ class Run:
             judged = validate(self.evaluated())
         except ModelError as error:
             if int(self._row):  # it reads nothing, and does not learn any more
-                lost = self.not_finite()
-                raise ModelError(f"{error.message}; {lost.message}", error.hint or lost.hint) from None
-            raise
+                error = ModelError(f"{error.message}; {self.not_finite().message}", error.hint)
+            raise error from None
         if self.state.best_step < 0 or judged.score < self.state.best_score:
             self.state.best, self.state.best_score = dict(judged.figures), judged.score
             self.state.best_step, self.state.worse_in_a_row = self.state.step, 0

@@ -199,8 +199,10 @@ def test_on_replayed_lines_the_posteriors_are_kept_whatever_the_labels_say():
     table = torch.tensor([[0], [2], [1], [0], [0]])
 
     class Pretrained(nn.Module):
-        def forward(self, images):
-            return RecognizerOutput(features=images, logits=self.logits)
+        backbone = nn.Identity()
+
+        def forward_frames(self, frames):
+            return RecognizerOutput(features=frames, logits=self.logits)
 
     pretrained = Pretrained()
     pretrained.logits = 4 * torch.randn(1, 12, 5)
