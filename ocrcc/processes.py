@@ -35,6 +35,8 @@ class Pool(Protocol):
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
+_told: list[int] | None = None
+"""Which of them came while a process was started, through a thread that does not hold them back; else None."""
 _AHEAD = 3
 """Results for each worker that may wait for an earlier one; what bounds the memory."""
 
@@ -89,7 +91,9 @@ def stoppable(hint: str) -> Iterator[Callable[[], None]]:
 
     def stop(number: int, _frame: FrameType | None) -> None:
         nonlocal stopped
-        if not finishing:
+        if _told is not None:
+            _told.append(number)
+        elif not finishing:
             stopped = StoppedError(f"stopped by {signal.Signals(number).name}; nothing was written", hint)
             raise stopped
 
@@ -200,11 +204,16 @@ def _stopping_held() -> Iterator[None]:
         return
     # The first process that is spawned brings Python's resource tracker along, whose start lets the signals through.
     resource_tracker.ensure_running()
+    global _told
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    _told = []
     try:
         yield
     finally:
+        told, _told = _told, None
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in told[:1]:
+            signal.raise_signal(number)
 
 
 def _work(

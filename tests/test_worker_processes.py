@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 
 import pytest
 
+from ocrcc import processes
 from ocrcc.errors import ConfigError, DataError, StoppedError
 from ocrcc.processes import in_order, stoppable
 
@@ -133,3 +135,25 @@ def test_who_is_told_to_stop_says_so_whatever_a_library_makes_of_it(number):
     with pytest.raises(ValueError, match="a bug"), stoppable("so"):
         raise ValueError("a bug")
     assert signal.getsignal(number) == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signals to hold")
+def test_a_signal_that_another_thread_hears_waits_until_the_process_has_started():
+    """Python runs handlers in the main thread, whichever thread the signal came to."""
+    seen = []
+
+    def hear() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # what the main thread holds back
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    def start() -> None:
+        with stoppable("again"), processes._stopping_held():
+            hearing = threading.Thread(target=hear)
+            hearing.start()
+            hearing.join()
+            seen.append("started")
+
+    with pytest.raises(StoppedError, match="SIGTERM"):
+        start()
+    assert seen == ["started"]
+    assert processes._told is None

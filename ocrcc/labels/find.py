@@ -242,11 +242,11 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
             yield Problem(where, f"not {labels.encoding.upper()}", "line in another encoding")
         elif not line.strip(" \r"):
             continue
-        elif labels.format == "csv" and table is None:
+        elif labels.format == "csv" and table is None and not headless(line):
             table = _read_header(text, line, where)
-            if headless(line):
-                yield make_entry(labels.images, *table.row(line), where)
         else:
+            if labels.format == "csv" and table is None:
+                table = _read_header(text, line, where)
             try:
                 if labels.format in ("tab", "ppocrlabel") and (labels.format == "ppocrlabel" or has_boxes(line)):
                     from ocrcc.labels.page_json import read_ppocrlabel

@@ -199,3 +199,11 @@ def test_hints_fit_the_fault(tmp_path):
     with pytest.raises(DataError) as raised:
         build_lmdb([tmp_path / "labels.txt"], tmp_path / "out.lmdb", BuildConfig(workers=1))
     assert raised.value.hint is None
+
+
+def test_the_first_row_of_a_table_without_a_header_may_be_the_malformed_one(tmp_path):
+    (tmp_path / "gt.csv").write_text('a.png,"1"2",x\nb.png,"3, 4"\nc.png,"5, 6"\n', encoding="utf-8")
+    found = read(tmp_path / "gt.csv")
+    assert [entry.text for entry in found if isinstance(entry, Entry)] == ["3, 4", "5, 6"]
+    (problem,) = problems(found)
+    assert problem.startswith("gt.csv:1: quotes that do not match")
