@@ -94,6 +94,13 @@ class WrongRead:
         """Which line it is."""
         return self.dataset, self.index
 
+    def parts(self) -> tuple[list[tuple[bool, str]], list[tuple[bool, str]]]:
+        """Cut label and reading where they differ: each part with whether it is the same in both."""
+        codes = Levenshtein.opcodes(self.truth, self.read)
+        truth = [(code.tag == "equal", self.truth[code.src_start : code.src_end]) for code in codes]
+        read = [(code.tag == "equal", self.read[code.dest_start : code.dest_end]) for code in codes]
+        return [part for part in truth if part[1]], [part for part in read if part[1]]
+
 
 class LineLog:
     """Collects the lines of all datasets as one model read them."""

@@ -149,16 +149,7 @@ class BadLabelError(Exception):
         self.reason = reason
 
 
-MALFORMED = (
-    BadLabelError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    IndexError,
-    ValueError,
-    ArithmeticError,
-    RecursionError,
-)
+MALFORMED = (BadLabelError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError)
 """What a document raises whose values are of another kind, or elsewhere, than the tool writes."""
 
 

@@ -208,8 +208,13 @@ def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
         case "page" | "alto" | "hocr" | "cvat":
             from ocrcc.labels import page_xml
 
-            read = {"page": page_xml.read_page_xml, "alto": page_xml.read_alto, "hocr": page_xml.read_hocr}
-            return read.get(labels.format, page_xml.read_cvat)(labels.path, labels.images)
+            read = {
+                "page": page_xml.read_page_xml,
+                "alto": page_xml.read_alto,
+                "hocr": page_xml.read_hocr,
+                "cvat": page_xml.read_cvat,
+            }
+            return read[labels.format](labels.path, labels.images)
         case "labelme" | "labelstudio":
             from ocrcc.labels import page_json
 
@@ -240,24 +245,24 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
         where = f"{labels.path}:{number}"
         if line is None:
             yield Problem(where, f"not {labels.encoding.upper()}", "line in another encoding")
-        elif not line.strip(" \r"):
             continue
-        elif labels.format == "csv" and table is None and not headless(line):
+        if not line.strip(" \r"):
+            continue
+        if labels.format == "csv" and table is None:
             table = _read_header(text, line, where)
-        else:
-            if labels.format == "csv" and table is None:
-                table = _read_header(text, line, where)
-            try:
-                if labels.format in ("tab", "ppocrlabel") and (labels.format == "ppocrlabel" or has_boxes(line)):
-                    from ocrcc.labels.page_json import read_ppocrlabel
+            if not headless(line):
+                continue
+        try:
+            if labels.format in ("tab", "ppocrlabel") and (labels.format == "ppocrlabel" or has_boxes(line)):
+                from ocrcc.labels.page_json import read_ppocrlabel
 
-                    yield from read_ppocrlabel(labels.images, line, where)
-                    continue
-                rows = parse_line(labels.format, line, table)
-            except BadLabelError as error:
-                yield Problem(where, str(error), error.reason)
-            else:
-                yield from (make_entry(labels.images, path, label, where) for path, label in rows)
+                yield from read_ppocrlabel(labels.images, line, where)
+                continue
+            rows = parse_line(labels.format, line, table)
+        except BadLabelError as error:
+            yield malformed(where, error)
+        else:
+            yield from (make_entry(labels.images, path, label, where) for path, label in rows)
 
 
 def _read_header(text: TextFile, line: str, where: str) -> Table:

@@ -32,8 +32,12 @@ def load_json(path: Path, encoding: str = "auto") -> Any:
     Raises:
         DataError: It cannot be read, or is no JSON.
     """
+    return _parsed(path, _decoded(path, encoding))
+
+
+def _parsed(path: Path, text: str) -> Any:
     try:
-        return json.loads(_decoded(path, encoding))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: damaged JSON: {error}") from None
 
@@ -151,7 +155,7 @@ def _tasks(path: Path, encoding: str) -> list[Any]:
         except csv.Error as error:
             raise DataError(f"{path}: damaged table: {error}", "export it as JSON") from None
         return [{key: _cell(value) for key, value in row.items() if key} for row in rows]
-    found = load_json(path, encoding)
+    found = _parsed(path, text)
     if isinstance(found, dict) and "result" in found:  # one annotation, with its task
         task = found.get("task")
         found = {"annotations": [found], "data": task.get("data") if isinstance(task, dict) else None}
@@ -223,13 +227,13 @@ def _region(region: Mapping[str, Any], text: Any, name: str, images: Path, where
         size = size_of(region.get("original_width"), region.get("original_height"))
         if size is None:
             raise BadLabelError("its image's size is not given")
-        if turned := region.get("image_rotation"):  # places are then those of the turned image
-            raise BadLabelError("its image was turned", f" by {turned} degrees while it was labelled")
+        if angle := region.get("image_rotation"):  # places are then those of the turned image
+            raise BadLabelError("its image was turned", f" by {angle} degrees while it was labelled")
         points = _percent_points(region, size)
         outline = Outline(points, size=size, ordered="points" not in region)
         return make_entry(images, name, _joined(text).strip("\r\n"), where, outline=outline, anywhere=True)
     except BadLabelError as error:
-        return Problem(where, str(error), error.reason)
+        return malformed(where, error)
 
 
 def _percent_points(region: Mapping[str, Any], size: tuple[float, float]) -> Points:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ocrcc.encodings import open_text
-from ocrcc.labels.entries import BadLabelError, Entry, Problem, image_beside, make_entry
+from ocrcc.labels.entries import BadLabelError, Entry, Problem, image_beside, make_entry, malformed
 from ocrcc.labels.lines import shorten
 from ocrcc.outlines import clockwise, rectangle
 from ocrcc.types import Outline
@@ -45,4 +45,4 @@ def read_quads(path: Path, images: Path, encoding: str) -> Iterator[Entry | Prob
                 images, name, text, where, outline=Outline(points, ordered=clockwise(points)), anywhere=True
             )
         except BadLabelError as error:
-            yield Problem(where, str(error), error.reason)
+            yield malformed(where, error)

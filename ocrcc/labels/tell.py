@@ -14,16 +14,7 @@ from typing import get_args
 from ocrcc.encodings import TextFile, open_text
 from ocrcc.errors import DataError
 from ocrcc.files import check_regular, is_file
-from ocrcc.labels.lines import (
-    PATH_COLUMNS,
-    TEXT_COLUMNS,
-    Format,
-    has_boxes,
-    looks_like,
-    parse_header,
-    pick,
-    shorten,
-)
+from ocrcc.labels.lines import PATH_COLUMNS, TEXT_COLUMNS, Format, has_boxes, looks_like, parse_header, pick, shorten
 from ocrcc.labels.quads import is_quad
 
 DOCUMENTS = ("page", "alto", "hocr", "cvat", "quads", "labelme", "labelstudio", "json", "parquet", "tar")

@@ -43,19 +43,12 @@ def to_planes(spaces: Sequence[np.ndarray], method: Method = "pca", seed: int = 
     """
     if not in_one_space(spaces):
         return [_in_square([to_plane(space, method, seed, centers=centers)])[0] for space in spaces]
-    count, first = len(spaces[0]), len(spaces[0]) - centers
-    plane = to_plane(
-        np.concatenate([*(space[:first] for space in spaces), *(space[first:] for space in spaces)]),
-        method,
-        seed,
-        centers=centers * len(spaces),
-    )
-    points, ends = np.split(plane, [first * len(spaces)])
-    planes = [
-        np.concatenate((points[number * first :][:first], ends[number * centers :][: count - first]))
-        for number in range(len(spaces))
-    ]
-    return _in_square(planes)
+    count, first = len(spaces), len(spaces[0]) - centers
+    together = np.concatenate([*(space[:first] for space in spaces), *(space[first:] for space in spaces)])
+    plane = to_plane(together, method, seed, centers=centers * count)
+    points, ends = np.split(plane, [first * count])
+    planes = zip(np.split(points, count), np.split(ends, count), strict=True)
+    return _in_square([np.concatenate(parts) for parts in planes])
 
 
 def in_one_space(spaces: Sequence[np.ndarray]) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rapidfuzz.distance import Levenshtein
 
 from ocrcc.evaluation.line_log import WrongRead
 from ocrcc.places import PICTURE, SOFTWARE, output
@@ -20,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from ocrcc.evaluation.evaluate import Readings
+
+# It tells of every weight that a font lacks.
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 _LINES = 3
 _WIDTH, _HEIGHT = 6.4, 1.35
@@ -40,7 +42,7 @@ _WIDE = (
 """Fonts that write what the one that comes with matplotlib lacks, if one of them is there."""
 
 
-def write_mended(path: Path, readings: Readings) -> int:
+def write_mended(path: Path, readings: Readings) -> None:
     """Draw some lines that the first model misread and the last one reads right, with what either read.
 
     Of all such lines, those that differ in the fewest characters are drawn: look-alikes rather than lost lines.
@@ -48,9 +50,6 @@ def write_mended(path: Path, readings: Readings) -> int:
     Args:
         path: PNG file; it appears whole or not at all.
         readings: Of two models or more.
-
-    Returns:
-        How many such lines there are.
 
     Raises:
         DataError: The file cannot be written.
@@ -61,13 +60,12 @@ def write_mended(path: Path, readings: Readings) -> int:
     from matplotlib.font_manager import get_font_names
 
     before, now = readings.logs[0].wrong, readings.logs[-1].wrong
-    mended = sorted((line for place, line in before.items() if place not in now), key=lambda line: line.edits)
-    drawn = mended[:_LINES]
+    mended = [line for place, line in before.items() if place not in now]
+    drawn = sorted(mended, key=lambda line: line.edits)[:_LINES]
     there = set(get_font_names())
     families = ["DejaVu Sans Mono", *(name for name in _WIDE if name in there)]
     with rc_context({"font.family": families, "font.size": 11}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it tells of weights that fonts lack
         rows = max(1, len(drawn))
         figure = Figure(figsize=(_WIDTH, _HEIGHT * rows), dpi=120, layout="constrained")
         FigureCanvasAgg(figure)
@@ -82,24 +80,21 @@ def write_mended(path: Path, readings: Readings) -> int:
             figure.text(0.02, 0.5, "no line is read right that was misread before", color=_INK)
         with output(path, PICTURE) as aside:
             figure.savefig(aside, format="png", metadata={"Software": SOFTWARE})
-    return len(mended)
 
 
 def _texts(axes: Axes, line: WrongRead) -> None:
     """Write what was read before and what is read now, one above the other, each character in a column of its own."""
     axes.set_xlim(0, _LONGEST + 8)
     axes.set_ylim(0, 2)
-    parts = Levenshtein.opcodes(line.truth, line.read)
-    wrong = [(line.read[part.dest_start : part.dest_end], part.tag != "equal") for part in parts]
-    right = [(line.truth[part.src_start : part.src_end], part.tag != "equal") for part in parts]
+    right, wrong = line.parts()
     for name, height, texts, color in (("before", 1.5, wrong, _WRONG), ("now", 0.5, right, _RIGHT)):
         axes.text(0, height, name, color="#777777", va="center", fontsize=9)
         _text(axes, height, texts, color)
 
 
-def _text(axes: Axes, height: float, parts: Sequence[tuple[str, bool]], color: str) -> None:
+def _text(axes: Axes, height: float, parts: Sequence[tuple[bool, str]], color: str) -> None:
     column = 8
-    for text, marked in parts:
+    for same, text in parts:
         for char in visible(text):
             wide = 2 if unicodedata.east_asian_width(char) in "WF" else 1
             if column + wide > _LONGEST + 8:
@@ -108,7 +103,7 @@ def _text(axes: Axes, height: float, parts: Sequence[tuple[str, bool]], color: s
                 column + wide / 2,
                 height,
                 char,
-                color=color if marked else _INK,
+                color=_INK if same else color,
                 ha="center",
                 va="center",
             )

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rapidfuzz.distance import Levenshtein
-
 from ocrcc import __version__, packaged
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError
@@ -53,14 +51,14 @@ def write_page(path: Path, readings: Readings) -> None:
     """
     from ocrcc.reports import figures
 
-    result, logs, datasets, lookalikes = readings.result, readings.logs, readings.datasets, readings.lookalikes
-    now, before = logs[-1], logs[0] if len(logs) > 1 else None
-    drawn_logs = logs if before is None else (before, now)
+    result, datasets, lookalikes = readings.result, readings.datasets, readings.lookalikes
+    now, before = readings.logs[-1], readings.logs[0] if len(readings.logs) > 1 else None
+    logs = (now,) if before is None else (before, now)
     drawn = {
-        "By length": figures.accuracy_by_length(drawn_logs),
-        "By width": figures.accuracy_by_width(drawn_logs),
-        "By confidence": figures.accuracy_by_confidence(drawn_logs),
-        "Reliability": figures.reliability(drawn_logs),
+        "By length": figures.accuracy_by_length(logs),
+        "By width": figures.accuracy_by_width(logs),
+        "By confidence": figures.accuracy_by_confidence(logs),
+        "Reliability": figures.reliability(logs),
     }
     worst = sorted(now.wrong.values(), key=lambda line: (-line.badness, -line.edits, line.place))[:_WORST]
     sheets = contact_sheets(now.wrong.values(), datasets, readings.reader, lookalikes) if lookalikes else ()
@@ -79,7 +77,7 @@ def write_page(path: Path, readings: Readings) -> None:
             groups=_GROUPS,
             sheets=sheets,
             figures=drawn,
-            errors=[expected_error(*log.characters) for log in drawn_logs],
+            errors=[expected_error(*log.characters) for log in logs],
             worst=[_shown(line, datasets, before) for line in worst],
             changed=[] if before is None else _changed(before, now, datasets),
         )
@@ -156,18 +154,14 @@ def _worst_of(lines: Sequence[WrongRead]) -> list[WrongRead]:
 
 def _shown(line: WrongRead, datasets: Sequence[LmdbDataset], before: LineLog | None) -> dict[str, Any]:
     """Bring a line's picture and its texts together, cut where they differ."""
-    truth, read = [], []
-    for part in Levenshtein.opcodes(line.truth, line.read):
-        same = part.tag == "equal"
-        truth.append((same, line.truth[part.src_start : part.src_end]))
-        read.append((same, line.read[part.dest_start : part.dest_end]))
+    truth, read = line.parts()
     earlier = None
     if before is not None:
         earlier = before.wrong[line.place].read if line.place in before.wrong else line.truth
     return {
         "picture": line_picture(line, datasets),
-        "truth": [part for part in truth if part[1]],
-        "read": [part for part in read if part[1]],
+        "truth": truth,
+        "read": read,
         "before": earlier,
         "confidence": line.confidence,
         "source": line.source,

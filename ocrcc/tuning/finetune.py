@@ -14,11 +14,11 @@ import torch
 from accelerate.utils import set_seed
 from torch import nn
 
-from ocrcc.charset import Charset, describe, load_charset
+from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
 from ocrcc.datasets.opened import Say
-from ocrcc.errors import CharsetError, DataError
+from ocrcc.errors import DataError
 from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
@@ -32,12 +32,12 @@ from ocrcc.training.loop import LogEntry, OnStep, TrainResult
 from ocrcc.training.objective import CenterObjective
 from ocrcc.training.pretrain import Prepared, launch, measure, validator
 from ocrcc.training.run import Trainee
-from ocrcc.training.sources import Opener, Sources, charset_of, check_validation, open_sources, with_replay
+from ocrcc.training.sources import Opener, Sources, check_validation, open_sources, with_replay
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.tuning.general_lines import general_lines
 from ocrcc.tuning.guard import Guard, Verdict, verdict
 from ocrcc.tuning.kinds import Looker, Remembering, keep_expert, kept_expert, plan_expert
-from ocrcc.tuning.new_characters import place_new, showing
+from ocrcc.tuning.new_characters import choose_charset, place_all
 from ocrcc.tuning.own_lines import parted, trusted
 from ocrcc.types import LabelledLines
 
@@ -132,7 +132,7 @@ def prepare(
     own, validation, too_few = parted(own, [opener(path) for path in task.val], task, config, notes)
     config = _with_length(config, own.lines)
     if now.new and not resume:
-        _place_new(recognizer, now, charset, start, own, task, config, device, notes)
+        notes.append(place_all(recognizer, now, charset, start, own, task, config, device))
     retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, pretrained.to(device), notes)
     replay = replay or open_some(task.replay)
     expert = memory = None
@@ -173,7 +173,8 @@ def prepare(
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
         def read(model: nn.Module) -> Metrics:
-            if memory is not None and isinstance(model, Recognizer):
+            if memory is not None:
+                assert isinstance(model, Recognizer)
                 model = Remembering(model, memory)
             return measure(model, charset, start.preprocessing, datasets, config, lookalikes, losses=True)
 
@@ -221,25 +222,6 @@ def _objective(
         centers.center_counts.copy_(moved.center_counts)
     siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
     return CenterObjective(task, recognizer.head, siblings, centers, pretrained, same_frames=tunes_expert)
-
-
-def _place_new(
-    recognizer: Recognizer,
-    moved: Transfer,
-    charset: Charset,
-    start: LoadedModel,
-    own: Sources,
-    task: FinetuneConfig,
-    config: TrainConfig,
-    device: str,
-    notes: list[str],
-) -> None:
-    """Place new characters by own lines that show them, and by rendered ones."""
-    lines = showing(moved.new, charset, own, task.corpus, config.seed)
-    seen = place_new(recognizer, moved, charset, start.preprocessing, lines, device)
-    unseen = [char for char in moved.new if char not in seen]
-    placed = f"{len(seen)} new characters are placed by {sum(seen.values())} samples"
-    notes.append(placed + (f"; no line shows {describe(unseen)}" if unseen else ""))
 
 
 def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
@@ -302,38 +284,6 @@ def _verdict(result: TrainResult, guard: Guard) -> Verdict:
         best = load_model(result.out / "best.safetensors", device=str(next(guard.pretrained.parameters()).device))
         after = guard.measure(best.recognizer)
     return verdict(guard.before, after, share, ("own lines", "general lines"))
-
-
-def choose_charset(task: FinetuneConfig, start: LoadedModel, opener: Opener) -> Charset:
-    """Bring the characters of the model and those of the labels, or of a named charset, together.
-
-    Raises:
-        CharsetError: They differ, and the policy is ``fail``.
-    """
-    normalisation = start.charset.normalisation
-    if not task.charset and task.charset_policy != "extend":
-        return start.charset
-    if task.charset in ("", "from-data"):
-        if all(spec.startswith("synth:") for spec in task.train):
-            return start.charset
-        wanted = charset_of(task.train, normalisation, opener)
-    else:
-        wanted = load_charset(task.charset, normalisation)
-    new = [char for char in wanted if char not in start.charset]
-    gone = [char for char in start.charset if char not in wanted]
-    match task.charset_policy:
-        case "extend":
-            return start.charset.merge(wanted) if new else start.charset
-        case "replace":
-            return wanted
-    if not new and not gone:
-        return start.charset
-    differences = [f"lacks {describe(new)}"] if new else []
-    differences += [f"has {len(gone)} that it lacks: {describe(gone, 5)}"] if gone else []
-    raise CharsetError(
-        f"{start.path}: beside charset {wanted.name!r}, the model {' and '.join(differences)}",
-        "--charset-policy extend keeps its characters and adds the new; replace drops the others",
-    )
 
 
 def _begin(prepared: Prepared, task: FinetuneConfig, out: Path, device: str) -> None:

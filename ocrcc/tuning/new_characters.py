@@ -1,4 +1,4 @@
-"""Give characters that a model lacks their rows of the classifier, by a few lines that show them, before any training.
+"""Which characters a tuned model has, and the rows of new ones, by a few lines that show them, before any training.
 
 A row is first predicted from the mean of the character's aligned features, by the very regression that holds between
 the centers and the rows of all known characters (Qiao et al. 2018, "Few-Shot Image Recognition by Predicting Parameters
@@ -18,16 +18,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ocrcc.charset import BLANK, Charset
-from ocrcc.config import Preprocessing
+from ocrcc.charset import BLANK, Charset, describe, load_charset
+from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig
 from ocrcc.data.batching import evaluation_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import FirstLines, SomeLines
 from ocrcc.decoding.alignment import align, gather_features
-from ocrcc.errors import OcrccError
+from ocrcc.errors import CharsetError, OcrccError
+from ocrcc.models.checkpoint import LoadedModel
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.synth.source import load_source
-from ocrcc.training.sources import Sources
+from ocrcc.training.sources import Opener, Sources, charset_of
 from ocrcc.training.transfer import Transfer
 from ocrcc.types import SizedLineSource
 
@@ -48,6 +49,56 @@ _RENDERED = 40
 """Lines rendered for each character that own lines show seldom."""
 _BESIDE = 100
 """Known characters that these lines may show too."""
+
+
+def choose_charset(task: FinetuneConfig, start: LoadedModel, opener: Opener) -> Charset:
+    """Bring the characters of the model and those of the labels, or of a named charset, together.
+
+    Raises:
+        CharsetError: They differ, and the policy is ``fail``.
+    """
+    normalisation = start.charset.normalisation
+    if not task.charset and task.charset_policy != "extend":
+        return start.charset
+    if task.charset in ("", "from-data"):
+        if all(spec.startswith("synth:") for spec in task.train):
+            return start.charset
+        wanted = charset_of(task.train, normalisation, opener)
+    else:
+        wanted = load_charset(task.charset, normalisation)
+    new = [char for char in wanted if char not in start.charset]
+    gone = [char for char in start.charset if char not in wanted]
+    match task.charset_policy:
+        case "extend":
+            return start.charset.merge(wanted) if new else start.charset
+        case "replace":
+            return wanted
+    if not new and not gone:
+        return start.charset
+    differences = [f"lacks {describe(new)}"] if new else []
+    differences += [f"has {len(gone)} that it lacks: {describe(gone, 5)}"] if gone else []
+    raise CharsetError(
+        f"{start.path}: beside charset {wanted.name!r}, the model {' and '.join(differences)}",
+        "--charset-policy extend keeps its characters and adds the new; replace drops the others",
+    )
+
+
+def place_all(
+    recognizer: Recognizer,
+    moved: Transfer,
+    charset: Charset,
+    start: LoadedModel,
+    own: Sources,
+    task: FinetuneConfig,
+    config: TrainConfig,
+    device: str,
+) -> str:
+    """Place new characters by own lines that show them, and by rendered ones; say how many by how many samples."""
+    lines = showing(moved.new, charset, own, task.corpus, config.seed)
+    seen = place_new(recognizer, moved, charset, start.preprocessing, lines, device)
+    unseen = [char for char in moved.new if char not in seen]
+    placed = f"{len(seen)} new characters are placed by {sum(seen.values())} samples"
+    return placed + (f"; no line shows {describe(unseen)}" if unseen else "")
 
 
 @dataclass(frozen=True, kw_only=True)
