@@ -21,7 +21,7 @@ def command(
         Path,
         typer.Option("--out", "-o", metavar="DIR", rich_help_panel=OUTPUT, help="Folder for everything that is made."),
     ] = Path("ocrcc-demo"),
-    steps: Annotated[int, typer.Option(min=1, metavar="INT", rich_help_panel=LENGTH, help="Steps of training.")] = 60,
+    steps: Annotated[int, typer.Option(min=1, metavar="INT", rich_help_panel=LENGTH, help="Steps of training.")] = 45,
 ) -> None:
     """Show the main job on lines that ship with the package: fine-tune without and with centers, compare, read, look.
 
