@@ -15,6 +15,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does;
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """With ``-n auto``: every core up to eight, since each worker imports torch and trains the shared models anew."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 @pytest.fixture(scope="session")
 def digit_lines() -> list[tuple[Image.Image, str]]:
     """Forty lines of two to seven digits."""

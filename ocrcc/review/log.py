@@ -228,7 +228,9 @@ def _labels(records: list[Record]) -> dict[str, str]:
 
 
 def _tsv(labels: Mapping[str, str]) -> bytes:
-    return "".join(f"{_LINES}/{line}.png\t{text}\n" for line, text in labels.items()).encode()
+    # A tab in a text would be read as the end of a column; no model writes one, so it is the space that it looks like.
+    rows = ((f"{_LINES}/{line}.png", text.replace("\t", " ")) for line, text in labels.items())
+    return "".join(f"{path}\t{text}\n" for path, text in rows).encode()
 
 
 def _write_labels(folder: Path, labels: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ import resource
 
 import pytest
 from drawn_lines import draw_line
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops
 
@@ -175,6 +175,8 @@ TEXTS = st.text(
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXTS, min_size=1, max_size=8))
+@example(["\t0", "\t0"])
+@example(["0\t"])
 def test_labels_come_back_as_they_were_decided(tmp_path_factory, texts):
     folder = tmp_path_factory.mktemp("texts") / "c"
     with opened(folder) as log:
@@ -183,5 +185,7 @@ def test_labels_come_back_as_they_were_decided(tmp_path_factory, texts):
     said = []
     with opened_datasets([folder], said.append) as (dataset,):
         assert isinstance(dataset, LmdbDataset)
-        assert [dataset.label(index) for index in range(len(dataset))] == texts
+        assert [dataset.label(index) for index in range(len(dataset))] == [
+            text.replace("\t", " ") for text in texts
+        ]
     assert not said
