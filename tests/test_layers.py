@@ -133,9 +133,9 @@ def test_nothing_imports_in_circles():
         raise AssertionError(" -> ".join(map(str, error.args[1]))) from None
 
 
-@pytest.mark.parametrize("name", sorted(ARROWS))
+@pytest.mark.parametrize("name", sorted({str(path.parent.relative_to(PACKAGE)) for path in FILES} - {"."}))
 def test_a_room_is_small_enough_to_know(name: str):
-    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (PACKAGE / name).rglob("*.py"))
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (PACKAGE / name).glob("*.py"))
     assert lines <= MOST_LINES
 
 
@@ -167,7 +167,8 @@ def test_a_command_waits_neither_for_the_others_nor_for_rich():
         "import sys; from ocrcc.cli import app\n"
         "try: app(['export', '--help'])\n"
         "except SystemExit: pass\n"
-        "others = {name for name in sys.modules if name in ('ocrcc.cli.predict', 'ocrcc.cli.demo', 'rich.console')}\n"
+        "theirs = {'ocrcc.cli.commands.predict', 'ocrcc.cli.commands.demo', 'rich.console'}\n"
+        "others = theirs & set(sys.modules)\n"
         "sys.exit(f'loaded {others}' if others else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -187,7 +188,7 @@ def test_help_imports_no_command():
 
 @pytest.mark.parametrize(("module", "line"), _COMMANDS.values(), ids=_COMMANDS)
 def test_help_lists_what_a_commands_docstring_says(module: str, line: str):
-    said = " ".join(inspect.getdoc(import_module(f"ocrcc.cli.{module}").command).split())
+    said = " ".join(inspect.getdoc(import_module(f"ocrcc.cli.commands.{module}").command).split())
     assert line.endswith(".")
     assert re.match(re.escape(line[:-1]) + r"\b", said)
     assert len(line) <= 80 - 2 - 2 - 10 - 2, "longer than a terminal's line"

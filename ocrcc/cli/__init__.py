@@ -1,6 +1,6 @@
-"""The ``ocrcc`` command: one small file a command, which parses, calls a workflow and shows its result.
+"""The ``ocrcc`` command: one small file a command in `ocrcc.cli.commands`, and here what they share.
 
-Nothing here or in the command files imports torch, timm or numpy before a command runs, and no command waits for
+Nothing here or in those files imports torch, timm or numpy before a command runs, and no command waits for
 the others' files: each is imported when it is called, and ``--help`` lists them without.
 """
 
@@ -43,7 +43,7 @@ _COMMANDS = {
     "export": ("export", "Write a model for others."),
     "project": ("project", "Show where models put characters."),
 }
-"""The commands in the order of the work: the module of this package that has each, and how its docstring begins."""
+"""The commands in the order of the work: the module in ``commands`` that has each, and how its docstring begins."""
 
 _WHOLE = "pip install ocrcc, with all that it asks for; this installation may be one for reading alone"
 
@@ -63,7 +63,7 @@ class _Group(TyperGroup):
         name, listed, rest = super().resolve_command(ctx, args)  # type: ignore[arg-type]
         if name is None or listed is None:  # completion of what does not exist
             return name, listed, rest
-        module = import_module(f"ocrcc.cli.{_COMMANDS[name][0]}")
+        module = import_module(f"ocrcc.cli.commands.{_COMMANDS[name][0]}")
         one = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=_CONTEXT)
         one.command(name, cls=import_module("ocrcc.cli.command").Command)(module.command)
         return name, typer.main.get_command(one), rest

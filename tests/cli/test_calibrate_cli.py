@@ -9,7 +9,8 @@ from typer.testing import CliRunner
 from wild import save_wild_model
 
 from ocrcc.charset import Charset
-from ocrcc.cli import app, predict
+from ocrcc.cli import app
+from ocrcc.cli.commands import predict
 from ocrcc.config import ExportConfig
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.export.export import export

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 from wild import random_lines, save_wild_model
 
 from ocrcc.charset import Charset
-from ocrcc.cli import app, predict, render
+from ocrcc.cli import app, render
+from ocrcc.cli.commands import predict
 
 HOSTILE = "[red]\x1b[31m\ttab\nline.png"
 

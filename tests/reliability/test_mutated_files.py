@@ -98,7 +98,7 @@ def read_settings(path: Path) -> None:
 
 
 def _settings_app() -> typer.Typer:
-    from ocrcc.cli.build_lmdb import command
+    from ocrcc.cli.commands.build_lmdb import command
 
     app = typer.Typer()
     app.command()(command)

@@ -185,7 +185,5 @@ def test_labels_come_back_as_they_were_decided(tmp_path_factory, texts):
     said = []
     with opened_datasets([folder], said.append) as (dataset,):
         assert isinstance(dataset, LmdbDataset)
-        assert [dataset.label(index) for index in range(len(dataset))] == [
-            text.replace("\t", " ") for text in texts
-        ]
+        assert [dataset.label(index) for index in range(len(dataset))] == [text.replace("\t", " ") for text in texts]
     assert not said
