@@ -48,7 +48,7 @@ def run(command: str, folder: Path) -> str:
 
 def test_the_two_set_up_commands_are_there():
     assert blocks("the main job") == ["pip install . && ocrcc demo\n"]
-    assert blocks("the tests") == ['pip install ".[test]" && pytest\n']
+    assert blocks("the tests") == ['pip install ".[test]" && pytest -n auto --dist worksteal\n']
 
 
 def test_both_languages_give_the_same_commands():
