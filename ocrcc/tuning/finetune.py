@@ -23,7 +23,7 @@ from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
-from ocrcc.models.experts import one_encoder, parsed
+from ocrcc.models.experts import can_have_an_expert, one_encoder, parsed
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import create_model
 from ocrcc.space.characters import Viewer, siblings_of
@@ -133,11 +133,15 @@ def prepare(
     config = _with_length(config, own.lines)
     if now.new and not resume:
         notes.append(place_all(recognizer, now, charset, start, own, task, config, device))
-    retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, pretrained.to(device), notes)
+    looker = None
+    if task.guard and task.experts and not (untrained or too_few) and can_have_an_expert(pretrained):
+        looker = Looker(pretrained, charset, start.preprocessing, config.batch_size, config.seed, device)
+    pretrained.to(device)
+    seen = pretrained if looker is None else Remembering(pretrained, looker.memory)
+    retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, seen, notes)
     replay = replay or open_some(task.replay)
     expert = memory = None
-    if task.guard and task.experts and not (untrained or too_few):
-        looker = Looker(pretrained, charset, start.preprocessing, config.batch_size, config.seed, device)
+    if looker is not None:
         if resume:
             expert = kept_expert(out, pretrained, given.arch)
         else:
@@ -154,6 +158,7 @@ def prepare(
     if expert is None:
         retained += apart
     else:  # whose backbone is frozen
+        assert looker is not None
         memory = looker.memory
         if apart:
             notes.append(f"{sum(map(len, apart))} of the general lines were shown to its gate, and are not measured on")
@@ -243,7 +248,7 @@ def _general(
     charset: Charset,
     preprocessing: Preprocessing,
     opener: Opener,
-    pretrained: Recognizer,
+    pretrained: nn.Module,
     notes: list[str],
 ) -> tuple[list[LabelledLines], list[LabelledLines], Sources | None]:
     """Open or render what the model is to go on reading: to be measured on, the like, and to be learned beside."""

@@ -26,7 +26,7 @@ from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import FirstLines, SomeLines
 from ocrcc.errors import DataError, ModelError
 from ocrcc.files import whole
-from ocrcc.models.experts import ExpertEncoder, Gate, can_have_an_expert, kind_of, one_encoder
+from ocrcc.models.experts import ExpertEncoder, Gate, kind_of, one_encoder
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.training.folder import EXPERT
 from ocrcc.types import RecognizerOutput, SizedLineSource
@@ -303,7 +303,7 @@ def plan_expert(
     """Plan an expert for own lines; None where these cannot be told from general ones.
 
     Args:
-        looker: Looks at lines.
+        looker: Looks at lines; its recogniser is one that can have an expert.
         arch: The registry name of its recogniser.
         own: See `tell_apart`, as for the others.
         general: Of its lines, and of those retained and held back, none may be missing.
@@ -312,7 +312,7 @@ def plan_expert(
         retained: General lines.
         say: Told how well they are told apart.
     """
-    if not (general and retained and held_back and can_have_an_expert(looker.recognizer)):
+    if not (general and retained and held_back):
         return None
     told = tell_apart(looker, own=own, general=general, apart=apart, held_back=held_back, retained=retained)
     say(told.sentence())

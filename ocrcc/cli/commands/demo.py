@@ -21,7 +21,7 @@ def command(
         Path,
         typer.Option("--out", "-o", metavar="DIR", rich_help_panel=OUTPUT, help="Folder for everything that is made."),
     ] = Path("ocrcc-demo"),
-    steps: Annotated[int, typer.Option(min=1, metavar="INT", rich_help_panel=LENGTH, help="Steps of training.")] = 45,
+    steps: Annotated[int, typer.Option(min=1, metavar="INT", rich_help_panel=LENGTH, help="Steps of training.")] = 40,
 ) -> None:
     """Show the main job on lines that ship with the package: fine-tune without and with centers, compare, read, look.
 
@@ -37,7 +37,7 @@ def command(
     samples = packaged.ASSETS / "samples"
     held_out = f"{out / 'train-val.lmdb'}"
     tune = ["finetune", "--pretrained", DEFAULT_MODEL, "--train", f"{out / 'train.lmdb'}", "--val", held_out]
-    tune += ["--steps", f"{steps}", "--eval-every", f"{max(1, steps // 2)}"]
+    tune += ["--steps", f"{steps}", "--eval-every", f"{steps}"]
     commands = [
         ["build-lmdb", f"{samples / 'labels.txt'}", f"{out / 'train.lmdb'}", "--val-fraction", "0.2"],
         [*tune, "--center-weight", "0", "--twin-weight", "0", "--out", f"{out / 'control'}"],
