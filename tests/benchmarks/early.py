@@ -132,9 +132,7 @@ def main() -> None:
         for arm in dict.fromkeys([CONTROL, *options.arms]):
             run = tuned(options, base, train, arm, TUNED, seed)
             regimes["late"].setdefault(arm, []).append(measured(run))
-        print(
-            "| terms | arm | seeds | text: lines right % | pairs: lines right % | look-alike errors | of control's | p |"
-        )
+        print("| terms | arm | seeds | text right % | pairs right % | look-alike errors | of control's | p |")
         print("|---|---|---|---|---|---|---|---|")
         for name, found in regimes.items():
             print("\n".join(rows(name, found)), flush=True)

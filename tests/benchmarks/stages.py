@@ -23,7 +23,7 @@ from PIL import Image
 
 from ocrcc import packaged
 from ocrcc.charset import load_charset
-from ocrcc.config import DEFAULT_MODEL, BuildConfig, PredictConfig, Preprocessing
+from ocrcc.config import DEFAULT_MODEL, BuildConfig, PredictConfig, Preprocessing, PretrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.build import build_lmdb
@@ -151,6 +151,47 @@ def build(full: bool, threads: int) -> list[Row]:
     return rows
 
 
+def cutting(full: bool, threads: int) -> list[Row]:
+    """build-lmdb of pages with PAGE XML: A4 at 300 dpi, 40 lines each, cut along outlines of 16 points."""
+    count = 25 if full else 5
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "pages")
+        folder.mkdir()
+        for number in range(count):
+            write_page(folder, number)
+        out = Path(temporary, "lines.lmdb")
+        found = alternate({"build": lambda: build_lmdb([folder], out, BuildConfig(), force=True)}, 3)["build"]
+        built = len(LmdbDataset(out))
+    return [
+        Row(what=f"{built} lines of {count} PAGE pages", measured=60 * built / found, unit="lines/minute",
+            beside="limit", limit=1000, aim="at least 1")
+    ]  # fmt: skip
+
+
+def write_page(folder: Path, number: int) -> None:
+    """Lay sample lines out as a scanned page, a little aslant, and write PAGE XML beside it."""
+    paths = sorted((packaged.ASSETS / "samples" / "images").iterdir())
+    page = Image.new("L", (2480, 3508), 235)
+    lines = ""
+    for row in range(40):
+        left, top = 200, 150 + 80 * row
+        with Image.open(paths[(number * 40 + row) % len(paths)]) as line:
+            page.paste(line.convert("L").resize((2000, 50)), (left, top))
+        upper = [(left + 2000 * step // 7, top - 4 + step % 2) for step in range(8)]
+        lower = [(x, y + 58) for x, y in reversed(upper)]
+        points = " ".join(f"{x},{y}" for x, y in upper + lower)
+        lines += f'<TextLine id="l{row}"><Coords points="{points}"/><TextEquiv><Unicode>line {row}</Unicode>'
+        lines += "</TextEquiv></TextLine>\n"
+    turned = page.rotate(0.2, Image.Resampling.BILINEAR, fillcolor=235)
+    grain = np.random.default_rng(number).integers(-12, 13, (3508, 2480))
+    Image.fromarray((np.asarray(turned) + grain).clip(0, 255).astype(np.uint8)).save(folder / f"{number}.png")
+    space = "http://schema.primaresearch.org/PAGE/gts/pagecontent/2019-07-15"
+    (folder / f"{number}.xml").write_text(
+        f'<PcGts xmlns="{space}"><Page imageFilename="{number}.png" imageWidth="2480" imageHeight="3508">'
+        f'<TextRegion id="r"><Coords points="0,0 2479,0 2479,3507 0,3507"/>{lines}</TextRegion></Page></PcGts>\n'
+    )
+
+
 def fresh(folder: Path, name: str) -> Path:
     """Give a name that nothing has."""
     return Path(tempfile.mkdtemp(dir=folder.parent), name)
@@ -197,6 +238,25 @@ def feeding(full: bool, threads: int) -> list[Row]:
         Row(what="lines made ready, one core", measured=speed, unit="lines/CPU s", beside=f"model, {threads} threads",
             limit=64 / seconds, aim="at least 5"),
         Row(what="padding", measured=100 * (1 - own / padded), unit="%", beside="limit", limit=8, aim="at most 1"),
+    ]  # fmt: skip
+
+
+def training(full: bool, threads: int) -> list[Row]:
+    """Training steps of the default model beside those of CRNN, a VGG with two BiLSTMs."""
+    import torch
+
+    from tests.benchmarks.training_speed import make_batch, make_run
+
+    torch.set_num_threads(threads)
+    runs: dict[str, Callable[[], object]] = {}
+    for name in (PretrainConfig.arch, "crnn"):
+        options = argparse.Namespace(model=name, classes=7000, batch_size=32, precision="no", device="cpu")
+        run, batch = make_run(options, False), make_batch(options, 224)
+        runs[name] = lambda run=run, batch=batch: float(run.step(batch, 0.5).total)  # type: ignore[misc]
+    found = alternate(runs, 7 if full else 2)
+    return [
+        Row(what=f"steps of {PretrainConfig.arch}, 32 lines of 224 px", measured=32 / found[PretrainConfig.arch],
+            unit="lines/s", beside="crnn", limit=32 / found["crnn"], aim="at least 3")
     ]  # fmt: skip
 
 
@@ -311,6 +371,34 @@ def lines(full: bool, threads: int) -> list[Row]:
     ]  # fmt: skip
 
 
+def cold(full: bool, threads: int) -> list[Row]:
+    """A new process that reads one image, beside new processes of PP-OCR's packages."""
+    from tests.benchmarks.peers import PpOcrV4, PpOcrV6
+
+    image = next((packaged.ASSETS / "samples" / "images").iterdir())
+    peers = {
+        name: kind(threads).cold(image)
+        for name, kind, package in (
+            ("PP-OCRv4 mobile", PpOcrV4, "rapidocr_onnxruntime"), ("PP-OCRv6 small", PpOcrV6, "rapidocr"),
+        )
+        if find_spec(package)
+    }  # fmt: skip
+    command = "import sys; from ocrcc.cli import main; sys.argv[1:] = ['predict', *sys.argv[1:]]; main()"
+    ours = [sys.executable, "-c", command, str(image), "--threads", str(threads)]
+    found = alternate(
+        {
+            name: lambda arguments=arguments: subprocess.run(arguments, check=True, capture_output=True)  # type: ignore[misc]
+            for name, arguments in {"ours": ours, **peers}.items()
+        },
+        7 if full else 3,
+    )
+    return [
+        Row(what="ocrcc predict one.png, cold", measured=found["ours"], unit="s", beside=f"{name}, its Python package",
+            limit=found[name], aim="at most 1")
+        for name in peers
+    ]  # fmt: skip
+
+
 def pages(full: bool, threads: int) -> list[Row]:
     """Pages in, texts out, beside RapidOCR as a whole."""
     if not find_spec("rapidocr"):
@@ -373,9 +461,12 @@ STAGES = {
     "start": start_up,
     "reader": reader,
     "build": build,
+    "cutting": cutting,
     "feeding": feeding,
+    "training": training,
     "centers": centers,
     "opening": opening,
+    "cold": cold,
     "lines": lines,
     "pages": pages,
     "rendering": rendering,
