@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, Protocol, TypeVar
 
@@ -37,6 +40,8 @@ class Pool(Protocol):
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
 _told: list[int] | None = None
 """Which of them came while a process was started, through a thread that does not hold them back; else None."""
+_ours: weakref.WeakSet[BaseProcess] = weakref.WeakSet()
+"""Workers that are deaf to SIGTERM."""
 _AHEAD = 3
 """Results for each worker that may wait for an earlier one; what bounds the memory."""
 
@@ -57,6 +62,21 @@ def leave_stopping_to_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None and parent.pid is not None:
         threading.Thread(target=_leave_with, args=(parent.sentinel, parent.pid), daemon=True).start()
+
+
+def end_at_exit(workers: Iterable[BaseProcess]) -> None:
+    """End workers that are left when this process exits, as after an error whose traceback holds their loader.
+
+    Python would tell them by SIGTERM, to which they are deaf, and wait for them for ever.
+    """
+    _ours.update(workers)
+
+
+@atexit.register  # after Python's own, and so called before it
+def _end_ours() -> None:
+    for worker in _ours:
+        with contextlib.suppress(ValueError, AssertionError):  # closed, or of a process that this one was forked from
+            worker.kill()
 
 
 def _leave_with(sentinel: int, parent: int) -> None:
@@ -187,6 +207,7 @@ def _worker(
     try:
         with _stopping_held():
             process.start()
+        end_at_exit([process])
         theirs.close()
         yield ours
     finally:

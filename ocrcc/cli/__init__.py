@@ -83,6 +83,12 @@ class _Group(TyperGroup):
                 ConfigError(f"{ctx.invoked_subcommand} needs the package {package}, which is not installed", _WHOLE)
             )
             raise typer.Exit(ConfigError.exit_code) from None
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            hint = "was it killed, or out of memory? try fewer --workers; a training goes on by --resume"
+            print_error(DataError("a process that loads lines has died", hint))
+            raise typer.Exit(DataError.exit_code) from None
         except OSError as error:
             if error.filename is None:
                 if error.errno == errno.ENOSPC:  # what is left in Python's buffers cannot be brought out either

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from ocrcc.data.augment import augment
 from ocrcc.errors import DataError, OcrccError
 from ocrcc.files import hush_pillow
 from ocrcc.images.transforms import pad, prepare
-from ocrcc.processes import leave_stopping_to_parent
+from ocrcc.processes import end_at_exit, leave_stopping_to_parent
 from ocrcc.types import Batch, LineSource, SizedLineSource
 
 LINES_PER_CHUNK = 16
@@ -252,11 +253,19 @@ def training_batches(
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_set_up_worker,
     )
-    for batches in loader:
+    for batches in _started(loader):
         if isinstance(batches, OcrccError):
             raise batches
         yield from batches[skipped:]
         skipped = 0
+
+
+def _started(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Start what loads, and see to it that none of its processes is left at exit."""
+    before = set(multiprocessing.active_children())
+    iterator = iter(loader)
+    end_at_exit(set(multiprocessing.active_children()) - before)
+    return iterator
 
 
 def _set_up_worker(_: int) -> None:
@@ -339,7 +348,7 @@ def evaluation_batches(
         source=dataset, batches=batches, charset=charset, preprocessing=preprocessing, width_stride=width_stride
     )
     loader: DataLoader[Any] = DataLoader(whole, batch_size=None, num_workers=workers, worker_init_fn=_set_up_worker)
-    for indices, batch, problems in loader:
+    for indices, batch, problems in _started(loader):
         for problem in problems:
             on_problem(problem)
         if batch is not None:

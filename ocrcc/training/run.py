@@ -309,6 +309,8 @@ class Run:
             try:
                 torch.save(state, aside)
             except RuntimeError as error:  # what it makes of a full disk
+                if "PytorchStreamWriter" not in str(error):
+                    raise  # such as that a worker has died, of which a signal tells anywhere
                 raise OSError(str(error)) from None
 
     def load(self) -> None:

@@ -310,6 +310,21 @@ def test_killed_commands_lose_nothing_and_leave_nobody(tmp_path):
     assert not [each for each in ended if FAILED in each[2]]
 
 
+@pytest.mark.parametrize("name", ["pretrain", "finetune"])
+def test_a_killed_loader_is_told_and_the_other_does_not_stay(tmp_path, name):
+    place = make_place(tmp_path / "place")
+    run = start([*commands(place, every=True)[name], "--steps", "3000"])
+    metrics = place / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text().count("\n") > 5):
+        assert run.poll() is None, run.stderr.read()
+        time.sleep(0.02)
+    err = end(run, signal.SIGKILL, whom="worker")
+    assert run.returncode == 3
+    assert "error: a process that loads lines has died" in err
+    assert "--resume" in err
+    assert "Traceback" not in err, err
+
+
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("name", ["build-lmdb", "build-lmdb, two", "synth"])
 def test_a_group_that_is_told_to_end_is_soon_gone_and_clears_up_itself(tmp_path, name):
