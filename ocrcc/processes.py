@@ -64,6 +64,12 @@ def leave_stopping_to_parent() -> None:
         threading.Thread(target=_leave_with, args=(parent.sentinel, parent.pid), daemon=True).start()
 
 
+def loader_died() -> DataError:
+    """Make the error that says so."""
+    hint = "was it killed, or out of memory? try fewer --workers; a training goes on by --resume"
+    return DataError("a process that loads lines has died", hint)
+
+
 def end_at_exit(workers: Iterable[BaseProcess]) -> None:
     """End workers that are left when this process exits, as after an error whose traceback holds their loader.
 

@@ -86,8 +86,9 @@ class _Group(TyperGroup):
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            hint = "was it killed, or out of memory? try fewer --workers; a training goes on by --resume"
-            print_error(DataError("a process that loads lines has died", hint))
+            from ocrcc.processes import loader_died
+
+            print_error(loader_died())
             raise typer.Exit(DataError.exit_code) from None
         except OSError as error:
             if error.filename is None:

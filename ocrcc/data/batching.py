@@ -6,6 +6,7 @@ import math
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from ocrcc.data.augment import augment
 from ocrcc.errors import DataError, OcrccError
 from ocrcc.files import hush_pillow
 from ocrcc.images.transforms import pad, prepare
-from ocrcc.processes import end_at_exit, leave_stopping_to_parent
+from ocrcc.processes import end_at_exit, leave_stopping_to_parent, loader_died
 from ocrcc.types import Batch, LineSource, SizedLineSource
 
 LINES_PER_CHUNK = 16
@@ -29,6 +30,10 @@ _WIDEST = 4 / 3
 batch that is mostly padding would teach batch normalisation figures that no line has when it is read."""
 _STEP_COST = 32
 """Pixels of width of a full batch that take as long as a step of any batch does beside its pixels."""
+
+
+_DYING = 1.0
+"""Seconds that a process may need for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,19 +258,30 @@ def training_batches(
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_set_up_worker,
     )
-    for batches in _started(loader):
+    for batches in _loaded(loader):
         if isinstance(batches, OcrccError):
             raise batches
         yield from batches[skipped:]
         skipped = 0
 
 
-def _started(loader: DataLoader[Any]) -> Iterator[Any]:
-    """Start what loads, and see to it that none of its processes is left at exit."""
+def _loaded(loader: DataLoader[Any]) -> Iterator[Any]:
+    """Give what is loaded; no process of it is left at exit."""
     before = set(multiprocessing.active_children())
     iterator = iter(loader)
-    end_at_exit(set(multiprocessing.active_children()) - before)
-    return iterator
+    workers = set(multiprocessing.active_children()) - before
+    end_at_exit(workers)
+    while True:
+        try:
+            loaded = next(iterator)
+        except StopIteration:
+            return
+        except (OSError, EOFError):
+            # Of a worker that dies while it hands something over, torch does not say so.
+            if not wait([worker.sentinel for worker in workers], timeout=_DYING):
+                raise
+            raise loader_died() from None
+        yield loaded
 
 
 def _set_up_worker(_: int) -> None:
@@ -348,7 +364,7 @@ def evaluation_batches(
         source=dataset, batches=batches, charset=charset, preprocessing=preprocessing, width_stride=width_stride
     )
     loader: DataLoader[Any] = DataLoader(whole, batch_size=None, num_workers=workers, worker_init_fn=_set_up_worker)
-    for indices, batch, problems in _started(loader):
+    for indices, batch, problems in _loaded(loader):
         for problem in problems:
             on_problem(problem)
         if batch is not None:

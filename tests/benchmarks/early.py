@@ -36,7 +36,7 @@ ARMS = {
     "twin 1": {"center_weight": 0.0, "twin_weight": 1.0},
 }
 CONTROL = "CTC only"
-TUNED, COMMON = 600, 800
+TUNED, COMMON = 600, 300
 
 
 def parse() -> argparse.Namespace:
@@ -108,7 +108,7 @@ def main() -> None:
     counts = Counter(char for char in corpus.read_text(encoding="utf-8") if not char.isspace())
     charset = out / "charset.txt"
     charset.write_text("".join(f"{char}\n" for char, _ in counts.most_common(COMMON)), encoding="utf-8")
-    same = {"charset": str(charset), "corpus": [corpus], "fonts": str(options.fonts), "exclude": (), "max_length": 8}
+    same = {"charset": str(charset), "corpus": [corpus], "fonts": str(options.fonts), "exclude": (), "max_length": 5}
     preset = out / "running.toml"
     preset.write_text("lookalike_fraction = 0.0\nlatin = 0.0\nappearance = 0.5\n[texts]\ncorpus = 1.0\n")
     train = str(drawn(out / "train.lmdb", options.lines, spec=str(preset), seed=1, **same))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
+from ocrcc.data import batching
 from ocrcc.data.batching import LINES_PER_CHUNK, MixedSource, TrainingChunks, evaluation_batches, training_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
@@ -227,3 +229,34 @@ def test_evaluation_keeps_labels_that_the_charset_cannot_write(digits_lmdb):
     lines = [(label, int(length)) for _, b in batches for label, length in zip(b.labels, b.target_lengths, strict=True)]
     assert any(set(label) - set("01234") for label, _ in lines)
     assert all(length == (0 if set(label) - set("01234") else len(label)) for label, length in lines)
+
+
+class Refused:
+    """A loader whose worker dies while the parent fetches from it, which torch tells of as a broken connection."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+
+    def __iter__(self):
+        process = multiprocessing.get_context("spawn").Process(target=exec, args=(self.code,), daemon=True)
+        process.start()
+        return self.fetched()
+
+    def fetched(self):
+        yield "first"
+        raise ConnectionRefusedError(111, "Connection refused")
+
+
+def test_a_worker_that_dies_while_it_hands_over_is_told_in_words():
+    loaded = batching._loaded(Refused(""))
+    assert next(loaded) == "first"
+    with pytest.raises(DataError, match="a process that loads lines has died"):
+        next(loaded)
+
+
+def test_an_error_of_another_cause_stays_what_it_is(monkeypatch):
+    monkeypatch.setattr(batching, "_DYING", 0.1)
+    loaded = batching._loaded(Refused("import time; time.sleep(60)"))
+    next(loaded)
+    with pytest.raises(ConnectionRefusedError):
+        next(loaded)

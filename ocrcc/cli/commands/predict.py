@@ -21,8 +21,7 @@ from ocrcc.cli.page_formats import PAGE_FORMATS, READINGS, Result, choose_writer
 from ocrcc.config import PredictConfig
 from ocrcc.config.setting import MODEL, OUTPUT
 from ocrcc.errors import ConfigError, DataError, SomeInputsFailedError
-from ocrcc.files import whole
-from ocrcc.places import check_file, output
+from ocrcc.places import check_file, new_folder, output
 from ocrcc.reading.doubts import BUDGET, Doubts, lines_of
 from ocrcc.types import Page, Recognition
 
@@ -293,14 +292,12 @@ def _drawn(results: Iterable[Result], folder: Path, settings: PredictConfig) -> 
     from ocrcc.pages.documents import open_again
     from ocrcc.pages.drawing import draw
 
-    folder.mkdir(parents=True)
     again = open_again(results, dpi=settings.dpi, max_pixels=settings.max_pixels)
-    for number, (result, frame) in enumerate(again, start=1):
-        text = result.text if isinstance(result, Recognition) else "".join(line.text for line in result.lines)
-        picture = draw(frame.load(), result, font_for(text))
-        with whole(folder / f"{number:04d}-{_plain_name(result.path)}.png") as aside:
-            picture.save(aside)
-        yield result
+    with new_folder(folder) as aside:
+        for number, (result, frame) in enumerate(again, start=1):
+            text = result.text if isinstance(result, Recognition) else "".join(line.text for line in result.lines)
+            draw(frame.load(), result, font_for(text)).save(aside / f"{number:04d}-{_plain_name(result.path)}.png")
+            yield result
 
 
 def _plain_name(path: str) -> str:
