@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import weakref
@@ -209,7 +210,9 @@ def _worker(
     # Spawned, so that no lock of this process's threads is inherited.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function, set_up, arguments), daemon=True)
+    # As bytes, so that it watches its parent before it imports what they need, which takes a second on a busy machine.
+    work = pickle.dumps((function, set_up, arguments))
+    process = context.Process(target=_work, args=(theirs, work), daemon=True)
     try:
         with _stopping_held():
             process.start()
@@ -243,10 +246,9 @@ def _stopping_held() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-def _work(
-    pipe: Connection, function: Callable[..., Any], set_up: Callable[..., None] | None, arguments: tuple[Any, ...]
-) -> None:
+def _work(pipe: Connection, work: bytes) -> None:
     leave_stopping_to_parent()
+    function, set_up, arguments = pickle.loads(work)
     hush_pillow()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent has gone
         try:
