@@ -12,6 +12,7 @@ import signal
 import sys
 import warnings
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -71,7 +72,12 @@ class _Group(TyperGroup):
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         """Run the command."""
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except Exception as error:
+                if _interrupted and not isinstance(error, OcrccError):
+                    raise KeyboardInterrupt from None  # in the middle of an import, of which a library made that
+                raise
         except OcrccError as error:
             print_error(error)
             raise typer.Exit(error.exit_code) from None
@@ -133,8 +139,19 @@ def _options(
     """Train text-line recognisers that tell look-alike characters apart."""
 
 
+_interrupted = False
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    signal.default_int_handler(number, frame)
+
+
 def main() -> None:
     """Run the command line."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     # Threads of torch that wait for one another by spinning hold the very core that the last of them needs: beside one
     # other program on two cores, lines were read at 30 a second, and at 105 with threads that sleep. Torch reads this
     # at its import.

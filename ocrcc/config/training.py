@@ -50,6 +50,7 @@ class TrainConfig:
 
     ends: ClassVar[tuple[int, ...]] = (1,)
     """How many of the three ends may be given."""
+    rate_is_given: ClassVar[bool] = True
 
     seed: int = setting(0, LEARNING)
     steps: int = setting(0, LENGTH)
@@ -97,8 +98,9 @@ class TrainConfig:
             if getattr(self, name) < 0:
                 problems.append(f"{name} is negative")
         for name in ("batch_size", "learning_rate", "log_every"):
-            if getattr(self, name) <= 0:
-                problems.append(f"{name} is not positive")
+            free = name == "learning_rate" and not self.rate_is_given
+            if getattr(self, name) < 0 or not (getattr(self, name) or free):
+                problems.append(f"{name} is {'negative' if free else 'not positive'}")
         for name in ("warmup", "augment"):
             if getattr(self, name) > 1:
                 problems.append(f"{name} is over 1")
@@ -114,13 +116,15 @@ class TuneConfig(TrainConfig):
 
     Attributes:
         steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`, and without these to the number of lines.
+        learning_rate: At the peak of the schedule; 0 for 3e-4, and 3e-5 for recognisers of other makes.
         eval_every: Steps between validations; 0 for five in a run.
     """
 
     ends: ClassVar[tuple[int, ...]] = (0, 1)
+    rate_is_given: ClassVar[bool] = False
 
     batch_size: int = 32
-    learning_rate: float = 3e-4
+    learning_rate: float = 0.0
     warmup: float = 0.1
     ema_decay: float = 0.98
     freeze_norm: bool = True

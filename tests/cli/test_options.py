@@ -27,3 +27,17 @@ def test_what_stands_behind_two_dashes_is_no_option(tmp_path, monkeypatch):
 def test_stopping_is_no_error(capsys):
     print_error(StoppedError("stopped at step 3", "go on: --resume run"))
     assert capsys.readouterr().err == "stopped at step 3\nhint: go on: --resume run\n"
+
+
+@pytest.mark.parametrize("error", [AttributeError("half of a module"), ModuleNotFoundError(name="triton")])
+def test_what_a_library_makes_of_ctrl_c_is_ctrl_c(monkeypatch, error):
+    def interrupted():
+        raise error
+
+    monkeypatch.setattr("ocrcc.cli.commands.models.command", interrupted)
+    monkeypatch.setattr("ocrcc.cli._interrupted", True)
+    result = CliRunner().invoke(app, ["models"])
+    assert result.exit_code == 130
+    assert "error" not in result.stderr
+    monkeypatch.setattr("ocrcc.cli._interrupted", False)
+    assert CliRunner().invoke(app, ["models"]).exit_code in (1, 2)

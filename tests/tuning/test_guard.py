@@ -18,11 +18,12 @@ from torch import nn
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.errors import DataError
+from ocrcc.errors import ConfigError, DataError
 from ocrcc.evaluation.metrics import Scores
 from ocrcc.evaluation.report import Metrics
+from ocrcc.models.registry import MODELS
 from ocrcc.training.pretrain import pretrain
-from ocrcc.tuning.finetune import finetune
+from ocrcc.tuning.finetune import _with_rate, finetune
 from ocrcc.tuning.guard import Found, Guard, Verdict, is_better, is_kept, mean_loss, mixture, standard_errors, verdict
 from ocrcc.tuning.own_lines import _misplaced, hold_out, without
 
@@ -306,3 +307,16 @@ def test_a_run_that_is_killed_before_its_first_save_can_be_gone_on_with(trained,
     finetune(task, QUICK, tmp_path / "whole", device="cpu")
     assert same(tmp_path / "cut" / "last.safetensors", tmp_path / "whole" / "last.safetensors")
     assert same(tmp_path / "cut" / "best.safetensors", tmp_path / "whole" / "best.safetensors")
+
+
+def test_a_rate_that_nobody_gives_suits_the_recogniser(monkeypatch):
+    config = TuneConfig()
+    assert _with_rate(config, "lcnet_050").learning_rate == 3e-4
+    assert _with_rate(config, "lcnet_050+experts2").learning_rate == 3e-4
+    monkeypatch.setitem(MODELS, "onnx/other@1", replace(MODELS["lcnet_050"], name="onnx/other@1", graph=b"a graph"))
+    assert _with_rate(config, "onnx/other@1").learning_rate == 3e-5
+    assert _with_rate(replace(config, learning_rate=1e-3), "onnx/other@1").learning_rate == 1e-3
+    with pytest.raises(ConfigError, match="learning_rate is negative"):
+        TuneConfig(learning_rate=-1)
+    with pytest.raises(ConfigError, match="learning_rate is not positive"):
+        TrainConfig(steps=1, learning_rate=0)
