@@ -70,6 +70,14 @@ def test_what_is_no_number_at_all(check, text):
     assert not matches(CHECKS[check](), text)
 
 
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("strange", ["-", "É", "中", "١", "²", "_"])
+def test_a_strange_character_ends_a_number_wherever_it_stands(check, strange):
+    acceptor = CHECKS[check]()
+    for text in VALID[check]:
+        assert not any(matches(acceptor, text[:at] + strange + text[at:]) for at in range(len(text) + 1))
+
+
 PATTERNS = (
     "[0-9]{2,3}", r"\d+\.\d\d", "^(a|b)*c$", "¥?[0-9]{1,3}(,[0-9]{3})*", ".*5", "[^0-9]+", "a?b+|cc", "[一-龥]{1,2}",
     r"x\$",

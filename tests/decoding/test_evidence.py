@@ -80,6 +80,11 @@ def test_evidence_is_numbers_whatever_comes():
     assert np.isfinite(found).all()
     assert found[:, FEATURES.index("has lookalikes")].tolist() == [1, 0]
     assert found[:, FEATURES.index("margin known")].tolist() == [0, 1]
+    for name, values in {
+        "lead": [-2, 20], "lookalike lead": [-2, 20], "missed": [-2, 15], "frames": [0, np.log(9)],
+        "stray ink": [0.5, 0.5], "gap": [1, 1], "disagreement": [0.5, 0], "margin": [0, 2], "read again": [1, 1],
+    }.items():  # fmt: skip
+        assert found[:, FEATURES.index(name)] == pytest.approx(values), name
 
 
 def test_a_calibration_comes_back_as_it_was_stored():
