@@ -225,7 +225,7 @@ class FinetuneConfig(DataConfig):
     center_alpha: float = setting(0.5, LOOKALIKES)
     twin_weight: float = setting(0.1, LOOKALIKES)
     term_warmup: int = setting(200, LOOKALIKES)
-    init_lines: int = setting(4000, LOOKALIKES)
+    init_lines: int = setting(1000, LOOKALIKES)
     project_every: int = setting(0, SAVING)
 
     def __post_init__(self) -> None:

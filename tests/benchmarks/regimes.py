@@ -9,7 +9,9 @@ all seeds together, against CTC only.
 
 few: 300 lines, many epochs. many: 3,000 lines. few wrong and wrong: of these, 5 % of look-alikes bear the label of
 another. rare: of each group, all but the commonest stand in the labels one time in fifty. fonts: learned in one font,
-tested in the others.
+tested in the others. early and late: encoder and classifier begin anew on 3,000 lines without swapped look-alikes; in
+the one the terms join after a third of the steps, as PP-OCRv2 trained, in the other they tune what twice the steps of
+CTC alone have made, on the same lines, as the work of 2020 did.
 """
 
 from __future__ import annotations
@@ -70,8 +72,8 @@ ARMS = {
     "twin 1": Arm(twin=1.0),
     "center 0.1, twin 1": Arm(center=0.1, twin=1.0),
 }
-REGIMES = ("few", "many", "few wrong", "wrong", "rare", "fonts")
-COMMON, BATCH, RATE = 500, 32, 5e-4
+REGIMES = ("few", "many", "few wrong", "wrong", "rare", "fonts", "early", "late")
+COMMON, BATCH, RATE, FRESH_RATE = 500, 32, 5e-4, 2e-3
 WRONG, RARE = 0.05, 50
 
 
@@ -159,21 +161,43 @@ def batch_of(model: LoadedModel, lines: Lines, chosen: list[int]) -> tuple[Batch
     return batch, frames
 
 
-def trained(model: LoadedModel, lines: Lines, lookalikes: Lookalikes, arm: Arm, steps: int, seed: int) -> nn.Module:
-    """Train an encoder on lines by CTC and the terms of an arm."""
+def fresh(model: LoadedModel, seed: int) -> nn.Module:
+    """Begin anew behind the same backbone."""
     torch.manual_seed(seed)
-    recognizer = copy.deepcopy(model.recognizer)
+    recognizer = create_model(model.arch, model.charset.num_classes, model.preprocessing)
+    recognizer.backbone.load_state_dict(model.recognizer.backbone.state_dict())
+    return recognizer.requires_grad_(False)
+
+
+def trained(
+    model: LoadedModel,
+    lines: Lines,
+    lookalikes: Lookalikes,
+    arm: Arm,
+    steps: int,
+    seed: int,
+    start: nn.Module | None = None,
+) -> nn.Module:
+    """Train on lines by CTC and the terms of an arm: the model's encoder, or encoder and classifier of a fresh one."""
+    torch.manual_seed(seed)
+    recognizer = copy.deepcopy(start or model.recognizer)
     recognizer.encoder.requires_grad_(True)
+    recognizer.head.requires_grad_(start is not None)
     config = FinetuneConfig(train=("x",), center_weight=arm.center, twin_weight=arm.twin, term_warmup=50)
-    centers = Centers(model.charset.num_classes, recognizer.feature_width, arm.alpha)
-    assert model.centers is not None
-    assert model.center_counts is not None
-    centers.centers.copy_(model.centers)
-    centers.center_counts.copy_(model.center_counts)
+    centers = Centers(model.charset.num_classes, recognizer.feature_width, arm.alpha if start is None else 0.5)
     siblings = torch.tensor(sibling_table(lookalikes, model.charset), dtype=torch.int64)
     objective = CenterObjective(config, recognizer.head, siblings, centers)
-    optimizer = torch.optim.AdamW(recognizer.encoder.parameters(), lr=RATE, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    if start is None:
+        assert model.centers is not None
+        assert model.center_counts is not None
+        centers.centers.copy_(model.centers)
+        centers.center_counts.copy_(model.center_counts)
+    elif arm != ARMS[CONTROL]:
+        place(model, recognizer, objective, lines)
+    rate = RATE if start is None else FRESH_RATE
+    learned = [weight for weight in recognizer.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=rate, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     order = np.random.default_rng(seed)
     left: list[int] = []
     for _ in range(steps):
@@ -185,10 +209,19 @@ def trained(model: LoadedModel, lines: Lines, lookalikes: Lookalikes, arm: Arm, 
         terms = objective(batch, RecognizerOutput(features=features, logits=recognizer.head(features)))
         optimizer.zero_grad()
         terms.total.backward()
-        torch.nn.utils.clip_grad_norm_(recognizer.encoder.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(learned, 5.0)
         optimizer.step()
         schedule.step()
     return recognizer
+
+
+def place(model: LoadedModel, recognizer: nn.Module, objective: CenterObjective, lines: Lines) -> None:
+    """Place the first centers at the means of their aligned features."""
+    with torch.no_grad():
+        for first in range(0, len(lines.labels), 64):
+            batch, frames = batch_of(model, lines, [*range(first, min(first + 64, len(lines.labels)))])
+            features = recognizer.encoder(frames)
+            objective.place(batch, RecognizerOutput(features=features, logits=recognizer.head(features)))
 
 
 def measured(model: LoadedModel, recognizer: nn.Module, lines: Lines, lookalikes: Lookalikes) -> Metrics:
@@ -291,6 +324,10 @@ def main() -> None:
         "wrong": with_wrong_labels(many, lookalikes, 5),
         "rare": without_rare(many, lookalikes, model.charset.symbols),
     }
+    general = preset.with_name("general.toml")
+    general.write_text(preset.read_text().replace("lookalike_fraction = 1.0", "lookalike_fraction = 0.0"))
+    if {"early", "late"} & set(options.regimes):
+        learned["early"] = learned["late"] = drawn(model, general, options.fonts, 3000, 13)
     if elsewhere is not None:
         learned["fonts"] = drawn(model, preset, one, 3000, 12)
     print("| regime | arm | lines right % | look-alike errors | of control's | p |\n|---|---|---|---|---|---|")
@@ -299,8 +336,14 @@ def main() -> None:
         before = measured(model, model.recognizer, test, lookalikes)
         found: dict[str, list[Metrics]] = {arm: [] for arm in dict.fromkeys([CONTROL, *options.arms])}
         for seed in range(options.seeds):
+            start, steps = None, options.steps
+            if regime in ("early", "late"):
+                first = steps // 3 if regime == "early" else 2 * steps
+                lines, control = learned[regime], ARMS[CONTROL]
+                start = trained(model, lines, lookalikes, control, first, seed, fresh(model, seed))
+                before = measured(model, start, test, lookalikes)
             for arm in found:
-                recognizer = trained(model, learned[regime], lookalikes, ARMS[arm], options.steps, seed)
+                recognizer = trained(model, learned[regime], lookalikes, ARMS[arm], steps, seed, start)
                 found[arm].append(measured(model, recognizer, test, lookalikes))
         print(table(f"{regime} ({len(learned[regime].labels)} lines)", found, before), flush=True)
 
