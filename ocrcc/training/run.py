@@ -369,13 +369,9 @@ def _lines_to_see(config: TrainConfig, sources: Sequence[MixedSource]) -> float:
 
 
 def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    if config.optimizer not in list_optimizers():
-        raise ConfigError(
-            f"timm has no optimizer named {config.optimizer!r}", "such as adamw, adam, sgd, lion, rmsprop"
-        )
-    return create_optimizer_v2(
-        recognizer, opt=config.optimizer, lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    if (name := config.optimizer) not in list_optimizers():
+        raise ConfigError(f"timm has no optimizer named {name!r}", "such as adamw, adam, sgd, lion, rmsprop")
+    return create_optimizer_v2(recognizer, opt=name, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 def _schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> Scheduler | None:
