@@ -51,6 +51,7 @@ class TrainConfig:
     ends: ClassVar[tuple[int, ...]] = (1,)
     """How many of the three ends may be given."""
     rate_is_given: ClassVar[bool] = True
+    """Whether the learning rate cannot be left open by 0."""
 
     seed: int = setting(0, LEARNING)
     steps: int = setting(0, LENGTH)

@@ -30,8 +30,6 @@ _WIDEST = 4 / 3
 batch that is mostly padding would teach batch normalisation figures that no line has when it is read."""
 _STEP_COST = 32
 """Pixels of width of a full batch that take as long as a step of any batch does beside its pixels."""
-
-
 _DYING = 1.0
 """Seconds that a process may need for it."""
 

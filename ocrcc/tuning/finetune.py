@@ -159,11 +159,10 @@ def prepare(
                 retained=retained,
                 say=notes.append,
             )
+        memory = looker.memory if expert is not None else None  # whose backbone is frozen
     if expert is None:
         retained += apart
-    else:  # whose backbone is frozen
-        assert looker is not None
-        memory = looker.memory
+    else:
         if apart:
             notes.append(f"{sum(map(len, apart))} of the general lines were shown to its gate, and are not measured on")
         if not resume:

@@ -18,6 +18,7 @@ from ocrcc.config import EvaluateConfig, FinetuneConfig, TuneConfig
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import Metrics, compare
 from ocrcc.tuning.finetune import finetune
+from tests.benchmarks.finetune import is_worse
 from tests.benchmarks.kinds import TEXTS, drawn, labelled, write
 
 ARMS = {
@@ -63,7 +64,7 @@ def lookalike_errors(found: Metrics) -> int:
 def cell(before: Metrics, after: Metrics, pairs: bool) -> str:
     """Say how one set changed."""
     change = compare(after, before)
-    mark = " WORSE" if change.p_value < 0.05 and change.broken > change.fixed else ""
+    mark = " WORSE" if is_worse(change) else ""
     text = f"{100 * after.folded.line_accuracy:.1f} (+{change.fixed} -{change.broken}, p {change.p_value:.2g}){mark}"
     if not pairs:
         return text
