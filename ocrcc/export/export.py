@@ -148,8 +148,8 @@ def _write_onnx(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine
     import onnx
 
     from ocrcc.export import graph, int8
+    from ocrcc.export.giving_back import give_back
     from ocrcc.graphs.backbone import GraphBackbone
-    from ocrcc.models.imported import give_back
 
     if isinstance(loaded.recognizer.backbone, GraphBackbone):
         if config.half or config.int8:

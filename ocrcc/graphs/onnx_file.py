@@ -44,6 +44,8 @@ class Layout:
         frames_first: Whether the output is (T, N, C).
         blank_last: Whether the blank is the last class.
         space_last: Whether the space is the last class, without being among the characters of the metadata.
+        frames: The tensor (N, channels, rows, T) that goes into what looks along a line; empty if that is not known.
+        frame_shape: Its channels and rows.
     """
 
     features: str
@@ -56,6 +58,8 @@ class Layout:
     frames_first: bool = False
     blank_last: bool = False
     space_last: bool = False
+    frames: str = ""
+    frame_shape: tuple[int, int] = (0, 0)
 
 
 def open_file(path: Path) -> ModelProto:

@@ -221,6 +221,7 @@ OPERATIONS: dict[str, Operation] = {
     "Gelu": lambda a, x: F.gelu(x, approximate=a.get("approximate", "none")),
     "Gemm": _gemm,
     "GlobalAveragePool": _of_one(lambda x: x.mean(dim=tuple(range(2, x.ndim)), keepdim=True)),
+    "Greater": _of_two(torch.gt),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _of_one(F.hardswish),
     "Identity": _of_one(lambda x: x),
@@ -250,5 +251,6 @@ OPERATIONS: dict[str, Operation] = {
     "Tanh": _of_one(torch.tanh),
     "Transpose": lambda a, x: x.permute(a.get("perm", list(range(x.ndim))[::-1])),
     "Unsqueeze": _unsqueeze,
+    "Where": lambda a, chosen, x, y: torch.where(chosen, x, y),
 }
 """By ONNX's name; ``a`` holds the attributes, the number of outputs and the opset."""

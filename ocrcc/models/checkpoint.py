@@ -23,6 +23,7 @@ from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import ModelError
 from ocrcc.files import whole
 from ocrcc.models.contract import describe, is_ours, parse_contract, read_metadata, resolve
+from ocrcc.models.experts import parsed
 from ocrcc.models.from_transformers import import_transformers, is_saved_by_transformers, register_transformers
 from ocrcc.models.imported import import_onnx, register_onnx
 from ocrcc.models.recognizer import Recognizer
@@ -75,7 +76,7 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
     graph = _read_graph(path)
     if graph:
         try:
-            (register_transformers if arch.startswith("transformers/") else register_onnx)(graph, arch)
+            (register_transformers if arch.startswith("transformers/") else register_onnx)(graph, parsed(arch)[0])
         except ModelError as error:
             raise ModelError(f"{path}: damaged: {error.message}") from None
     # Any backbone of timm, any graph, any charset: some are larger than memory, and this file may not hold them at all.
@@ -88,6 +89,8 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
     weights = {name.removeprefix(_PREFIX): value for name, value in tensors.items() if name.startswith(_PREFIX)}
     _check_shapes(weights, recognizer.state_dict(), path)
     recognizer.load_state_dict(weights)
+    if graph:
+        _check_runs(recognizer.eval(), preprocessing, path)
     centers, counts = tensors.get("centers"), tensors.get("center_counts")
     wanted = (charset.num_classes, recognizer.feature_width)
     if centers is not None and (tuple(centers.shape) != wanted or counts is None or counts.shape != wanted[:1]):
@@ -106,6 +109,16 @@ def load_model(spec: str | Path, *, device: str = "auto") -> LoadedModel:
         path=path,
         device=device,
     )
+
+
+def _check_runs(recognizer: Recognizer, preprocessing: Preprocessing, path: Path) -> None:
+    """Read an empty line: what a graph of a stranger does shows only when it runs."""
+    empty = torch.zeros(1, preprocessing.channels, preprocessing.height, preprocessing.min_width)
+    try:
+        with torch.no_grad():
+            recognizer(empty)
+    except Exception as error:  # torch's own checks of shapes and types have no common base
+        raise ModelError(f"{path}: damaged: does not read an empty line: {str(error).splitlines()[0]}") from None
 
 
 def _read_shapes(path: Path) -> dict[str, Tensor]:
@@ -231,8 +244,9 @@ def save_model(
     tensors = {_PREFIX + name: value for name, value in recognizer_state.items()}
     if centers is not None and center_counts is not None:
         tensors |= {"centers": centers, "center_counts": center_counts.float()}
-    if arch in MODELS and MODELS[arch].graph:
-        tensors[_GRAPH] = torch.frombuffer(bytearray(MODELS[arch].graph), dtype=torch.uint8)
+    brought = MODELS[name].graph if (name := parsed(arch)[0]) in MODELS else b""
+    if brought:
+        tensors[_GRAPH] = torch.frombuffer(bytearray(brought), dtype=torch.uint8)
     metadata = {**describe(arch, charset, preprocessing), **info}
     # A copy of each: packed LSTM weights share their storage, which safetensors refuses.
     plain = {name: _plain(value, half and name != "center_counts") for name, value in tensors.items()}

@@ -21,10 +21,9 @@ from ocrcc.charset import Charset, load_charset
 from ocrcc.config import ImportConfig, Preprocessing
 from ocrcc.errors import CharsetError, ConfigError, DataError, ModelError
 from ocrcc.files import read_small
-from ocrcc.graphs.backbone import with_frames
 from ocrcc.models.contract import charset_of_classes
 from ocrcc.models.encoders import Through
-from ocrcc.models.recognizer import Recognizer
+from ocrcc.models.recognizer import Recognizer, with_frames
 from ocrcc.models.registry import MODELS, graph_name, register_graph
 
 if TYPE_CHECKING:
@@ -61,11 +60,7 @@ class TransformersBackbone(nn.Module):
         self.model.set_submodule(last, nn.Identity())
 
     def forward(self, images: Tensor) -> Tensor:
-        """Turn images (N, K, H, W) into features (N, T, D), T = W / width_stride, rounded up."""
-        return with_frames(self.run(images), math.ceil(images.shape[3] / self.width_stride))
-
-    def run(self, images: Tensor) -> Tensor:
-        """Return the features as the model gives them; its own forward goes on to probabilities."""
+        """Turn images (N, K, H, W) into features (N, T, D); the model's own forward goes on to probabilities."""
         frames, head = self.model.model(images).last_hidden_state, self.model.head
         if hasattr(head, "encoder"):
             return head.encoder(frames).last_hidden_state

@@ -151,9 +151,15 @@ def open_skeleton(data: bytes, name: str) -> tuple[ModelProto, Layout]:
         model = onnx.ModelProto.FromString(data)
         check_texts(model, name)
         (place,) = [entry for entry in model.metadata_props if entry.key == _PLACE]
-        layout = Layout(**json.loads(place.value))
+        stored = json.loads(place.value)
+        layout = Layout(**{**stored, "frame_shape": tuple(stored.get("frame_shape", (0, 0)))})
         if not isinstance(layout.stride, int) or layout.stride < 1:
             raise ValueError(f"a stride of {layout.stride}")
+        shape = layout.frame_shape
+        if layout.frames and (len(shape) != 2 or any(type(side) is not int or side < 1 for side in shape)):
+            raise ValueError(f"frames of {shape}")
+        if layout.frames and not any(layout.frames in node.output for node in model.graph.node):
+            raise ValueError(f"no frames {layout.frames!r}")
     except (DecodeError, ValueError, TypeError, RecursionError) as error:
         raise ModelError(f"{name}: its graph is damaged: {error}") from None
     model.metadata_props.remove(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ocrcc.types import RecognizerOutput
@@ -32,7 +33,7 @@ class Recognizer(nn.Module):
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Turn images (N, K, H, W) into the classifier's input (N, T, D), T = W / width_stride."""
-        return self.encoder(self.backbone(images))
+        return self._features(self.backbone(images), images.shape[3])
 
     def forward_head(self, features: Tensor) -> Tensor:
         """Turn features (…, D) into logits (…, C)."""
@@ -40,9 +41,20 @@ class Recognizer(nn.Module):
 
     def forward(self, images: Tensor) -> RecognizerOutput:
         """Turn images (N, K, H, W) into frames, features and logits."""
-        return self.forward_frames(self.backbone(images))
+        return self.forward_frames(self.backbone(images), images.shape[3])
 
-    def forward_frames(self, frames: Tensor) -> RecognizerOutput:
-        """Turn frames (N, T, inputs) of the backbone into features and logits."""
-        features = self.encoder(frames)
+    def forward_frames(self, frames: Tensor, width: int) -> RecognizerOutput:
+        """Turn the backbone's frames (N, T, inputs) of images so many pixels wide into features and logits."""
+        features = self._features(frames, width)
         return RecognizerOutput(features=features, logits=self.forward_head(features), frames=frames)
+
+    def _features(self, frames: Tensor, width: int) -> Tensor:
+        return with_frames(self.encoder(frames), -(-width // self.width_stride))
+
+
+def with_frames(features: Tensor, frames: int) -> Tensor:
+    """Give features (N, T, D) of so many frames."""
+    missing = frames - features.shape[1]
+    if missing > 0:  # some makes drop what is no whole frame; the last one once more changes no text
+        features = torch.cat([features, features[:, -1:].expand(-1, missing, -1)], 1)
+    return features[:, :frames] if missing < 0 else features

@@ -175,7 +175,7 @@ class CenterObjective(Objective):
         with torch.no_grad():
             pretrained.to(batch.images.device)
             frames = output.frames if self._same_frames else pretrained.backbone(batch.images)
-            before = pretrained.forward_frames(frames).logits  # type: ignore[arg-type]
+            before = pretrained.forward_frames(frames, batch.images.shape[3]).logits  # type: ignore[arg-type]
         return divergence(output.logits, before, batch.frames, batch.target_lengths)
 
     @torch.no_grad()

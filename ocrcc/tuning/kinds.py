@@ -119,7 +119,7 @@ class Remembering(nn.Module):
 
     def forward(self, images: Tensor) -> RecognizerOutput:
         """Turn images (N, K, H, W) into features and logits."""
-        return self.recognizer.forward_frames(self._memory(images))
+        return self.recognizer.forward_frames(self._memory(images), images.shape[3])
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 """Recognisers of other makes: in, through training, and back."""
 
+import copy
+import json
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -11,16 +14,20 @@ from onnx import helper
 
 from ocrcc.errors import CharsetError, ModelError
 from ocrcc.export.export import export
+from ocrcc.graphs.backbone import GraphEncoder
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import load_model, save_model
-from ocrcc.models.registry import create_model
+from ocrcc.models.experts import Gate, can_have_an_expert, kind_of, with_expert
+from ocrcc.models.imported import register_onnx
+from ocrcc.models.onnx_contract import open_skeleton
+from ocrcc.models.registry import MODELS, create_model, graph_name
 from ocrcc.reading.onnx_engine import load_onnx
 from ocrcc.training.transfer import transfer
 
 
-@pytest.fixture
-def file(tmp_path):
-    return foreign(tmp_path / "foreign.onnx")
+@pytest.fixture(params=[False, True], ids=["convolutions", "attention"])
+def file(request, tmp_path):
+    return foreign(tmp_path / "foreign.onnx", attention=request.param)
 
 
 def batch(model):
@@ -48,6 +55,96 @@ def test_torch_and_onnx_runtime_agree(file):
         assert found.logits.shape == logits.shape == (2, -(-width // 8), 12)
         np.testing.assert_allclose(found.features.numpy(), features, atol=1e-4)
         np.testing.assert_allclose(found.logits.numpy(), logits, atol=1e-4)
+
+
+def with_experts(loaded, lines):
+    """Give a model two experts with other weights; the gate of each takes two of four lines."""
+    made, kinds = loaded.recognizer, kind_of(loaded.recognizer.backbone(lines)).detach()
+    for number in (1, 2):
+        gate = Gate(kinds.shape[1] // 2)
+        torch.manual_seed(number)
+        gate.weight.copy_(torch.randn(kinds.shape[1], 1))
+        scores = gate.score(kinds).sort().values
+        gate.bias -= (scores[1] + scores[2]) / 2
+        tuned = copy.deepcopy(loaded.recognizer)
+        with torch.no_grad():
+            for weight in tuned.encoder.parameters():
+                weight += torch.randn_like(weight)
+        made = with_expert(made, tuned, gate)
+    return made
+
+
+@pytest.mark.parametrize("opset", [9, 11, 13, 17])
+def test_an_expert_of_a_file_goes_back_into_it(tmp_path, opset):
+    file = foreign(tmp_path / "foreign.onnx", attention=True, opset=opset)
+    loaded = load_model(file, device="cpu")
+    assert can_have_an_expert(loaded.recognizer)
+    lines = torch.from_numpy(np.random.default_rng(3).normal(size=(4, 3, 48, 517)).astype(np.float32))
+    grown = with_experts(loaded, lines)
+    chosen = grown.encoder.chosen(grown.backbone(lines))
+    assert len(set(chosen.tolist())) == 3, "each reads some line"
+    stored = tmp_path / "m.safetensors"
+    save_model(
+        stored, recognizer_state=grown.state_dict(), arch=f"{loaded.arch}+experts2", charset=loaded.charset,
+        preprocessing=loaded.preprocessing, info={"step": 0, "metrics": {}},
+    )  # fmt: skip
+    back = tmp_path / "back.onnx"
+    export(stored, back)
+    old, new = onnx.load(str(file)), onnx.load(str(back))
+    assert (old.opset_import, old.graph.input, old.graph.output) == (
+        new.opset_import, new.graph.input, new.graph.output,
+    )  # fmt: skip
+    assert old.metadata_props[0] == new.metadata_props[0]
+    onnx.checker.check_model(new)
+
+    with torch.no_grad():
+        wanted = load_model(stored, device="cpu").recognizer(lines).logits.numpy()
+        again = load_model(back, device="cpu")
+        np.testing.assert_allclose(again.recognizer(lines).logits.numpy(), wanted, atol=1e-4)
+    np.testing.assert_allclose(load_onnx(back).engine(lines.numpy())[1], wanted, atol=1e-4)
+    before = load_onnx(file).engine(lines.numpy())[1]
+    same = np.abs(wanted - before).max((1, 2)) < 1e-4
+    assert same.tolist() == (chosen < 0).tolist()
+
+    assert isinstance(again.recognizer.encoder, GraphEncoder), "and it can be grown once more"
+    more = with_experts(again, lines)
+    save_model(
+        stored, recognizer_state=more.state_dict(), arch=f"{again.arch}+experts2", charset=loaded.charset,
+        preprocessing=loaded.preprocessing, info={"step": 0, "metrics": {}},
+    )  # fmt: skip
+    export(stored, tmp_path / "twice.onnx")
+    with torch.no_grad():
+        wanted = more(lines).logits.numpy()
+    np.testing.assert_allclose(load_onnx(tmp_path / "twice.onnx").engine(lines.numpy())[1], wanted, atol=1e-4)
+
+
+def test_frames_that_no_graph_has_are_a_damaged_file(file):
+    loaded = load_model(file, device="cpu")
+    model = onnx.ModelProto.FromString(MODELS[loaded.arch].graph)
+    (place,) = [entry for entry in model.metadata_props if entry.key == "ocrcc.graph"]
+    layout = json.loads(place.value)
+    for changes in (
+        {"frames": "p", "frame_shape": [8, 0]},
+        {"frames": "p", "frame_shape": [8]},
+        {"frames": "nothing", "frame_shape": [8, 1]},
+        {"frame_shape": 8},
+    ):
+        place.value = json.dumps(layout | changes)
+        with pytest.raises(ModelError, match="damaged"):
+            open_skeleton(model.SerializeToString(), "m")
+
+
+def test_a_graph_that_does_not_run_is_a_damaged_file(tmp_path):
+    loaded = load_model(foreign(tmp_path / "foreign.onnx", attention=True), device="cpu")
+    graph = MODELS[loaded.arch].graph.replace(b'"frame_shape": [8, 1]', b'"frame_shape": [5, 1]')
+    arch = register_onnx(graph, graph_name("onnx", "foreign", graph))
+    stored = tmp_path / "m.safetensors"
+    save_model(
+        stored, recognizer_state=loaded.recognizer.state_dict(), arch=arch, charset=loaded.charset,
+        preprocessing=loaded.preprocessing, info={"step": 0, "metrics": {}},
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="does not read an empty line"):
+        load_model(stored, device="cpu")
 
 
 def test_every_weight_learns_and_a_saved_one_is_the_same(file, tmp_path):

@@ -85,6 +85,7 @@ def shown(browser):
         """
         const all = (selector) => [...document.querySelectorAll(selector)];
         return {
+            busy: document.body.getAttribute("aria-busy") !== "false",
             name: document.getElementById("name").innerText.split(" ")[0],
             position: all("#text span").findIndex((cell) => cell.classList.contains("now")),
             buttons: all("#choices button").map((button) => button.innerText.split("\\n")),
@@ -98,7 +99,7 @@ def work(browser, folder, truths, count):
     """Mend so many characters as a person does who knows the truth: by number, by typing, or as they are."""
     for _ in range(count):
         before = len(decisions(folder))
-        wait(lambda: shown(browser)["position"] >= 0, "no question is shown")
+        wait(lambda: _asks(shown(browser)), "no question is shown")
         page = shown(browser)
         asked = page["name"], page["position"]
         right = truths[page["name"]][page["position"]]
@@ -115,8 +116,13 @@ def work(browser, folder, truths, count):
         wait(lambda: _asks_else(shown(browser), asked), "the next question did not appear")  # noqa: B023
 
 
+def _asks(page):
+    """Whether a question is shown and the page takes keys: while an answer is on its way it takes none."""
+    return not page["busy"] and page["position"] >= 0
+
+
 def _asks_else(page, asked):
-    return page["nothing"] or (page["position"] >= 0 and (page["name"], page["position"]) != asked)
+    return page["nothing"] or (_asks(page) and (page["name"], page["position"]) != asked)
 
 
 @pytest.mark.timeout(900)

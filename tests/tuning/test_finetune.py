@@ -201,7 +201,7 @@ def test_on_replayed_lines_the_posteriors_are_kept_whatever_the_labels_say():
     class Pretrained(nn.Module):
         backbone = nn.Identity()
 
-        def forward_frames(self, frames):
+        def forward_frames(self, frames, width):
             return RecognizerOutput(features=frames, logits=self.logits)
 
     pretrained = Pretrained()

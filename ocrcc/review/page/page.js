@@ -6,7 +6,12 @@ const field = at("field");
 let question = null; // what is asked, as the server gave it
 let step = 0; // how many decisions stood then
 let mode = "empty"; // of the field: empty, where digits choose; typing; line, the whole line
-let busy = false;
+let busy = false; // from an answer to what the server says to it
+
+function setBusy(now) {
+  busy = now;
+  document.body.setAttribute("aria-busy", String(now));
+}
 
 async function call(path, body) {
   const options = body && {
@@ -28,9 +33,9 @@ async function call(path, body) {
 
 async function send(path, body) {
   if (busy) return;
-  busy = true;
+  setBusy(true);
   const [state, problem] = await call(path, body);
-  busy = false;
+  setBusy(false);
   if (state.progress) show(state);
   else field.focus();
   say(problem || (state.progress && state.progress.trouble) || "");
@@ -197,6 +202,11 @@ const KEYS = {
 
 document.addEventListener("keydown", (event) => {
   if (event.isComposing || event.target === at("pair") || event.target === at("finish")) return;
+  if (busy) {
+    // It was meant for the question that goes, and half of what is typed would stay for the one that comes.
+    event.preventDefault();
+    return;
+  }
   const untouched = mode === "empty" && field.value === "";
   let act = KEYS[event.key];
   if (event.ctrlKey || event.metaKey || event.altKey)
