@@ -23,11 +23,11 @@ QUICK = TrainConfig(
 )
 
 
-@pytest.fixture(params=["onnx", "transformers"])
+@pytest.fixture(params=["onnx", "onnx with attention", "transformers"])
 def original(request, tmp_path) -> Path:
-    if request.param == "onnx":
+    if request.param != "transformers":
         pytest.importorskip("onnxruntime")
-        return foreign(tmp_path / "foreign.onnx")
+        return foreign(tmp_path / "foreign.onnx", attention="attention" in request.param)
     pytest.importorskip("transformers")
     from saved_by_transformers import save
 
