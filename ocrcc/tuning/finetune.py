@@ -159,9 +159,12 @@ def prepare(
                 retained=retained,
                 say=notes.append,
             )
-        memory = looker.memory if expert is not None else None  # whose backbone is frozen
+    # A backbone of another make stays as it is, too: see _RATE_OF_OTHERS.
+    frozen = looker is not None and (expert is not None or _of_another_make(given.arch))
+    memory = looker.memory if looker is not None and frozen else None
     if expert is None:
         retained += apart
+        recognizer.backbone.requires_grad_(not frozen)
     else:
         if apart:
             notes.append(f"{sum(map(len, apart))} of the general lines were shown to its gate, and are not measured on")
@@ -174,7 +177,7 @@ def prepare(
         arch=start.arch if expert is None else parsed(start.arch)[0],
         charset=charset,
         preprocessing=start.preprocessing,
-        objective=_objective(task, now, lookalikes, recognizer, charset, pretrained, tunes_expert=expert is not None),
+        objective=_objective(task, now, lookalikes, recognizer, charset, pretrained, expert is not None, frozen),
         pretrained=pretrained if task.guard else None,
         settings={**asdict(task), **asdict(config)},
     )
@@ -222,6 +225,7 @@ def _objective(
     charset: Charset,
     pretrained: Recognizer,
     tunes_expert: bool,
+    frozen: bool,
 ) -> CenterObjective:
     # Lines that are no expert's keep their distances to the centers too.
     centers = Centers(charset.num_classes, recognizer.feature_width, 0.0 if tunes_expert else task.center_alpha)
@@ -229,7 +233,7 @@ def _objective(
         centers.centers.copy_(moved.centers)
         centers.center_counts.copy_(moved.center_counts)
     siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
-    return CenterObjective(task, recognizer.head, siblings, centers, pretrained, same_frames=tunes_expert)
+    return CenterObjective(task, recognizer.head, siblings, centers, pretrained, same_frames=frozen)
 
 
 def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
@@ -249,8 +253,12 @@ def _with_rate(config: TrainConfig, arch: str) -> TrainConfig:
     """Choose how fast to train, if nobody did."""
     if config.learning_rate:
         return config
+    return replace(config, learning_rate=_RATE_OF_OTHERS if _of_another_make(arch) else _RATE)
+
+
+def _of_another_make(arch: str) -> bool:
     spec = MODELS.get(parsed(arch)[0])
-    return replace(config, learning_rate=_RATE_OF_OTHERS if spec is not None and spec.graph else _RATE)
+    return spec is not None and bool(spec.graph)
 
 
 def _general(
