@@ -84,12 +84,11 @@ def sets(options: argparse.Namespace) -> dict[str, Path]:
     out = options.out / "lines"
     out.mkdir(parents=True, exist_ok=True)
     texts = [options.data / "corpus" / name / "text.txt" for name in TEXTS]
+    clean = options.pairs // 2
     unseen = {"fonts": str(options.fonts), "exclude": (), "minimal_pairs": True, "corpus": texts[:2]}
     return {
         "small pairs": drawn(out / "small pairs.lmdb", options.pairs, spec="small", seed=71, **unseen),
-        "clean pairs": drawn(
-            out / "clean pairs.lmdb", options.pairs // 2, spec="lookalikes", appearance=0.0, seed=72, **unseen
-        ),
+        "clean pairs": drawn(out / "clean pairs.lmdb", clean, spec="lookalikes", appearance=0.0, seed=72, **unseen),
         **{
             name: write([line for folder in folders for line in labelled(options.data / "real" / folder)], out / name)
             for name, folders in REAL.items()

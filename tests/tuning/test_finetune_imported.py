@@ -16,7 +16,7 @@ from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.export.export import export
 from ocrcc.models.checkpoint import load_model
 from ocrcc.space.project import Outputs, project
-from ocrcc.tuning.finetune import finetune
+from ocrcc.tuning.finetune import finetune, prepare
 
 QUICK = TrainConfig(
     steps=4, batch_size=4, workers=0, threads=1, eval_every=0, save_every=2, log_every=1, augment=0, seed=5
@@ -91,3 +91,20 @@ def test_characters_are_added(task, tmp_path):
     assert loaded.centers.shape == (loaded.charset.num_classes, loaded.recognizer.feature_width)
     log = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all(row["aligned_lines"] > 0 for row in log)
+
+
+@pytest.mark.parametrize(("experts", "attention"), [(True, True), (False, True), (True, False)])
+def test_the_backbone_stays_where_the_graph_has_one(digits_lmdb, tmp_path, experts, attention):
+    pytest.importorskip("onnxruntime")
+    file, lines = foreign(tmp_path / "one.onnx", attention=attention), (str(digits_lmdb),)
+    task = FinetuneConfig(pretrained=str(file), train=lines, experts=experts, replay=lines, retain=lines, init_lines=16)
+    recognizer = prepare(task, QUICK, tmp_path / "run", False, print).trainee.recognizer
+    assert all(weight.requires_grad for part in (recognizer.encoder, recognizer.head) for weight in part.parameters())
+    moved = [weight.requires_grad for weight in recognizer.backbone.parameters()]
+    stays = experts and attention
+    assert moved == [not stays] * len(moved)
+    finetune(task, QUICK, tmp_path / "run", device="cpu")
+    before, after = (load_model(path, device="cpu").recognizer for path in (file, tmp_path / "run/last.safetensors"))
+    pairs = zip(before.backbone.parameters(), after.backbone.parameters(), strict=True)
+    assert [torch.equal(one, two) for one, two in pairs] == [stays] * len(moved)
+    assert not torch.equal(before.head.weight, after.head.weight)
