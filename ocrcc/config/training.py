@@ -205,7 +205,8 @@ class FinetuneConfig(DataConfig):
             all other lines are then read exactly as before. Else, and without it, all weights are tuned.
         guard: Keep the best mixture of the old weights and the tuned ones, and the old ones where none reads own lines
             better and general lines as well. Without it the tuned weights are kept as they are.
-        center_weight: Of the center loss: half the squared distance to the own center, over the feature width.
+        center_weight: Of the center loss: half the squared distance to the own center, over the feature width; 10 where
+            one look-alike in ten or twenty is mislabelled.
         center_alpha: Update rate of the centers, 0..1.
         twin_weight: Of the cross-entropy among a character and its look-alikes alone.
         term_warmup: Steps in which these weights rise from 0.
