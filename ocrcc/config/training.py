@@ -202,7 +202,8 @@ class FinetuneConfig(DataConfig):
         replay_share: Of all lines, 0..1; 0 for none.
         retain: Datasets that the model read well before and shall read as well after; by default rendered lines.
         experts: Where lines of the kind can be told from general ones by their looks, tune an encoder for these alone;
-            all other lines are then read exactly as before. Else, and without it, all weights are tuned.
+            all other lines are then read exactly as before. Else all weights are tuned, of recognisers of other makes
+            those behind the backbone; without it, all.
         guard: Keep the best mixture of the old weights and the tuned ones, and the old ones where none reads own lines
             better and general lines as well. Without it the tuned weights are kept as they are.
         center_weight: Of the center loss: half the squared distance to the own center, over the feature width; 10 where
