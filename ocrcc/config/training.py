@@ -117,7 +117,8 @@ class TuneConfig(TrainConfig):
 
     Attributes:
         steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`, and without these to the number of lines.
-        learning_rate: At the peak of the schedule; 0 for 3e-4, and 3e-5 for recognisers of other makes.
+        learning_rate: At the peak of the schedule; 0 for 3e-4, and 1e-4 for recognisers of other makes
+            behind a backbone that stays as it is, 3e-5 for all of their weights.
         eval_every: Steps between validations; 0 for five in a run.
     """
 

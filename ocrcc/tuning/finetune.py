@@ -45,9 +45,10 @@ _STEPS_PER_ROOT_LINE = 20
 _FEWEST_STEPS, _MOST_STEPS = 100, 20_000
 _VALIDATIONS = 5
 _RATE = 3e-4
-_RATE_OF_OTHERS = 3e-5
-"""Of files of other makes, whose batch norms are folded into their convolutions: nothing scales what a step changes.
-At 1e-4 and 3e-4, PP-OCRv6 small reads the very lines that it learns worse for as long as the rate rises."""
+_RATE_BEHIND, _RATE_OF_OTHERS = 1e-4, 3e-5
+"""Of files of other makes: behind a backbone that stays as it is, and of all their weights. The batch norms of the
+backbone are folded into its convolutions, and nothing scales what a step changes: at 1e-4 and 3e-4, PP-OCRv6 small
+reads the very lines that it learns worse for as long as the rate rises."""
 _UNREADABLE = 0.6
 """A model that misreads so many of the characters of general lines has never learned them, and cannot forget them."""
 
@@ -134,12 +135,14 @@ def prepare(
     if task.guard:
         own, untrained = trusted(own, pretrained, charset, start.preprocessing, config, device, notes)
     own, validation, too_few = parted(own, [opener(path) for path in task.val], task, config, notes)
-    config = _with_rate(_with_length(config, own.lines), start.arch)
+    config = _with_length(config, own.lines)
     if now.new and not resume:
         notes.append(place_all(recognizer, now, charset, start, own, task, config, device))
     looker = None
     if task.guard and task.experts and not (untrained or too_few) and can_have_an_expert(pretrained):
         looker = Looker(pretrained, charset, start.preprocessing, config.batch_size, config.seed, device)
+    others = _of_another_make(given.arch)
+    config = _with_rate(config, others, behind=looker is not None)
     pretrained.to(device)
     seen = pretrained if looker is None else Remembering(pretrained, looker.memory)
     retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, seen, notes)
@@ -159,8 +162,7 @@ def prepare(
                 retained=retained,
                 say=notes.append,
             )
-    # A backbone of another make stays as it is, too: see _RATE_OF_OTHERS.
-    frozen = looker is not None and (expert is not None or _of_another_make(given.arch))
+    frozen = looker is not None and (expert is not None or others)
     memory = looker.memory if looker is not None and frozen else None
     if expert is None:
         retained += apart
@@ -249,11 +251,11 @@ def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
     return config
 
 
-def _with_rate(config: TrainConfig, arch: str) -> TrainConfig:
+def _with_rate(config: TrainConfig, others: bool, behind: bool) -> TrainConfig:
     """Choose how fast to train, if nobody did."""
     if config.learning_rate:
         return config
-    return replace(config, learning_rate=_RATE_OF_OTHERS if _of_another_make(arch) else _RATE)
+    return replace(config, learning_rate=_RATE if not others else _RATE_BEHIND if behind else _RATE_OF_OTHERS)
 
 
 def _of_another_make(arch: str) -> bool:

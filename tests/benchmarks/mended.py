@@ -30,7 +30,7 @@ ARMS: dict[str, dict[str, float]] = {
     "as by default": {},
     "center 1": {"center_weight": 1.0},
     "twin 1": {"twin_weight": 1.0},
-    "rate 1e-4": {"learning_rate": 1e-4},
+    "rate 3e-5": {"learning_rate": 3e-5},
     "rate 3e-4": {"learning_rate": 3e-4},
 }
 """Each with what is not as by default; a rate is the optimiser's."""
