@@ -141,21 +141,22 @@ def _locked(lock_file: Path, path: Path, patience: float) -> Iterator[None]:
                     raise
                 yield  # better unlocked than not at all: some cluster file systems are mounted without locks
                 return
+            except BaseException:  # stopped meanwhile: only who holds the file may remove it
+                with suppress(OSError, Timeout):
+                    lock.acquire(timeout=0)
+                raise
             # Whoever had it before may have removed the very file that is locked now.
             if ours is not None and not _same_file(ours, lock_file):
-                lock.release()
                 continue
-            try:
-                yield
-            finally:
-                if ours is not None:  # on Windows the lock removes it
-                    with suppress(OSError):
-                        lock_file.unlink()
-                lock.release()
+            yield
             return
         finally:
-            if ours is not None:
+            if ours is not None:  # on Windows the lock removes it
+                if lock.is_locked and _same_file(ours, lock_file):
+                    with suppress(OSError):
+                        lock_file.unlink()
                 os.close(ours)
+            lock.release(force=True)
 
 
 def _same_file(descriptor: int, path: Path) -> bool:

@@ -7,10 +7,11 @@ import sys
 
 import pytest
 from drawn_lines import draw_line, png
+from filelock import FileLock
 
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, StoppedError
 from ocrcc.files import beside, read_small
 from ocrcc.places import claimed, marked, new_folder, output, replace, settle
 
@@ -164,3 +165,40 @@ def test_what_never_ends_is_not_read(tmp_path):
         read_small(tmp_path / "pipe")
     with pytest.raises(DataError, match="too long"):
         read_small(tmp_path / ("x" * 300))
+
+
+@pytest.mark.parametrize("moment", ["before", "behind"])
+def test_who_is_stopped_while_a_place_is_claimed_leaves_no_lock(tmp_path, monkeypatch, moment):
+    acquire, stops = FileLock.acquire, ["once"]
+
+    def stopped(lock, *arguments, **options):
+        if not stops or moment == "behind":
+            acquire(lock, *arguments, **options)
+        if stops:
+            stops.pop()
+            raise StoppedError("stopped by SIGTERM")
+
+    monkeypatch.setattr(FileLock, "acquire", stopped)
+    with pytest.raises(StoppedError), claimed(tmp_path / "a.lmdb"):
+        raise AssertionError("never reached")
+    assert list(tmp_path.iterdir()) == []
+    with claimed(tmp_path / "a.lmdb"):
+        assert beside(tmp_path / "a.lmdb", "lock").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_is_stopped_while_another_writes_leaves_the_lock_to_that_one(tmp_path, monkeypatch):
+    lock = beside(tmp_path / "a.lmdb", "lock")
+    acquire = FileLock.acquire
+
+    def stopped(lock, *arguments, **options):
+        if "timeout" in options:
+            return acquire(lock, *arguments, **options)
+        raise StoppedError("stopped by SIGTERM")
+
+    with claimed(tmp_path / "a.lmdb"):
+        monkeypatch.setattr(FileLock, "acquire", stopped)
+        with pytest.raises(StoppedError), claimed(tmp_path / "a.lmdb"):
+            raise AssertionError("never reached")
+        assert lock.exists()
+    assert not lock.exists()
