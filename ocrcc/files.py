@@ -121,8 +121,7 @@ def whole(path: Path) -> Iterator[Path]:
     aside = new_aside(path)
     try:
         yield aside
-        with open(aside, "rb+") as file:
-            os.fsync(file.fileno())
+        sync_file(aside)
         aside.replace(path)
         sync_folder(path.parent)
     except OSError as error:
@@ -130,6 +129,12 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # in a place that has become read-only, it would hide what went wrong
             aside.unlink(missing_ok=True)
+
+
+def sync_file(path: Path) -> None:
+    """Have a file's content on the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +25,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch, TrainingChunks
 from ocrcc.errors import ConfigError, ModelError
-from ocrcc.files import whole
+from ocrcc.files import sync_file, whole
 from ocrcc.losses.separation import ClassMargin
 from ocrcc.models.checkpoint import save_model
 from ocrcc.models.recognizer import Recognizer
@@ -297,7 +298,6 @@ class Run:
         processes = gather_object([{"random": torch.get_rng_state(), "state": asdict(self.state)}])
         if not self.accelerator.is_main_process:
             return
-        self._save_model("last.safetensors", self.evaluated(), {})
         state = {
             "recognizer": self.recognizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -305,13 +305,13 @@ class Run:
             "optimizer": self.optimizer.state_dict(),
             "processes": processes,
         }
+        stored = io.BytesIO()  # of a full disk torch says what nobody understands
+        torch.save(state, stored)
         with whole(self.out / STATE) as aside:
-            try:
-                torch.save(state, aside)
-            except RuntimeError as error:  # what it makes of a full disk
-                if "PytorchStreamWriter" not in str(error):
-                    raise  # such as that a worker has died, of which a signal tells anywhere
-                raise OSError(str(error)) from None
+            aside.write_bytes(stored.getbuffer())
+            # Both get their names at once: a first model without a state could neither be gone on with nor replaced.
+            sync_file(aside)
+            self._save_model("last.safetensors", self.evaluated(), {})
 
     def load(self) -> None:
         """Go on from the saved state."""

@@ -66,6 +66,28 @@ def test_models_without_their_state_have_one_way_on(task, tmp_path):
     assert pretrain(again, HOW, tmp_path / "next").steps == 4
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_model_and_its_state_get_their_names_together(task, tmp_path, monkeypatch, first):
+    out, straight, save = tmp_path / "run", tmp_path / "straight", torch.save
+    saves: list[str] = []
+
+    def dies(state, file):
+        save(state, file)
+        saves.append(str(file))
+        if len(saves) == (1 if first else 2):
+            raise StopHereError
+
+    pretrain(task, HOW, straight)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch, "save", dies)
+        with pytest.raises(StopHereError):
+            pretrain(task, HOW, out)
+    assert (out / "last.safetensors").exists() == (out / "state.pt").exists() == (not first)
+    pretrain(task, HOW, out, resume=not first)
+    one, other = (load_file(folder / "last.safetensors") for folder in (straight, out))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
 def test_a_start_that_died_is_started_again(task, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(StopHereError):
