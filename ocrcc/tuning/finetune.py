@@ -147,7 +147,7 @@ def prepare(
     seen = pretrained if looker is None else Remembering(pretrained, looker.memory)
     retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, seen, notes)
     replay = replay or open_some(task.replay)
-    expert = memory = None
+    expert = None
     if looker is not None:
         if resume:
             expert = kept_expert(out, pretrained, given.arch)
@@ -179,7 +179,9 @@ def prepare(
         arch=start.arch if expert is None else parsed(start.arch)[0],
         charset=charset,
         preprocessing=start.preprocessing,
-        objective=_objective(task, now, lookalikes, recognizer, charset, pretrained, expert is not None, frozen),
+        objective=_objective(
+            task, now, lookalikes, recognizer, charset, pretrained, tunes_expert=expert is not None, frozen=frozen
+        ),
         pretrained=pretrained if task.guard else None,
         settings={**asdict(task), **asdict(config)},
     )

@@ -42,9 +42,8 @@ def of_onnx_runtime(model: Path, threads: int) -> tuple[Run, list[int]]:
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     (image,) = session.get_inputs()
-    last = [one.name for one in session.get_outputs()][-1:]
-    if "logits" in [one.name for one in session.get_outputs()]:
-        last = ["logits"]
+    names = [one.name for one in session.get_outputs()]
+    last = ["logits"] if "logits" in names else names[-1:]
     shape = [side if isinstance(side, int) else -1 for side in image.shape]
     return lambda images: session.run(last, {image.name: images})[0], shape
 
