@@ -51,23 +51,27 @@ class GlyphCache:
 
     def __init__(self, faces: Sequence[Face]) -> None:
         self._faces = faces
-        self._fonts: dict[int, ImageFont.FreeTypeFont] = {}
+        self._fonts: dict[tuple[int, int], ImageFont.FreeTypeFont] = {}
         self._spaces: dict[int, float] = {}
-        self._missing: dict[int, Glyph] = {}
-        self._glyphs: dict[tuple[int, str], Glyph] = {}
-        self._order: deque[tuple[int, str]] = deque()
-        self._unshown: set[tuple[int, str]] = set()
+        self._missing: dict[tuple[int, int], Glyph] = {}
+        self._glyphs: dict[tuple[int, str, int], Glyph] = {}
+        self._order: deque[tuple[int, str, int]] = deque()
+        self._unshown: set[tuple[int, str, int]] = set()
         self._bytes = 0
 
-    def glyph(self, face: int, char: str) -> Glyph | None:
-        """Return a glyph, drawn now or earlier; None if the face draws nothing, or its box for missing ones."""
-        key = (face, char)
+    def glyph(self, face: int, char: str, pixel: int = 1) -> Glyph | None:
+        """Return a glyph, drawn now or earlier; None if the face draws nothing, or its box for missing ones.
+
+        With a ``pixel`` over 1 it is drawn at ``EM / pixel`` pixels to the em, where a font's hints or bitmaps put its
+        strokes on whole pixels, and each of these fills a square of so many.
+        """
+        key = (face, char, pixel)
         found = self._glyphs.get(key)
         if found is None and key not in self._unshown:
-            found = self._draw(face, char)
-            missing = self._missing.get(face)
+            found = self._draw(face, char, pixel)
+            missing = self._missing.get((face, pixel))
             if missing is None:
-                missing = self._missing[face] = self._draw(face, _UNMAPPED)
+                missing = self._missing[face, pixel] = self._draw(face, _UNMAPPED, pixel)
             if not found.mask.size or np.array_equal(found.mask, missing.mask):
                 self._unshown.add(key)
                 return None
@@ -84,23 +88,23 @@ class GlyphCache:
             self._spaces[face] = max(self._font(face).getlength(" "), _NARROWEST_SPACE * EM)
         return self._spaces[face]
 
-    def _font(self, face: int) -> ImageFont.FreeTypeFont:
-        font = self._fonts.get(face)
+    def _font(self, face: int, pixel: int = 1) -> ImageFont.FreeTypeFont:
+        font = self._fonts.get((face, pixel))
         if font is None:
             where = self._faces[face]
             try:
-                font = ImageFont.truetype(where.path, EM, where.index, layout_engine=ImageFont.Layout.BASIC)
+                font = ImageFont.truetype(where.path, EM // pixel, where.index, layout_engine=ImageFont.Layout.BASIC)
             except OSError as error:
                 raise DataError(f"{where.path}: not a font that loads: {error}") from None
-            self._fonts[face] = font
+            self._fonts[face, pixel] = font
         return font
 
-    def _draw(self, face: int, char: str) -> Glyph:
-        font = self._font(face)
+    def _draw(self, face: int, char: str, pixel: int) -> Glyph:
+        font = self._font(face, pixel)
         image = Image.new("L", (3 * EM, HEIGHT))
         try:
             ImageDraw.Draw(image).text((EM, ASCENT), char, fill=255, font=font, anchor="ls")
-            advance = font.getlength(char)
+            advance = pixel * font.getlength(char)
         except OSError as error:  # of FreeType, whose programs of hints a font may have damaged
             where = self._faces[face]
             raise DataError(
@@ -109,4 +113,5 @@ class GlyphCache:
         box = image.getbbox()
         if box is None:
             return Glyph(np.zeros((0, 0), np.uint8), 0, 0, advance)
-        return Glyph(np.array(image.crop(box)), box[0] - EM, box[1] - ASCENT, advance)
+        mask = np.array(image.crop(box)).repeat(pixel, axis=0).repeat(pixel, axis=1)
+        return Glyph(mask, pixel * (box[0] - EM), pixel * (box[1] - ASCENT), advance)

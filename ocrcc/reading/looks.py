@@ -14,12 +14,14 @@ from ocrcc.config import Preprocessing
 from ocrcc.decoding.greedy import Reading
 from ocrcc.decoding.likelihood import log_likelihoods, log_softmax
 from ocrcc.decoding.rivals import Rivals
-from ocrcc.images.transforms import closer, pad, widen
+from ocrcc.images.transforms import closer, may_be_loose, pad, widen
 from ocrcc.lookalikes import load_lookalikes, sibling_table
 
 _WIDTHS: tuple[float, ...] = (1.3, 1.5)
 """What a line is stretched to. CTC needs a frame a character and one between two that are the same; condensed type
 leaves it little more, and stretched type has more."""
+_LOOSE = 2.0
+"""If a line without its blank rows is enlarged to more than so many times its width, it is shown like that first."""
 _LOST = 0.5
 """A line that is read less surely than this, however wide, may be upside down."""
 
@@ -111,11 +113,21 @@ def read_lines(
 
 
 def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
-    """Show a line as it is; then without blank rows, and that wider; or, where it has none, wider and wider still."""
-    yield line
+    """Show a line as it is; then without blank rows, and that wider; or, where it has none, wider and wider still.
+
+    A line of which more than half is blank is shown without that first: type that small loses its points, and surely.
+    """
+    loose = preprocessing.looks and may_be_loose(line)
+    enlarged = closer(line, preprocessing) if loose else None
+    loose = enlarged is not None and enlarged.shape[2] > _LOOSE * line.shape[2]
+    if not loose:
+        yield line
+        enlarged = closer(line, preprocessing) if enlarged is None else enlarged
     factors = _WIDTHS
-    if (enlarged := closer(line, preprocessing)) is not None:
+    if enlarged is not None:
         yield enlarged
+        if loose:
+            yield line
         line, factors = enlarged, factors[:1]
     width = line.shape[2]
     for factor in factors:

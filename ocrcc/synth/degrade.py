@@ -17,8 +17,8 @@ from ocrcc.glyphs.cache import ASCENT, EM
 from ocrcc.synth.seals import SIZE as SEAL_SIZE
 
 EFFECTS: dict[str, float] = {
-    # strokes
-    "bold": 0.2, "thin": 0.1, "broken": 0.1, "dots": 0.03,
+    # strokes; hinted type is drawn at the size that it is shown at, as screens do it
+    "hinted": 0.0, "bold": 0.2, "thin": 0.1, "broken": 0.1, "dots": 0.03,
     # what stands around and over the text
     "border": 0.2, "underline": 0.05, "crossing": 0.02, "neighbours": 0.14, "tight": 0.35, "loose": 0.06,
     "cut": 0.08, "stamp": 0.04,
@@ -53,6 +53,10 @@ _HURTING = (
     "thin",
 )
 _MOST_HURTING = 3
+_PIXELS = (2, 3)
+"""Of `EM` a pixel of hinted type has: 18 and 12 of them to the em."""
+_AS_SHOWN = 0.6
+"""Of hinted lines are cut out of their screen as they are; others were scaled, squeezed or turned."""
 _CURVES = [np.linspace(0, 1, 256) ** gamma for gamma in (1.0, 0.7, 0.85, 1.15, 1.3)]
 _INKS = ((20, 30, 120), (150, 20, 30), (30, 90, 40), (90, 60, 20), (70, 40, 110), (60, 60, 70), (60, 110, 190))
 _PAPERS = ((255, 250, 235), (235, 245, 255), (250, 235, 235), (240, 250, 235), (180, 235, 130), (255, 255, 255))
@@ -77,7 +81,12 @@ class Degrader:
         self._heights = config.height
         self._seals = seals
 
-    def appear(self, ink: np.ndarray, frames: int, dice: Dice) -> Image.Image:
+    def pixel(self, dice: Dice) -> int:
+        """Draw how many rows and columns of a line's ink a pixel of the screen has: one, or some if it is hinted."""
+        chance = self._chances["hinted"]
+        return dice.pick(_PIXELS) if chance and dice.chance(chance) else 1
+
+    def appear(self, ink: np.ndarray, frames: int, dice: Dice, pixel: int = 1) -> Image.Image:
         """Turn ink into a line image.
 
         Args:
@@ -85,10 +94,15 @@ class Degrader:
             frames: Frames of 4 columns at 32 rows that a recogniser needs for the text; the line is made no
                 narrower.
             dice: Draws everything.
+            pixel: As the ink was set.
         """
         on = self._choose(dice)
         canvas = _frame(_strokes(ink, on, dice), on, dice)
-        image = _tone(_shrink(canvas, on, dice, frames, self._heights), on, dice, self._strength)
+        if pixel > 1 and dice.chance(_AS_SHOWN):
+            shrunk = _as_shown(canvas, pixel)
+        else:
+            shrunk = _shrink(canvas, on, dice, frames, self._heights)
+        image = _tone(shrunk, on, dice, self._strength)
         stamp = self._stamp(image.size, dice) if on["stamp"] and self._seals else None
         coloured = on["coloured"] or (stamp is not None and dice.chance(0.5))
         if stamp is not None and not coloured:
@@ -105,7 +119,7 @@ class Degrader:
 
     def _choose(self, dice: Dice) -> dict[str, bool]:
         """Draw which effects a line gets; what hurts is limited, so that a person could still read it."""
-        on = {name: dice.chance(chance) for name, chance in self._chances.items()}
+        on = {name: dice.chance(chance) for name, chance in self._chances.items() if name != "hinted"}
         # together these would leave nothing of hairlines
         on["thin"] &= not on["threshold"]
         hurting = [name for name in _HURTING if on[name]]
@@ -268,6 +282,16 @@ def _shrink(
     return image.resize((max(wide, 4), high), kernel)
 
 
+def _as_shown(canvas: np.ndarray, pixel: int) -> Image.Image:
+    """Give a screen its pixels back; where they begin, most strokes do."""
+    missing = []
+    for axis in (0, 1):
+        edges = np.abs(np.diff(canvas.astype(np.int16), axis=axis, prepend=0)).sum(axis=1 - axis)
+        begins = int(np.argmax([edges[first::pixel].sum() for first in range(pixel)]))
+        missing.append((-begins % pixel, (begins - canvas.shape[axis]) % pixel))
+    return Image.fromarray(np.pad(canvas, missing)).reduce(pixel)
+
+
 def _turn(image: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
     """Rotate and slant about the centre; a long line turns less, so that it stays within its frame."""
     width, height = image.size
@@ -303,7 +327,7 @@ def _scan(grey: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
     """Do what optics, sensors and fax machines do."""
     if on["blur"]:
         # coarse scans are blurred by their pixels already
-        grey = grey.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 1.0) * min(1.0, (grey.height / 30) ** 1.5)))
+        grey = grey.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 1.0) * min(1.0, (grey.height / 30) ** 0.75)))
     if on["noise"]:
         grey = _add(grey, "noise" if dice.chance(0.6) else "grain", dice.uniform(0.1, 0.8), dice)
     if on["threshold"]:

@@ -31,6 +31,8 @@ from ocrcc.types import Line
 
 PREFIX = "synth:"
 _TRIES = 60
+_SPACED_OUT = 5
+"""Characters. In shorter texts nothing tells letters that are set far apart from words with a space between them."""
 _RUN = re.compile("[0-9A-Za-z]+")
 
 
@@ -155,20 +157,24 @@ class SynthSource:
         else:
             dice, twins = Dice(self.seed, index), None
         for _ in range(_TRIES):
-            drawn = self._draw_twins(twins, index % 2, tools, dice) if twins else self._draw_text(tools, dice)
+            pixel = tools.degrader.pixel(dice)
+            drawn = (
+                self._draw_twins(twins, index % 2, pixel, tools, dice) if twins else self._draw_text(pixel, tools, dice)
+            )
             if drawn is None:
                 continue
             text, choice = drawn
-            ink = typeset(on_the_line(text), choice, tools.fonts, tools.glyphs, _setting(dice), dice)
+            setting = _setting(text, pixel, dice)
+            ink = typeset(on_the_line(text), choice, tools.fonts, tools.glyphs, setting, dice)
             if ink is not None:
-                image = tools.degrader.appear(ink, frames_needed(text), dice)
+                image = tools.degrader.appear(ink, frames_needed(text), dice, pixel)
                 return Line(image=image, label=text, source=f"{self.name}#{index}")
         raise DataError(
             f"{self.name}: no text could be drawn for line {index}",
             "the fonts cover too little of the charset, or min_length is over what the texts have",
         )
 
-    def _draw_text(self, tools: _Machinery, dice: Dice) -> tuple[str, FontChoice] | None:
+    def _draw_text(self, pixel: int, tools: _Machinery, dice: Dice) -> tuple[str, FontChoice] | None:
         text = tools.texts.draw(dice)
         original = text
         if self.config.lookalike_fraction and dice.chance(self.config.lookalike_fraction):
@@ -176,20 +182,20 @@ class SynthSource:
         choice, kept = tools.fonts.choose(text, dice)
         if kept == text and text != original:
             kept = "".join(
-                new if new == old or self._differ(old, new, choice, tools) else old
+                new if new == old or self._differ(old, new, pixel, choice, tools) else old
                 for old, new in zip(original, text, strict=True)
             )
         return (kept, choice) if kept else None
 
     @staticmethod
-    def _differ(old: str, new: str, choice: FontChoice, tools: _Machinery) -> bool:
+    def _differ(old: str, new: str, pixel: int, choice: FontChoice, tools: _Machinery) -> bool:
         """Whether a reader could tell a swapped character from the one it replaces, in the fonts of its line."""
         faces = tools.fonts.face_of(choice, old), tools.fonts.face_of(choice, new)
         known = old in tools.fonts.covered[faces[0]]
-        return not known or faces[0] != faces[1] or _tells_apart(faces[0], old, new, tools.fonts, tools.glyphs)
+        return not known or faces[0] != faces[1] or _tells_apart(faces[0], old, new, tools.fonts, tools.glyphs, pixel)
 
     def _draw_twins(
-        self, twins: tuple[str, str], member: int, tools: _Machinery, dice: Dice
+        self, twins: tuple[str, str], member: int, pixel: int, tools: _Machinery, dice: Dice
     ) -> tuple[str, FontChoice] | None:
         """Put one of the twins at a place of a text that has neither, in a font that shows them apart."""
         context = [char for char in tools.texts.draw(dice) if char not in twins]
@@ -203,9 +209,9 @@ class SynthSource:
         if len(kept) != len(before) + 2 + len(after):
             return None
         faces = [tools.fonts.face_of(choice, twin) for twin in twins]
-        if faces[0] == faces[1] and not _tells_apart(faces[0], *twins, tools.fonts, tools.glyphs):
+        if faces[0] == faces[1] and not _tells_apart(faces[0], *twins, tools.fonts, tools.glyphs, pixel):
             return None
-        if any(tools.glyphs.glyph(face, twin) is None for face, twin in zip(faces, twins, strict=True)):
+        if any(tools.glyphs.glyph(face, twin, pixel) is None for face, twin in zip(faces, twins, strict=True)):
             return None
         text = before + twins[member] + after
         return (text, choice) if text == " ".join(text.split()) else None
@@ -235,23 +241,26 @@ def _settable(charset: Charset) -> Charset:
     return replace(charset, symbols="".join(char for char in charset if not needs_shaping(char)))
 
 
-def _tells_apart(face: int, first: str, second: str, fonts: FontSet, glyphs: GlyphCache) -> bool:
+def _tells_apart(face: int, first: str, second: str, fonts: FontSet, glyphs: GlyphCache, pixel: int = 1) -> bool:
     if not {first, second} <= fonts.covered[face]:
         return False
-    one, other = glyphs.glyph(face, first), glyphs.glyph(face, second)
+    one, other = glyphs.glyph(face, first, pixel), glyphs.glyph(face, second, pixel)
     if one is None or other is None:
         return False
     return one.top != other.top or one.left != other.left or not np.array_equal(one.mask, other.mask)
 
 
-def _setting(dice: Dice) -> Setting:
+def _setting(text: str, pixel: int, dice: Dice) -> Setting:
     spacing = 0.0
     if dice.chance(0.4):
         spacing = dice.uniform(-0.05, 0.06) if dice.chance(0.6) else dice.uniform(0.0, 0.35)
+    if len(text) < _SPACED_OUT:
+        spacing = min(spacing, 0.1)
     gap = dice.uniform(0.05, 0.25) if dice.chance(0.3) else 0.0
     words = dice.uniform(1.0, 2.0) if dice.chance(0.4) else 1.0
-    jitter = dice.uniform(0.5, 1.6) if dice.chance(0.06) else 0.0
-    return Setting(spacing, gap, words, jitter, half_cells=dice.chance(0.25), inset=dice.uniform(-0.08, 0.12))
+    jitter = dice.uniform(0.5, 1.6) if dice.chance(0.06) and pixel == 1 else 0.0
+    half_cells, inset = dice.chance(0.25), dice.uniform(-0.08, 0.12)
+    return Setting(spacing, gap, words, jitter, half_cells, inset, pixel)
 
 
 def swap(text: str, siblings: dict[str, tuple[str, ...]], dice: Dice) -> str:

@@ -25,6 +25,7 @@ class Setting:
         half_cells: Give every ASCII character half an em, as the Song faces of office software do: digits stand in
             the middle of their cells, and a full stop at the left of its own, close to the digit before it.
         inset: How far from the left of its half cell such a full stop stands, in em; below 0 it touches the digit.
+        pixel: Rows and columns of the ink that a pixel of the screen has, whose type this is; it divides `EM`.
     """
 
     spacing: float = 0.0
@@ -33,6 +34,7 @@ class Setting:
     jitter: float = 0.0
     half_cells: bool = False
     inset: float = 0.08
+    pixel: int = 1
 
 
 def typeset(
@@ -61,7 +63,7 @@ def typeset(
             pen += space * setting.words + setting.spacing * EM
             continue
         face = fonts.face_of(choice, char)
-        glyph = glyphs.glyph(face, char)
+        glyph = glyphs.glyph(face, char, setting.pixel)
         if glyph is None:
             return None
         was_narrow, narrow = narrow, char.isascii()
@@ -71,7 +73,8 @@ def typeset(
         left, advance = glyph.left, glyph.advance
         if narrow and setting.half_cells:
             left, advance = _half_cell(glyph, char, setting.inset)
-        placed.append((glyph, round(pen) + left, ASCENT + glyph.top + shift))
+        x = round((round(pen) + left) / setting.pixel) * setting.pixel
+        placed.append((glyph, x, ASCENT + glyph.top + shift))
         pen += max(advance + setting.spacing * EM, 0.35 * advance)
     left = min(x for _, x, _ in placed)
     right = max(x + glyph.mask.shape[1] for glyph, x, _ in placed)

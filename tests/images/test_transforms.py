@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ocrcc.config import Preprocessing
 from ocrcc.errors import ConfigError
 from ocrcc.images.opening import open_image
-from ocrcc.images.transforms import closer, is_light_on_dark, pad, prepare
+from ocrcc.images.transforms import closer, is_light_on_dark, may_be_loose, pad, prepare
 
 DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
 
@@ -106,6 +106,16 @@ def test_a_faint_speck_does_not_keep_rows():
 )
 def test_what_has_nothing_to_gain_is_not_looked_at_closer(image):
     assert closer(prepare(image, Preprocessing()), Preprocessing()) is None
+
+
+def test_what_may_be_half_blank_is_told_quickly_and_misses_none():
+    for top in range(0, 30, 2):
+        for bottom in range(top + 2, 33, 2):
+            line = prepare(_boxes(top, bottom), Preprocessing())
+            enlarged = closer(line, Preprocessing())
+            half_blank = enlarged is not None and enlarged.shape[2] > 200
+            assert may_be_loose(line) or not half_blank
+            assert may_be_loose(line) == (top > 7 or bottom <= 24)
 
 
 def test_a_closer_look_is_no_wider_than_the_model_takes():

@@ -64,6 +64,20 @@ def test_a_line_with_blank_rows_is_looked_at_closer_before_it_is_widened():
         assert found.text == "bad"
 
 
+def test_a_line_of_which_more_than_half_is_blank_is_looked_at_without_that_first():
+    line = Image.new("L", (96, 32), 255)
+    line.paste(0, (0, 10, 96, 20))  # 12 of 32 with one at either side
+    widths = {"at256": [256], "at96": [256, 96], "at333": [256, 96, 352]}
+    for sure, looked_at in widths.items():
+        engine = Unsure(**{sure: "bad"})
+        (found,) = stripe_reader(engine).recognize([line])
+        assert [shape[3] for shape in engine.shapes] == looked_at
+        assert found.text == "bad"
+        assert found.confidence > 0.9
+        for char, left in zip(found.chars, (0, 32, 64), strict=True):  # in pixels of the image as it was given
+            assert abs(char.left - left) < 8  # the ink has no gaps; a character is 16 wide
+
+
 def test_a_second_look_that_is_no_surer_changes_nothing():
     images = [stripes("bad", frames=4, blanks=4), stripes("cafe")]
     assert (

@@ -6,10 +6,20 @@ import pytest
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT
-from ocrcc.synth.degrade import EFFECTS, Degrader, _frame
+from ocrcc.synth.degrade import EFFECTS, Degrader, _as_shown, _frame
 from ocrcc.synth.source import load_config
 
 CUT = SynthConfig(effects=dict.fromkeys(EFFECTS, 0.0) | {"cut": 1.0})
+
+
+@pytest.mark.parametrize("pixel", [2, 3])
+def test_a_line_cut_out_of_a_screen_gives_its_pixels_back(pixel):
+    small = np.random.default_rng(4).integers(0, 255, (12, 30), np.uint8)
+    for above in range(pixel):
+        for left in range(pixel):
+            canvas = np.pad(small.repeat(pixel, axis=0).repeat(pixel, axis=1), ((above, 1), (left, 2)))
+            shown = np.asarray(_as_shown(canvas, pixel))
+            assert np.array_equal(shown[bool(above) :, bool(left) :][:12, :30], small)
 
 
 def darkest(ink: np.ndarray, columns: slice, count: int = 300) -> list[int]:

@@ -16,7 +16,7 @@ from ocrcc.synth.source import load_config
 from ocrcc.texts.corpus import Texts
 
 GB2312 = load_charset("gb2312")
-DRAWS = 100_000
+DRAWS = 150_000
 CORES = ("4", "54", "4.4")
 WITH_LETTERS = ("codes", "words", "list marks", "marked list marks", "dashes")
 """Groups in which any letters and ideographs will do."""
@@ -111,6 +111,6 @@ def test_what_training_mixes_has_short_strings_too(preset):
 
 def test_a_charset_without_marks_or_ideographs_has_short_strings_of_its_own():
     texts = Texts(SynthConfig(texts={"short": 1.0}), Charset("0123456789."))
-    found = {texts.draw(Dice(0, index)) for index in range(3000)}
+    found = {texts.draw(Dice(0, index)) for index in range(6000)}
     assert {"4", "4.4", "54", "."} <= found
     assert set("".join(found)) <= set("0123456789.")

@@ -1,0 +1,194 @@
+"""Look-alikes in fonts that no training draws in, clean and as small scans have them, drawn by Pillow alone.
+
+    python -m tests.benchmarks.pairs --data FOLDER --fonts FOLDER [--model MODEL …] [--half HALF] [--lines N]
+
+Every headline comes twice, with a character of a published list and with its look-alike, among the 2,500 characters
+that the texts have most often. Nothing but the picture tells them apart, and our renderer, which a model was trained
+with, has no say in it. Clean lines are black on white, 32 to 48 pixels to the em; degraded ones 13 to 20, blurred, dim,
+noisy and compressed. Pairs are parted by their names: --half development for those that may be looked at while
+something is chosen, confirmation for the others.
+
+A line is right if it reads as it is, folded (NFKC), white space ignored. Confused are characters read as their
+look-alike. Beside ours stand PP-OCRv4 mobile and PP-OCRv6 small where they are installed; p is McNemar's over lines, of
+each reader against the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from rapidfuzz.distance import Levenshtein
+from rich.console import Console
+
+from ocrcc.charset import load_charset
+from ocrcc.cli import render
+from ocrcc.config import DEFAULT_MODEL
+from ocrcc.evaluation.metrics import fold
+from ocrcc.evaluation.significance import mcnemar
+from ocrcc.glyphs.fonts import Face, coverage, find_faces
+from tests.benchmarks.lookalike_recall import read_lists
+from tests.benchmarks.peers import Ours, PpOcrV4, PpOcrV6, half_of
+
+COMMON = 2500
+TEXTS = ("news-headlines", "wiki-cmrc")
+LENGTHS = range(6, 13)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A line with one of two look-alikes.
+
+    Attributes:
+        text: The line.
+        at: Where the look-alike is.
+        twin: What it may be taken for.
+        encoded: The picture, as a file has it.
+    """
+
+    text: str
+    at: int
+    twin: str
+    encoded: bytes
+
+
+def main() -> None:
+    options = parse()
+    pairs = common_pairs(options.data, options.half)
+    print(f"{len(pairs)} pairs, {options.half}", file=sys.stderr)
+    sets = {
+        "clean": draw(options.lines, pairs, options, clean, seed=501),
+        "degraded": draw(2 * options.lines, pairs, options, degraded, seed=502),
+    }
+    readers = {str(model): Ours(model, options.threads) for model in options.model or [DEFAULT_MODEL]}
+    if options.peers:
+        readers |= {"PP-OCRv4 mobile": PpOcrV4(options.threads)} if find_spec("rapidocr_onnxruntime") else {}
+        readers |= {"PP-OCRv6 small": PpOcrV6(options.threads)} if find_spec("rapidocr") else {}
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, reader in readers.items():
+        decode = reader.open()
+        found[name] = {key: reader.read([decode(line.encoded) for line in lines]) for key, lines in sets.items()}
+    columns = ("reader", *(f"{key}: {what}" for key in sets for what in ("right %", "confused %", "p")))
+    first = next(iter(found))
+    rows = [(name, *(cell for key in sets for cell in cells(sets[key], texts[key], found[first][key])))
+            for name, texts in found.items()]  # fmt: skip
+    lines = ", ".join(f"{len(lines)} {key}" for key, lines in sets.items())
+    Console(width=150, highlight=False).print(render.table(f"{lines} lines, {options.half}", columns, rows))
+    if options.json:
+        report = {key: [[line.text, line.twin, *(texts[key][at] for texts in found.values())]
+                        for at, line in enumerate(lines)] for key, lines in sets.items()}  # fmt: skip
+        options.json.write_text(json.dumps({"readers": list(found), **report}, ensure_ascii=False), encoding="utf-8")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, type=Path, help="the folder with texts and published lists")
+    parser.add_argument("--fonts", required=True, help="a folder of fonts that no training draws in")
+    parser.add_argument("--model", action="append", help="ours; repeat it to compare")
+    parser.add_argument("--no-peers", dest="peers", action="store_false")
+    parser.add_argument("--half", choices=("development", "confirmation"), default="development")
+    parser.add_argument("--lines", type=int, default=1000, help="clean ones; twice as many are degraded")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    return parser.parse_args()
+
+
+def common_pairs(data: Path, half: str) -> list[tuple[str, str]]:
+    """Read the pairs of published lists whose characters are common."""
+    counts = Counter(char for name in TEXTS for char in (data / "corpus" / name / "text.txt").read_text("utf-8"))
+    charset = load_charset("gb2312")
+    common = {char for char, _ in counts.most_common(COMMON) if "一" <= char <= "鿿" and char in charset}
+    twins = [pair for _, found in read_lists(data / "lookalikes", charset) for pair in found.items()]
+    named = {(min(one, other), max(one, other)) for one, others in twins for other in others}
+    return sorted(pair for pair in named if common.issuperset(pair) and half_of("pairs", "".join(pair)) == half)
+
+
+def draw(
+    count: int,
+    pairs: Sequence[tuple[str, str]],
+    options: argparse.Namespace,
+    make: Callable[[str, Face, random.Random], bytes],
+    seed: int,
+) -> list[Pair]:
+    """Draw lines: a headline with either character of a pair, in one face and the same way."""
+    faces = find_faces(options.fonts)
+    covered = {face.name: set(map(chr, coverage(face).tolist())) for face in faces}
+    headlines = (options.data / "corpus" / TEXTS[0] / "text.txt").read_text("utf-8").splitlines()
+    dice = random.Random(seed)
+    lines: list[Pair] = []
+    while len(lines) < count:
+        twins = pairs[dice.randrange(len(pairs))]
+        headline = "".join(char for char in dice.choice(headlines) if "一" <= char <= "鿿" and char not in twins)
+        text = headline[: dice.choice(LENGTHS)]
+        able = [face for face in faces if covered[face.name].issuperset(text + "".join(twins))]
+        if len(text) < LENGTHS[0] or not able:
+            continue
+        face, at, same = dice.choice(able), dice.randrange(len(text)), dice.random()
+        for char, twin in (twins, twins[::-1]):
+            own = text[:at] + char + text[at + 1 :]
+            lines.append(Pair(own, at, twin, make(own, face, random.Random(same))))
+    return lines[:count]
+
+
+def clean(text: str, face: Face, dice: random.Random) -> bytes:
+    """Set a text in black on white."""
+    return encoded(_set(text, face, dice.randint(32, 48), 0, 255), "PNG")
+
+
+def degraded(text: str, face: Face, dice: random.Random) -> bytes:
+    """Set a text small and make of it what a bad scan does."""
+    image = _set(text, face, dice.randint(13, 20), dice.randint(0, 90), dice.randint(190, 255))
+    image = image.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 0.8)))
+    noise = np.random.default_rng(dice.randrange(2**32)).normal(0, dice.uniform(2, 12), (image.height, image.width))
+    worn = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+    return encoded(worn, "JPEG", quality=dice.randint(35, 85))
+
+
+def _set(text: str, face: Face, size: int, ink: int, paper: int) -> Image.Image:
+    font = ImageFont.truetype(face.path, size, face.index)
+    left, top, right, bottom = (round(side) for side in font.getbbox(text))
+    margin = max(1, round(0.12 * size))
+    image = Image.new("L", (right - left + 2 * margin, bottom - top + 2 * margin), paper)
+    ImageDraw.Draw(image).text((margin - left, margin - top), text, fill=ink, font=font)
+    return image
+
+
+def encoded(image: Image.Image, name: str, **options: int) -> bytes:
+    """Write an image as a file has it."""
+    file = io.BytesIO()
+    image.save(file, name, **options)
+    return file.getvalue()
+
+
+def cells(lines: Sequence[Pair], texts: Sequence[str], others: Sequence[str]) -> tuple[str, str, str]:
+    """Say how many lines are right, and how many characters were taken for their look-alike."""
+    right, before = ([fold(text) == fold(line.text) for line, text in zip(lines, each, strict=True)]
+                     for each in (texts, others))  # fmt: skip
+    confused = sum(taken(line, text) for line, text in zip(lines, texts, strict=True))
+    fixed = sum(now and not then for now, then in zip(right, before, strict=True))
+    broken = sum(then and not now for now, then in zip(right, before, strict=True))
+    p = "" if texts is others else f"{mcnemar(fixed, broken):.2g}"
+    return f"{100 * sum(right) / len(lines):.1f}", f"{100 * confused / len(lines):.1f}", p
+
+
+def taken(line: Pair, text: str) -> bool:
+    """Tell whether the line's character was read as its look-alike."""
+    edits = Levenshtein.editops(line.text, "".join(text.split()))
+    return any(
+        edit.tag == "replace" and edit.src_pos == line.at and "".join(text.split())[edit.dest_pos] == line.twin
+        for edit in edits
+    )
+
+
+if __name__ == "__main__":
+    main()
