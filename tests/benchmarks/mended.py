@@ -4,9 +4,9 @@
 
 The model is tuned on lines of two presets, clean look-alikes and small, blurred, noisy, compressed type, drawn in the
 fonts of this machine, with the replay and the guard that are there by default; CTC alone has the same steps on the same
-lines. It is measured on minimal pairs in the fonts of the folder, small type and clean, and on all real lines, folded,
-read once, as ONNX files under ONNX Runtime. Errors are look-alikes read as anything else; p is McNemar's, over lines,
-against the model before.
+lines. It is measured on the pairs of `tests.benchmarks.pairs` in the fonts of the folder, small type and clean, and on
+all real lines, folded, read once, as ONNX files under ONNX Runtime. Errors are look-alikes read as anything else; p is
+McNemar's, over lines, against the model before.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ocrcc.config import EvaluateConfig, FinetuneConfig, TuneConfig
+from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import Metrics, compare
 from ocrcc.export.export import export
+from ocrcc.images.opening import upright_size
 from ocrcc.models.contract import resolve
 from ocrcc.training.pretrain import Prepared
 from ocrcc.tuning.finetune import finetune
 from tests.benchmarks.finetune import is_worse
-from tests.benchmarks.kinds import TEXTS, drawn, labelled, write
+from tests.benchmarks.kinds import TEXTS, labelled, write
+from tests.benchmarks.pairs import Pair, common_pairs, draw_both
 
 ARMS: dict[str, dict[str, float]] = {
     "CTC only": {"center_weight": 0.0, "twin_weight": 0.0},
@@ -83,17 +86,24 @@ def sets(options: argparse.Namespace) -> dict[str, Path]:
     """Make the lines to be measured on."""
     out = options.out / "lines"
     out.mkdir(parents=True, exist_ok=True)
-    texts = [options.data / "corpus" / name / "text.txt" for name in TEXTS]
-    clean = options.pairs // 2
-    unseen = {"fonts": str(options.fonts), "exclude": (), "minimal_pairs": True, "corpus": texts[:2]}
+    pairs = common_pairs(options.data, "confirmation")
+    both = draw_both(options.pairs // 2, pairs, options.data, str(options.fonts))
     return {
-        "small pairs": drawn(out / "small pairs.lmdb", options.pairs, spec="small", seed=71, **unseen),
-        "clean pairs": drawn(out / "clean pairs.lmdb", clean, spec="lookalikes", appearance=0.0, seed=72, **unseen),
+        **{f"{name} pairs": store(lines, out / f"{name} pairs.lmdb") for name, lines in both.items()},
         **{
             name: write([line for folder in folders for line in labelled(options.data / "real" / folder)], out / name)
             for name, folders in REAL.items()
         },
     }
+
+
+def store(lines: Sequence[Pair], out: Path) -> Path:
+    """Write pairs into a dataset."""
+    if not out.exists():
+        with LmdbWriter(out) as writer:
+            for line in lines:
+                writer.add(line.encoded, line.text, source=line.twin, size=upright_size(line.encoded))
+    return out
 
 
 def told(prepared: Prepared) -> None:

@@ -66,10 +66,7 @@ def main() -> None:
     options = parse()
     pairs = common_pairs(options.data, options.half)
     print(f"{len(pairs)} pairs, {options.half}", file=sys.stderr)
-    sets = {
-        "clean": draw(options.lines, pairs, options, clean, seed=501),
-        "degraded": draw(2 * options.lines, pairs, options, degraded, seed=502),
-    }
+    sets = draw_both(options.lines, pairs, options.data, options.fonts)
     readers = {str(model): Ours(model, options.threads) for model in options.model or [DEFAULT_MODEL]}
     if options.peers:
         readers |= {"PP-OCRv4 mobile": PpOcrV4(options.threads)} if find_spec("rapidocr_onnxruntime") else {}
@@ -78,16 +75,27 @@ def main() -> None:
     for name, reader in readers.items():
         decode = reader.open()
         found[name] = {key: reader.read([decode(line.encoded) for line in lines]) for key, lines in sets.items()}
-    columns = ("reader", *(f"{key}: {what}" for key in sets for what in ("right %", "confused %", "p")))
     first = next(iter(found))
-    rows = [(name, *(cell for key in sets for cell in cells(sets[key], texts[key], found[first][key])))
-            for name, texts in found.items()]  # fmt: skip
+    figures = {
+        name: {key: counted(sets[key], texts[key], found[first][key]) for key in sets} for name, texts in found.items()
+    }
+    columns = ("reader", *(f"{key}: {what}" for key in sets for what in ("right %", "confused %", "p")))
+    rows = [
+        (name, *(cell for key in sets for cell in cells(each[key], beside=name != first)))
+        for name, each in figures.items()
+    ]
     lines = ", ".join(f"{len(lines)} {key}" for key, lines in sets.items())
     Console(width=150, highlight=False).print(render.table(f"{lines} lines, {options.half}", columns, rows))
     if options.json:
-        report = {key: [[line.text, line.twin, *(texts[key][at] for texts in found.values())]
-                        for at, line in enumerate(lines)] for key, lines in sets.items()}  # fmt: skip
-        options.json.write_text(json.dumps({"readers": list(found), **report}, ensure_ascii=False), encoding="utf-8")
+        report = {"half": options.half, "pairs": figures}
+        options.json.write_text(json.dumps(report, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    if options.readings:
+        read = [
+            [key, line.text, line.twin, *(texts[key][at] for texts in found.values())]
+            for key, lines in sets.items()
+            for at, line in enumerate(lines)
+        ]
+        options.readings.write_text("".join("\t".join(row) + "\n" for row in read), encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
@@ -99,7 +107,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--half", choices=("development", "confirmation"), default="development")
     parser.add_argument("--lines", type=int, default=1000, help="clean ones; twice as many are degraded")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="the figures")
+    parser.add_argument("--readings", type=Path, help="a table of every line, its twin and what each reader read")
     return parser.parse_args()
 
 
@@ -113,17 +122,26 @@ def common_pairs(data: Path, half: str) -> list[tuple[str, str]]:
     return sorted(pair for pair in named if common.issuperset(pair) and half_of("pairs", "".join(pair)) == half)
 
 
+def draw_both(count: int, pairs: Sequence[tuple[str, str]], data: Path, fonts: str) -> dict[str, list[Pair]]:
+    """Draw so many clean lines, and twice as many degraded ones."""
+    return {
+        "clean": draw(count, pairs, data, fonts, clean, seed=501),
+        "degraded": draw(2 * count, pairs, data, fonts, degraded, seed=502),
+    }
+
+
 def draw(
     count: int,
     pairs: Sequence[tuple[str, str]],
-    options: argparse.Namespace,
+    data: Path,
+    fonts: str,
     make: Callable[[str, Face, random.Random], bytes],
     seed: int,
 ) -> list[Pair]:
     """Draw lines: a headline with either character of a pair, in one face and the same way."""
-    faces = find_faces(options.fonts)
+    faces = find_faces(fonts)
     covered = {face.name: set(map(chr, coverage(face).tolist())) for face in faces}
-    headlines = (options.data / "corpus" / TEXTS[0] / "text.txt").read_text("utf-8").splitlines()
+    headlines = (data / "corpus" / TEXTS[0] / "text.txt").read_text("utf-8").splitlines()
     dice = random.Random(seed)
     lines: list[Pair] = []
     while len(lines) < count:
@@ -170,15 +188,21 @@ def encoded(image: Image.Image, name: str, **options: int) -> bytes:
     return file.getvalue()
 
 
-def cells(lines: Sequence[Pair], texts: Sequence[str], others: Sequence[str]) -> tuple[str, str, str]:
-    """Say how many lines are right, and how many characters were taken for their look-alike."""
-    right, before = ([fold(text) == fold(line.text) for line, text in zip(lines, each, strict=True)]
-                     for each in (texts, others))  # fmt: skip
+def counted(lines: Sequence[Pair], texts: Sequence[str], others: Sequence[str]) -> dict[str, float]:
+    """Count lines that are right and characters that were taken for their look-alike; compare with other readings."""
+    right, before = (
+        [fold(text) == fold(line.text) for line, text in zip(lines, each, strict=True)] for each in (texts, others)
+    )
     confused = sum(taken(line, text) for line, text in zip(lines, texts, strict=True))
     fixed = sum(now and not then for now, then in zip(right, before, strict=True))
     broken = sum(then and not now for now, then in zip(right, before, strict=True))
-    p = "" if texts is others else f"{mcnemar(fixed, broken):.2g}"
-    return f"{100 * sum(right) / len(lines):.1f}", f"{100 * confused / len(lines):.1f}", p
+    return {"lines": len(lines), "right": sum(right), "confused": confused, "p": mcnemar(fixed, broken)}
+
+
+def cells(figures: dict[str, float], beside: bool) -> tuple[str, str, str]:
+    """Say what was counted."""
+    right, confused = (f"{100 * figures[name] / figures['lines']:.1f}" for name in ("right", "confused"))
+    return right, confused, f"{figures['p']:.2g}" if beside else ""
 
 
 def taken(line: Pair, text: str) -> bool:
