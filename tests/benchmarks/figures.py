@@ -53,19 +53,23 @@ def filled(text: str) -> str:
 
 def readme(peers: dict[str, Report], pairs: Report) -> str:
     """Lay out what a reader of the README wants to know first: all readers on what steered nothing."""
-    headings = ("lines right, %", "fund documents", "receipts", "look-alikes, clean", "look-alikes, small and worn")
+    headings = ("of so many lines right, %", "fund documents", "receipts", "look-alikes", "look-alikes, small and worn")
     return _short(peers, pairs, (*headings, "lines a second"))
 
 
 def readme_zh(peers: dict[str, Report], pairs: Report) -> str:
     """Lay out the same for Chinese readers."""
     return _short(
-        peers, pairs, ("整行正确率（%）", "基金单据扫描件", "英文小票", "形近字（清晰）", "形近字（小而模糊）", "行/秒")
+        peers, pairs, ("整行正确率 %（行数）", "基金单据扫描件", "英文小票", "形近字", "形近字，小而模糊", "行/秒")
     )
 
 
 def _short(peers: dict[str, Report], pairs: Report, headings: Sequence[str]) -> str:
     confirmation = peers["confirmation"]["readers"]
+    counts = [peers["confirmation"]["sets"][key] for key in ("fund-documents", "sroie-receipts")]
+    counts += [next(iter(pairs["pairs"].values()))[key]["lines"] for key in ("clean", "degraded")]
+    first, *others, last = headings
+    counted = [f"{heading} ({count:,})" for heading, count in zip(others, counts, strict=True)]
     rows = []
     for name, shown in READERS.items():
         sets = confirmation[name]["sets"]
@@ -81,7 +85,7 @@ def _short(peers: dict[str, Report], pairs: Report, headings: Sequence[str]) -> 
                 f"{sets['fund-documents']['lines_per_second']:.0f}",
             )
         )
-    return _table(headings, rows)
+    return _table((first, *counted, last), rows)
 
 
 def card(peers: dict[str, Report], _pairs: Report) -> str:

@@ -67,7 +67,8 @@ def main() -> None:
     pairs = common_pairs(options.data, options.half)
     print(f"{len(pairs)} pairs, {options.half}", file=sys.stderr)
     sets = draw_both(options.lines, pairs, options.data, options.fonts)
-    readers = {str(model): Ours(model, options.threads) for model in options.model or [DEFAULT_MODEL]}
+    named = [model.partition("=") for model in options.model or [DEFAULT_MODEL]]
+    readers = {name: Ours(path or name, options.threads) for name, _, path in named}
     if options.peers:
         readers |= {"PP-OCRv4 mobile": PpOcrV4(options.threads)} if find_spec("rapidocr_onnxruntime") else {}
         readers |= {"PP-OCRv6 small": PpOcrV6(options.threads)} if find_spec("rapidocr") else {}
@@ -102,7 +103,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, type=Path, help="the folder with texts and published lists")
     parser.add_argument("--fonts", required=True, help="a folder of fonts that no training draws in")
-    parser.add_argument("--model", action="append", help="ours; repeat it to compare")
+    parser.add_argument("--model", action="append", metavar="[NAME=]MODEL", help="ours; repeat it to compare")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     parser.add_argument("--half", choices=("development", "confirmation"), default="development")
     parser.add_argument("--lines", type=int, default=1000, help="clean ones; twice as many are degraded")
