@@ -227,13 +227,17 @@ def is_better(before: Metrics, now: Metrics) -> bool:
 
 
 def is_kept(before: Metrics | None, now: Metrics | None) -> bool:
-    """Tell whether general lines are read as well as before, within chance: by loss, and by line."""
+    """Tell whether general lines are read as well as before, within chance: by loss, and by line.
+
+    By line it is McNemar's test at one standard error, with the continuity correction that few lines ask for (Edwards
+    1948): two lines broken and none mended are chance, three are not.
+    """
     if before is None or now is None:
         return True
     change = compare(now, before)
     lost = change.broken - change.fixed
     worse = standard_errors(before, now) > _LOST and mean_loss(now) > (1 + _NOTHING) * mean_loss(before)
-    return not worse and lost <= math.sqrt(change.broken + change.fixed)
+    return not worse and lost - 1 <= math.sqrt(change.broken + change.fixed)
 
 
 def _figures(found: Found, share: float) -> dict[str, float]:

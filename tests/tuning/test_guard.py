@@ -106,6 +106,8 @@ def test_general_lines_may_change_within_chance_only():
         assert is_kept(before, metrics("1" * 90 + "0" * 10, 100, drift)) is kept
     assert is_kept(before, metrics("0" * 4 + "1" * 88 + "0" * 8, 100, [0.1] * 100))  # 4 broken, 2 mended: within chance
     assert not is_kept(before, metrics("0" * 4 + "1" * 86 + "0" * 10, 100, [0.1] * 100))  # 4 broken, none mended
+    assert is_kept(before, metrics("1" * 88 + "0" * 12, 100, [0.1] * 100))  # 2 broken, none mended
+    assert not is_kept(before, metrics("1" * 87 + "0" * 13, 100, [0.1] * 100))  # 3
     assert is_kept(None, None)
     hair = [0.1001 + 1e-7 * place for place in range(100)]  # sure, and nothing: a thousandth
     assert standard_errors(metrics("1" * 100, 0, [0.1] * 100), metrics("1" * 100, 0, hair)) > 100
