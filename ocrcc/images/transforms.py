@@ -142,10 +142,7 @@ def closer(line: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
     """
     grey = line.mean(axis=0)
     contrast = np.abs(grey - np.median(grey))
-    # One faint speck is no ink: what counts is by how much the most differing two hundredth of a row does.
-    counted = max(2, grey.shape[1] // 200)
-    strongest = np.partition(contrast, -counted, axis=1)[:, -counted:].mean(axis=1)
-    rows = np.flatnonzero(strongest > _FAINTEST_ROW * _quantiles(contrast, 0.99)[0])
+    rows = np.flatnonzero(_strongest(contrast) > _FAINTEST_ROW * _quantiles(contrast, 0.99)[0])
     if not len(rows) or np.ptp(grey) * np.mean(preprocessing.std) < _LEAST_CONTRAST:
         return None
     first, last = max(0, int(rows[0]) - 1), min(len(grey), int(rows[-1]) + 2)
@@ -162,7 +159,13 @@ def may_be_loose(line: np.ndarray) -> bool:
     faintest = _FAINTEST_ROW * np.sort(np.abs(sample - paper))[int(0.99 * len(sample))]
     quarter = line.shape[1] // 4
     contrast = np.abs(line[:, quarter - 1 :: line.shape[1] - 2 * quarter + 1].mean(axis=0)[:2] - paper)
-    return bool(np.sort(contrast, axis=1)[:, -max(2, line.shape[2] // 200) :].mean(axis=1).min() <= faintest)
+    return bool(_strongest(contrast).min() <= faintest)
+
+
+def _strongest(contrast: np.ndarray) -> np.ndarray:
+    """Return (H,) by how much the most differing two hundredth of each row (H, W) does: one faint speck is no ink."""
+    counted = max(2, contrast.shape[1] // 200)
+    return np.partition(contrast, -counted, axis=1)[:, -counted:].mean(axis=1)
 
 
 def widen(line: np.ndarray, factor: float, preprocessing: Preprocessing) -> np.ndarray:

@@ -117,17 +117,16 @@ def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarra
 
     A line of which more than half is blank is shown without that first: type that small loses its points, and surely.
     """
-    loose = preprocessing.looks and may_be_loose(line)
-    enlarged = closer(line, preprocessing) if loose else None
-    loose = enlarged is not None and enlarged.shape[2] > _LOOSE * line.shape[2]
-    if not loose:
+    enlarged = closer(line, preprocessing) if preprocessing.looks and may_be_loose(line) else None
+    if enlarged is not None and enlarged.shape[2] > _LOOSE * line.shape[2]:
+        yield enlarged
         yield line
-        enlarged = closer(line, preprocessing) if enlarged is None else enlarged
+    else:
+        yield line
+        if (enlarged := closer(line, preprocessing)) is not None:
+            yield enlarged
     factors = _WIDTHS
     if enlarged is not None:
-        yield enlarged
-        if loose:
-            yield line
         line, factors = enlarged, factors[:1]
     width = line.shape[2]
     for factor in factors:

@@ -77,14 +77,14 @@ class Degrader:
         if unknown := set(config.effects) - set(EFFECTS):
             raise ConfigError(f"synth: no effect named {', '.join(sorted(unknown))}", f"effects: {', '.join(EFFECTS)}")
         self._chances = {name: chance * config.appearance for name, chance in (EFFECTS | dict(config.effects)).items()}
+        self._hinted = self._chances.pop("hinted")  # that is drawn before the ink is set
         self._strength = config.appearance
         self._heights = config.height
         self._seals = seals
 
     def pixel(self, dice: Dice) -> int:
         """Draw how many rows and columns of a line's ink a pixel of the screen has: one, or some if it is hinted."""
-        chance = self._chances["hinted"]
-        return dice.pick(_PIXELS) if chance and dice.chance(chance) else 1
+        return dice.pick(_PIXELS) if self._hinted and dice.chance(self._hinted) else 1
 
     def appear(self, ink: np.ndarray, frames: int, dice: Dice, pixel: int = 1) -> Image.Image:
         """Turn ink into a line image.
@@ -119,7 +119,7 @@ class Degrader:
 
     def _choose(self, dice: Dice) -> dict[str, bool]:
         """Draw which effects a line gets; what hurts is limited, so that a person could still read it."""
-        on = {name: dice.chance(chance) for name, chance in self._chances.items() if name != "hinted"}
+        on = {name: dice.chance(chance) for name, chance in self._chances.items()}
         # together these would leave nothing of hairlines
         on["thin"] &= not on["threshold"]
         hurting = [name for name in _HURTING if on[name]]

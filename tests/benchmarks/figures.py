@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +73,12 @@ def _short(peers: dict[str, Report], pairs: Report, headings: Sequence[str]) -> 
     rows = []
     for name, shown in READERS.items():
         sets = confirmation[name]["sets"]
-        drawn = pairs["pairs"].get("ocrcc-zh-small" if name == OURS else name, {})
+        drawn_lines = pairs["pairs"].get("ocrcc-zh-small" if name == OURS else name)
         rows.append(
             (
                 shown,
                 *(_percent(sets[key]["folded_line_accuracy"]) for key in ("fund-documents", "sroie-receipts")),
-                *(
-                    _percent(drawn[key]["right"] / drawn[key]["lines"]) if drawn else "–"
-                    for key in ("clean", "degraded")
-                ),
+                *(_right(drawn_lines[key]) if drawn_lines else "–" for key in ("clean", "degraded")),
                 f"{sets['fund-documents']['lines_per_second']:.0f}",
             )
         )
@@ -144,18 +141,17 @@ TABLES: dict[str, Callable[..., str]] = {
 }  # fmt: skip
 
 
+def _right(figures: Report) -> str:
+    return _percent(figures["right"] / figures["lines"])
+
+
 def _percent(share: float) -> str:
     return f"{100 * share:.1f}"
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def lines() -> Iterator[str]:
-        yield "| " + " | ".join(headings) + " |"
-        yield "|" + "---|" * len(headings)
-        for row in rows:
-            yield "| " + " | ".join(row) + " |"
-
-    return "\n".join(lines()) + "\n"
+    shown = ["| " + " | ".join(row) + " |\n" for row in (headings, *rows)]
+    return shown[0] + "|" + "---|" * len(headings) + "\n" + "".join(shown[1:])
 
 
 if __name__ == "__main__":

@@ -208,10 +208,10 @@ def cells(figures: dict[str, float], beside: bool) -> tuple[str, str, str]:
 
 def taken(line: Pair, text: str) -> bool:
     """Tell whether the line's character was read as its look-alike."""
-    edits = Levenshtein.editops(line.text, "".join(text.split()))
+    read = "".join(text.split())
     return any(
-        edit.tag == "replace" and edit.src_pos == line.at and "".join(text.split())[edit.dest_pos] == line.twin
-        for edit in edits
+        edit.tag == "replace" and edit.src_pos == line.at and read[edit.dest_pos] == line.twin
+        for edit in Levenshtein.editops(line.text, read)
     )
 
 

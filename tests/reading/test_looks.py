@@ -37,17 +37,29 @@ class Unsure:
         return logits[..., :1], logits
 
 
+def look_at(image, sure):
+    """Read a line of which only one view is read surely; the widths that were looked at, and what was read."""
+    engine = Unsure(**{sure: "bad"})
+    (found,) = stripe_reader(engine).recognize([image])
+    assert found.text == "bad"
+    return [shape[3] for shape in engine.shapes], found
+
+
+def assert_stands_at_thirds(found, within):
+    """Its three characters begin, in pixels of the image as it was given, at the thirds of 96."""
+    assert found.confidence > 0.9
+    for char, left in zip(found.chars, (0, 32, 64), strict=True):
+        assert abs(char.left - left) <= within
+
+
 def test_unsure_lines_are_read_again_wider_and_the_surest_reading_counts():
     image = stripes("bad", frames=4, blanks=4)  # 96 pixels
     for sure, widths in (("at96", [96]), ("at125", [96, 128]), ("at144", [96, 128, 160])):
-        engine = Unsure(**{sure: "bad"})
-        (found,) = stripe_reader(engine).recognize([image])
-        assert [shape[3] for shape in engine.shapes] == widths
-        assert found.text == "bad"
-        assert found.confidence > 0.9
-        for char, left in zip(found.chars, (0, 32, 64), strict=True):  # in pixels of the image as it was given
-            assert abs(char.left - left) <= STRIDE
-            assert abs(char.right - left - 16) <= STRIDE
+        looked_at, found = look_at(image, sure)
+        assert looked_at == widths
+        assert_stands_at_thirds(found, STRIDE)
+        for char, right in zip(found.chars, (16, 48, 80), strict=True):
+            assert abs(char.right - right) <= STRIDE
     never = Unsure(at125="bad")
     (found,) = stripe_reader(never, second_look=0).recognize([image])
     assert found.text == "dab"
@@ -58,24 +70,16 @@ def test_a_line_with_blank_rows_is_looked_at_closer_before_it_is_widened():
     line = Image.new("L", (96, 32), 255)
     line.paste(0, (0, 9, 96, 23))
     for sure, widths in (("at192", [96, 192]), ("at250", [96, 192, 256])):
-        engine = Unsure(**{sure: "bad"})
-        (found,) = stripe_reader(engine).recognize([line])
-        assert [shape[3] for shape in engine.shapes] == widths
-        assert found.text == "bad"
+        assert look_at(line, sure)[0] == widths
 
 
 def test_a_line_of_which_more_than_half_is_blank_is_looked_at_without_that_first():
     line = Image.new("L", (96, 32), 255)
     line.paste(0, (0, 10, 96, 20))  # 12 of 32 with one at either side
-    widths = {"at256": [256], "at96": [256, 96], "at333": [256, 96, 352]}
-    for sure, looked_at in widths.items():
-        engine = Unsure(**{sure: "bad"})
-        (found,) = stripe_reader(engine).recognize([line])
-        assert [shape[3] for shape in engine.shapes] == looked_at
-        assert found.text == "bad"
-        assert found.confidence > 0.9
-        for char, left in zip(found.chars, (0, 32, 64), strict=True):  # in pixels of the image as it was given
-            assert abs(char.left - left) < 8  # the ink has no gaps; a character is 16 wide
+    for sure, widths in (("at256", [256]), ("at96", [256, 96]), ("at333", [256, 96, 352])):
+        looked_at, found = look_at(line, sure)
+        assert looked_at == widths
+        assert_stands_at_thirds(found, 7)  # the ink has no gaps; a character is 16 wide
 
 
 def test_a_second_look_that_is_no_surer_changes_nothing():
