@@ -6,7 +6,8 @@ import pytest
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT
-from ocrcc.synth.degrade import EFFECTS, Degrader, _as_shown, _frame
+from ocrcc.synth.degrade import EFFECTS, Degrader, _as_shown
+from ocrcc.synth.framing import frame
 from ocrcc.synth.source import load_config
 
 CUT = SynthConfig(effects=dict.fromkeys(EFFECTS, 0.0) | {"cut": 1.0})
@@ -58,7 +59,7 @@ def test_margins_of_every_width_up_to_an_em_occur_on_every_side(preset):
     for index in range(6000):
         dice = Dice(3, index)
         on = dict.fromkeys(EFFECTS, False) | {name: dice.chance(chances[name]) for name in ("tight", "loose")}
-        canvas = _frame(ink, on, dice)
+        canvas = frame(ink, on, dice)
         rows, columns = np.flatnonzero(canvas.any(axis=1)), np.flatnonzero(canvas.any(axis=0))
         margins = (rows[0], canvas.shape[0] - 1 - rows[-1], columns[0], canvas.shape[1] - 1 - columns[-1])
         for side, margin in enumerate(margins):
