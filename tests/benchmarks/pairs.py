@@ -1,6 +1,6 @@
 """Look-alikes in fonts that no training draws in, clean and as small scans have them, drawn by Pillow alone.
 
-    python -m tests.benchmarks.pairs --data FOLDER --fonts FOLDER [--model MODEL …] [--half HALF] [--lines N]
+    python -m tests.benchmarks.pairs --data FOLDER --fonts FOLDER [--model MODEL …] [--half HALF] [--factors]
 
 Every headline comes twice, with a character of a published list and with its look-alike, among the 2,500 characters
 that the texts have most often. Nothing but the picture tells them apart, and our renderer, which a model was trained
@@ -23,6 +23,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,7 +67,13 @@ def main() -> None:
     options = parse()
     pairs = common_pairs(options.data, options.half)
     print(f"{len(pairs)} pairs, {options.half}", file=sys.stderr)
-    sets = draw_both(options.lines, pairs, options.data, options.fonts)
+    if options.factors:
+        sets = {
+            name: draw(options.lines, pairs, options.data, options.fonts, partial(degraded, scan=scan), seed=77)
+            for name, scan in SCANS.items()
+        }
+    else:
+        sets = draw_both(options.lines, pairs, options.data, options.fonts)
     named = [model.partition("=") for model in options.model or [DEFAULT_MODEL]]
     readers = {name: Ours(path or name, options.threads) for name, _, path in named}
     if options.peers:
@@ -80,11 +87,8 @@ def main() -> None:
     figures = {
         name: {key: counted(sets[key], texts[key], found[first][key]) for key in sets} for name, texts in found.items()
     }
-    columns = ("reader", *(f"{key}: {what}" for key in sets for what in ("right %", "confused %", "p")))
-    rows = [
-        (name, *(cell for key in sets for cell in cells(each[key], beside=name != first)))
-        for name, each in figures.items()
-    ]
+    columns = ("reader", "lines", "right %", "confused %", "p")
+    rows = [(name, key, *cells(of, beside=name != first)) for name, each in figures.items() for key, of in each.items()]
     lines = ", ".join(f"{len(lines)} {key}" for key, lines in sets.items())
     Console(width=150, highlight=False).print(render.table(f"{lines} lines, {options.half}", columns, rows))
     if options.json:
@@ -107,6 +111,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     parser.add_argument("--half", choices=("development", "confirmation"), default="development")
     parser.add_argument("--lines", type=int, default=1000, help="clean ones; twice as many are degraded")
+    parser.add_argument("--factors", action="store_true", help="degraded lines alone, without one harm after another")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="the figures")
     parser.add_argument("--readings", type=Path, help="a table of every line, its twin and what each reader read")
@@ -164,13 +169,47 @@ def clean(text: str, face: Face, dice: random.Random) -> bytes:
     return encoded(_set(text, face, dice.randint(32, 48), 0, 255), "PNG")
 
 
-def degraded(text: str, face: Face, dice: random.Random) -> bytes:
+@dataclass(frozen=True)
+class Scan:
+    """What a bad scan does to small type.
+
+    Attributes:
+        sizes: Pixels to the em, from and to.
+        dim: Whether ink and paper lose their contrast.
+        blur: Standard deviation in pixels, from and to.
+        noise: Standard deviation in grey levels, from and to.
+        quality: Of JPEG, from and to; None for PNG.
+    """
+
+    sizes: tuple[int, int] = (13, 20)
+    dim: bool = True
+    blur: tuple[float, float] = (0.3, 0.8)
+    noise: tuple[float, float] = (2, 12)
+    quality: tuple[int, int] | None = (35, 85)
+
+
+NONE = (0.0, 0.0)
+SCANS = {
+    "all": Scan(),
+    "no JPEG": Scan(quality=None),
+    "no noise": Scan(noise=NONE),
+    "no blur": Scan(blur=NONE),
+    "not dim": Scan(dim=False),
+    "small alone": Scan(dim=False, blur=NONE, noise=NONE, quality=None),
+    "17 to 20": Scan(sizes=(17, 20)),
+    "13 and 14": Scan(sizes=(13, 14)),
+}
+
+
+def degraded(text: str, face: Face, dice: random.Random, scan: Scan = SCANS["all"]) -> bytes:
     """Set a text small and make of it what a bad scan does."""
-    image = _set(text, face, dice.randint(13, 20), dice.randint(0, 90), dice.randint(190, 255))
-    image = image.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 0.8)))
-    noise = np.random.default_rng(dice.randrange(2**32)).normal(0, dice.uniform(2, 12), (image.height, image.width))
+    size, ink, paper = dice.randint(*scan.sizes), dice.randint(0, 90), dice.randint(190, 255)
+    image = _set(text, face, size, ink, paper) if scan.dim else _set(text, face, size, 0, 255)
+    image = image.filter(ImageFilter.GaussianBlur(dice.uniform(*scan.blur)))
+    field = np.random.default_rng(dice.randrange(2**32))
+    noise = field.normal(0, dice.uniform(*scan.noise), (image.height, image.width))
     worn = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
-    return encoded(worn, "JPEG", quality=dice.randint(35, 85))
+    return encoded(worn, "JPEG", quality=dice.randint(*scan.quality)) if scan.quality else encoded(worn, "PNG")
 
 
 def _set(text: str, face: Face, size: int, ink: int, paper: int) -> Image.Image:
