@@ -36,7 +36,7 @@ _LOOKED_AT = 800
 _PENALTY = 3e-2
 """Of squared weights, beside the mean cross-entropy, both of standardised descriptions."""
 _OWN_TAKEN = 0.95
-"""Of held-back lines of the kind: the threshold is lowered until so many are taken, if general lines allow it."""
+"""Of held-back lines of the kind: so many should be taken, if general lines allow it."""
 _GENERAL_TAKEN = 0.1
 """Of general lines, at most."""
 _TOLD = 0.7
@@ -228,14 +228,25 @@ def tell_apart(
     own_lines, other_lines = looker.some_of(own), [*looker.some_of(general), *apart]
     gate = fit_gate(looker.describe(own_lines, once=True), looker.describe(other_lines, once=True))
     own_scores, general_scores = (gate.score(looker.describe(lines)) for lines in (held_back, retained))
-    wanted = torch.quantile(own_scores[::2], 1 - _OWN_TAKEN)
-    allowed = torch.quantile(general_scores[::2], 1 - _GENERAL_TAKEN / 2)  # half: of others it may take more
-    threshold = torch.maximum(wanted, allowed).clamp(max=0.0)
+    threshold = threshold_between(own_scores[::2], general_scores[::2])
     gate.bias -= threshold
     own_taken, general_taken = (
         (scores[len(scores) > 1 :: 2] > threshold).cpu() for scores in (own_scores, general_scores)
     )
     return Told(gate=gate.cpu(), own=own_taken, general=general_taken)
+
+
+def threshold_between(own: Tensor, general: Tensor) -> Tensor:
+    """Say above which score a line is of the kind: 0, as fitted, unless other lines ask for more or less.
+
+    Args:
+        own: (N,) scores of lines of the kind: so many of them are to be taken that the threshold may have to be lower.
+        general: (M,) scores of others, few of which are to be taken. Where both cannot be, these are heeded below 0,
+            those above.
+    """
+    wanted = torch.quantile(own, 1 - _OWN_TAKEN)
+    allowed = torch.quantile(general, 1 - _GENERAL_TAKEN / 2)  # half: of lines not seen here it may take more
+    return torch.maximum(wanted, allowed).minimum(torch.minimum(wanted, allowed).clamp(min=0.0))
 
 
 def fit_gate(own: Tensor, general: Tensor) -> Gate:

@@ -34,7 +34,7 @@ from ocrcc.models.experts import ExpertEncoder
 from ocrcc.models.registry import create_model
 from ocrcc.tuning import kinds
 from ocrcc.tuning.finetune import finetune
-from ocrcc.tuning.kinds import FrameMemory, Looker, Remembering, Told, fit_gate
+from ocrcc.tuning.kinds import FrameMemory, Looker, Remembering, Told, fit_gate, threshold_between
 from ocrcc.types import Line
 
 BASE = "ocrcc-zh-small"
@@ -281,6 +281,21 @@ def test_a_gate_tells_two_kinds():
     assert fresh.float().mean() > 0.75
     assert gate(torch.randn(500, 8)).float().mean() < 0.25
     assert gate.weight.abs().argmax() == 0
+
+
+@pytest.mark.parametrize(
+    ("own", "general", "threshold"),
+    [
+        pytest.param(3.0, -3.0, 0.0, id="as fitted"),
+        pytest.param(-1.0, -3.0, -1.0, id="lower, for lines of the kind"),
+        pytest.param(3.0, 1.0, 1.0, id="higher, as some general lines look like them"),
+        pytest.param(-3.0, -1.0, -1.0, id="general lines are heeded"),
+        pytest.param(-3.0, 1.0, 0.0, id="told by nothing"),
+        pytest.param(1.0, 3.0, 1.0, id="never so high that lines of the kind are lost"),
+    ],
+)
+def test_where_the_threshold_is(own, general, threshold):
+    assert threshold_between(torch.full((20,), own), torch.full((20,), general)) == threshold
 
 
 def test_how_well_a_kind_is_told_in_words():
