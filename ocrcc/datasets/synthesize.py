@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,16 +15,23 @@ from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from rapidfuzz.distance import Levenshtein
 
+from ocrcc.config import PredictConfig
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.places import PICTURE, SOFTWARE, output
 from ocrcc.processes import Pool, cores, in_order, stoppable
+from ocrcc.reading.reader import LineReader
 from ocrcc.synth.degrade import JPEG_BYTES
 from ocrcc.synth.source import SynthSource
 
 _CHUNK = 64
 """Lines that a worker renders at once."""
+_ILLEGIBLE = 0.5
+"""Of a line's characters: where more are misread than these and two, nobody could learn it."""
+_IN_VAIN = 20_000
+"""Lines in a row that a model reads right, after which no other is looked for."""
 _AGAIN = "the same command makes the same lines; --shard makes them in parts"
 _SHEET_WIDTH = 1600
 _SHEET_LINES = 150
@@ -68,6 +76,7 @@ class SynthResult:
     Attributes:
         path: The dataset.
         lines: How many lines it has.
+        rendered: How many were drawn for these.
         first: Number of its first line in the whole set.
         seconds: How long it took, without start-up.
         fonts: How many faces were drawn with.
@@ -77,6 +86,7 @@ class SynthResult:
 
     path: Path
     lines: int
+    rendered: int
     first: int
     seconds: float
     fonts: int
@@ -86,6 +96,44 @@ class SynthResult:
     def lines_per_second(self) -> float:
         """Lines made a second."""
         return self.lines / self.seconds if self.seconds else 0.0
+
+
+class Maker:
+    """Makes records of rendered lines.
+
+    Args:
+        source: Renders them.
+        misread_by: A model; lines that it reads right, or that are illegible, are left out. Empty for all lines.
+
+    Raises:
+        OcrccError: The model cannot be used.
+    """
+
+    def __init__(self, source: SynthSource, misread_by: str = "") -> None:
+        self._source = source
+        self._reader: LineReader | None = None
+        if misread_by:
+            once = PredictConfig(second_look=0.0, lookalikes="", layout="line", workers=1, threads=1)
+            self._reader = LineReader.load(misread_by, config=once)
+
+    def records(self, numbers: range) -> list[Record]:
+        """Render lines, twins of minimal pairs together, and return those that are wanted."""
+        records = [encode(self._source, number) for number in numbers]
+        if self._reader is None:
+            return records
+        wanted = [
+            _is_misread(self._reader.charset.normalise(record.label), line.text)
+            and not self._reader.charset.missing(record.label)
+            for record, line in zip(records, self._reader.recognize([record.image for record in records]), strict=True)
+        ]
+        if self._source.config.minimal_pairs:  # a twin alone would teach that its class is meant wherever it may be
+            pairs = zip(wanted[::2], wanted[1::2], strict=True)
+            wanted = [either for one, other in pairs for either in 2 * [one or other]]
+        return list(itertools.compress(records, wanted))
+
+
+def _is_misread(label: str, text: str) -> bool:
+    return 0 < Levenshtein.distance(label, text) <= max(2, _ILLEGIBLE * len(label))
 
 
 def shard_range(count: int, shard: int, shards: int, *, pairs: bool = False) -> range:
@@ -113,6 +161,7 @@ def synthesise(
     out: Path,
     count: int,
     *,
+    misread_by: str = "",
     shard: tuple[int, int] = (1, 1),
     workers: int = 0,
     overwrite: bool = False,
@@ -125,6 +174,8 @@ def synthesise(
         source: Renders the lines.
         out: The dataset to be.
         count: Lines of the whole set; a shard has its part of them.
+        misread_by: A model; only lines that it misreads are kept, and so many are drawn as are needed for that. Shards
+            have other lines each, but not together those of the whole set.
         shard: I and N: the I-th of N parts.
         workers: Processes; 0 means one per core, 1 renders in this one.
         overwrite: Replace a dataset that is there.
@@ -133,30 +184,50 @@ def synthesise(
 
     Raises:
         ConfigError: The shard is impossible or empty, or ``out`` exists.
-        DataError: The dataset cannot be written, or a line cannot be drawn.
+        DataError: The dataset cannot be written, a line cannot be drawn, or the model misreads none.
+        ModelError: The model cannot be used.
         StoppedError: Ctrl-C or SIGTERM; nothing is left behind.
     """
     numbers = shard_range(count, *shard, pairs=source.config.minimal_pairs)
     if not numbers:
         raise ConfigError(f"shard {shard[0]}/{shard[1]} of {count} lines is empty", "make fewer shards")
-    workers = min(workers or cores(), -(-len(numbers) // _CHUNK))
-    if pool is None and workers > 1:
+    wanted, rendered, last = len(numbers), 0, 0
+    if misread_by:
+        starts: Iterable[int] = itertools.count((shard[0] - 1) * _CHUNK, shard[1] * _CHUNK)
+        chunks = (range(start, start + _CHUNK) for start in starts)
+    else:
+        chunks = (numbers[start : start + _CHUNK] for start in range(0, wanted, _CHUNK))
+        workers = min(workers or cores(), -(-wanted // _CHUNK))
+    if pool is None and (workers := workers or cores()) > 1:
         pool = partial(in_order, workers=workers)
     begun = time.perf_counter()
     memory: list[Memory] = []
-    with stoppable(_AGAIN) as finish, LmdbWriter(out, overwrite=overwrite) as writer:
-        for records, theirs in _render_all(source, numbers, pool):
-            for record in records:
+    with (
+        stoppable(_AGAIN) as finish,
+        LmdbWriter(out, overwrite=overwrite) as writer,
+        closing(_made(source, misread_by, chunks, pool)) as made,
+    ):
+        for drawn, records, theirs in made:
+            rendered += drawn
+            for record in records[: wanted - len(writer)]:
                 writer.add(record.image, record.label, source=record.source, size=record.size)
-            if len(writer) >= len(numbers) * (0.0, 0.1, 1.0)[len(memory)]:
+                last = rendered
+            if len(writer) >= wanted * (0.0, 0.1, 1.0)[len(memory)]:
                 ours = memory_of_process()
                 memory.append(Memory(ours.resident + theirs.resident, ours.own + theirs.own, len(writer)))
             if report is not None:
-                report(len(writer), len(numbers))
+                report(len(writer), wanted)
+            if len(writer) == wanted or rendered - last >= _IN_VAIN:
+                break
+        if not len(writer):
+            raise DataError(
+                f"{misread_by} misreads none of {rendered} lines", "draw harder ones, with another --preset"
+            )
         finish()
     return SynthResult(
         path=out,
-        lines=len(numbers),
+        lines=len(writer),
+        rendered=rendered,
         first=numbers[0],
         seconds=time.perf_counter() - begun,
         fonts=source.faces,
@@ -164,29 +235,31 @@ def synthesise(
     )
 
 
-def _render_all(source: SynthSource, numbers: range, pool: Pool | None) -> Iterator[tuple[list[Record], Memory]]:
-    """Yield the records of all lines in order, in chunks, each with the memory of the worker that made it."""
-    chunks = (numbers[start : start + _CHUNK] for start in range(0, len(numbers), _CHUNK))
+def _made(
+    source: SynthSource, misread_by: str, chunks: Iterable[range], pool: Pool | None
+) -> Generator[tuple[int, list[Record], Memory], None, None]:
+    """Yield for each chunk, in order: how many lines were drawn, their records, the memory of the worker."""
     if pool is None:
+        maker = Maker(source, misread_by)
         for chunk in chunks:
-            yield [encode(source, number) for number in chunk], Memory(0, 0)
+            yield len(chunk), maker.records(chunk), Memory(0, 0)
         return
-    with closing(pool(_render_chunk, chunks, set_up=_adopt, arguments=(source,))) as rendered:
-        yield from rendered
+    with closing(pool(_make_chunk, chunks, set_up=_adopt, arguments=(source, misread_by))) as made:
+        yield from made
 
 
-_source: SynthSource | None = None
-"""What a worker renders from."""
+_maker: Maker | None = None
+"""What a worker makes records with."""
 
 
-def _adopt(source: SynthSource) -> None:
-    global _source
-    _source = source
+def _adopt(source: SynthSource, misread_by: str) -> None:
+    global _maker
+    _maker = Maker(source, misread_by)
 
 
-def _render_chunk(numbers: range) -> tuple[list[Record], Memory]:
-    assert _source is not None
-    return [encode(_source, number) for number in numbers], memory_of_process()
+def _make_chunk(numbers: range) -> tuple[int, list[Record], Memory]:
+    assert _maker is not None
+    return len(numbers), _maker.records(numbers), memory_of_process()
 
 
 def encode(source: SynthSource, number: int) -> Record:
@@ -217,19 +290,23 @@ def memory_of_process() -> Memory:
     return Memory(peak, peak)
 
 
-def write_preview(source: SynthSource, path: Path, first: int = 0, count: int = _SHEET_LINES) -> None:
+def write_preview(source: SynthSource, path: Path, misread_by: str = "", count: int = _SHEET_LINES) -> None:
     """Draw a sheet of a set's first lines to look at.
 
     Args:
         source: Renders the lines.
         path: The picture to be, PNG or JPEG by its suffix.
-        first: Number of the first line.
+        misread_by: As for `synthesise`.
         count: Lines.
 
     Raises:
         DataError: The picture cannot be written.
+        ModelError: The model cannot be used.
     """
-    images = [source.line(number).image for number in range(first, first + count)]
+    chunks = (range(start, start + _CHUNK) for start in range(0, _IN_VAIN, _CHUNK))
+    with closing(_made(source, misread_by, chunks, None)) as found:
+        records = itertools.chain.from_iterable(each for _, each, _ in found)
+        images = [Image.open(io.BytesIO(record.image)) for record in itertools.islice(records, count)]
     gap, x, y, tallest = 6, 0, 0, 0
     places = []
     for image in images:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -54,6 +55,19 @@ def test_minimal_pairs_by_option(place):
     assert all(
         sum(x != y for x, y in zip(a, b, strict=True)) == 1 for a, b in zip(labels[::2], labels[1::2], strict=True)
     )
+
+
+def test_lines_that_a_model_misreads_by_option(place):
+    done = run("synth", "a.lmdb", *COMMON, "--count", "5", "--workers", "1", "--misread-by", "ocrcc-zh-small",
+               "--lookalikes", "groups.tsv")  # fmt: skip
+    assert done.exit_code == 0, done.output
+    said = re.match(r"a\.lmdb: 5 lines that ocrcc-zh-small misreads, of (\d+) rendered, in 1 fonts", done.stdout)
+    assert said
+    assert int(said[1]) >= 64
+    wrong = run("synth", "b.lmdb", *COMMON, "--count", "5", "--workers", "1", "--misread-by", "nobody")
+    assert wrong.exit_code == 4
+    assert "nobody" in wrong.stderr
+    assert not (place / "b.lmdb").exists()
 
 
 def test_shards_by_option(place):

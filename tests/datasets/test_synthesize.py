@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from rapidfuzz.distance import Levenshtein
 from tinyfonts import CHARACTERS, build_font
 
 from ocrcc.charset import Charset
-from ocrcc.config import SynthConfig
+from ocrcc.config import PredictConfig, SynthConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.synthesize import encode, shard_range, synthesise, write_preview
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.lookalikes import Group, Lookalikes
+from ocrcc.reading.reader import LineReader
 from ocrcc.synth.source import SynthSource
 
 CHARSET = Charset(CHARACTERS + " ")
@@ -97,6 +99,73 @@ def test_a_pair_is_in_one_shard(make, tmp_path):
     labels = [label for _, label in records(tmp_path / "a.lmdb")]
     for first, second in zip(labels[::2], labels[1::2], strict=True):
         assert sum(a != b for a, b in zip(first, second, strict=True)) == 1
+
+
+MODEL = "ocrcc-zh-small"
+
+
+def misread(source: SynthSource, numbers: range) -> list[str]:
+    """The labels of lines that the shipped model, looking once, misreads in a character or two, or in half of them."""
+    reader = LineReader.load(MODEL, config=PredictConfig(second_look=0.0, layout="line"))
+    lines = [source.line(number) for number in numbers]
+    read = [line.text for line in reader.recognize([line.image for line in lines])]
+    wrong = [Levenshtein.distance(line.label, text) for line, text in zip(lines, read, strict=True)]
+    return [line.label for line, count in zip(lines, wrong, strict=True) if 0 < count <= max(2, 0.5 * len(line.label))]
+
+
+def test_only_what_a_model_misreads_is_kept(make, tmp_path):
+    source = make()
+    expected = misread(source, range(192))
+    assert 30 < len(expected) < 150
+    result = synthesise(source, tmp_path / "a.lmdb", 30, misread_by=MODEL, workers=1)
+    assert [label for _, label in records(tmp_path / "a.lmdb")] == expected[:30]
+    assert result.lines == 30
+    assert 30 < result.rendered <= 192
+    assert result.rendered % 64 == 0
+    synthesise(source, tmp_path / "many.lmdb", 30, misread_by=MODEL, workers=2)
+    assert records(tmp_path / "many.lmdb") == records(tmp_path / "a.lmdb")
+    synthesise(source, tmp_path / "part.lmdb", 20, misread_by=MODEL, shard=(2, 2), workers=1)
+    assert [label for _, label in records(tmp_path / "part.lmdb")] == misread(source, range(64, 128))[:10]
+    write_preview(source, tmp_path / "sheet.png", MODEL, count=1)
+    first = Image.open(io.BytesIO(records(tmp_path / "a.lmdb")[0][0]))
+    sheet = Image.open(tmp_path / "sheet.png")
+    assert sheet.crop((0, 0, *first.size)).tobytes() == first.convert("RGB").tobytes()
+
+
+def test_of_a_misread_line_its_twin_is_kept_too(make, tmp_path):
+    source = make(minimal_pairs=True)
+    wrong = set(misread(source, range(128)))
+    synthesise(source, tmp_path / "a.lmdb", 20, misread_by=MODEL, workers=1)
+    labels = [label for _, label in records(tmp_path / "a.lmdb")]
+    assert len(labels) == 20
+    for first, second in zip(labels[::2], labels[1::2], strict=True):
+        assert sum(a != b for a, b in zip(first, second, strict=True)) == 1
+        assert {first, second} & wrong
+
+
+def test_lines_of_characters_that_the_model_lacks_are_left_out(make, tmp_path, monkeypatch):
+    load = LineReader.load
+
+    def of_a_smaller_charset(model, config):
+        reader = load(model, config=config)
+        reader.charset = Charset("".join(char for char in reader.charset if char not in "己已巳"))
+        return reader
+
+    monkeypatch.setattr(LineReader, "load", of_a_smaller_charset)
+    synthesise(make(), tmp_path / "a.lmdb", 10, misread_by=MODEL, workers=1)
+    assert not set("己已巳") & set("".join(label for _, label in records(tmp_path / "a.lmdb")))
+
+
+def test_a_model_that_misreads_next_to_nothing_ends_the_search(make, tmp_path, monkeypatch):
+    monkeypatch.setattr("ocrcc.datasets.synthesize._IN_VAIN", 128)
+    found = iter([False] * 70 + [True] * 3 + [False] * 1000)
+    monkeypatch.setattr("ocrcc.datasets.synthesize._is_misread", lambda label, text: next(found))
+    result = synthesise(make(), tmp_path / "a.lmdb", 10, misread_by=MODEL, workers=1)
+    assert (result.lines, result.rendered) == (3, 256)
+    monkeypatch.setattr("ocrcc.datasets.synthesize._is_misread", lambda label, text: False)
+    with pytest.raises(DataError, match="ocrcc-zh-small misreads none of 128 lines"):
+        synthesise(make(), tmp_path / "b.lmdb", 10, misread_by=MODEL, workers=1)
+    assert not (tmp_path / "b.lmdb").exists()
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -48,6 +48,15 @@ def command(
             help="What labels can say: a name or a file.",
         ),
     ] = "gb2312",
+    misread_by: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL",
+            rich_help_panel=INPUT,
+            autocompletion=completion("MODEL"),
+            help="Keep only lines that this model misreads; it learns most from these.",
+        ),
+    ] = "",
     seed: Annotated[
         int, typer.Option(min=0, metavar="INT", rich_help_panel=INPUT, help="The same seed gives the same lines.")
     ] = 0,
@@ -81,6 +90,7 @@ def command(
     Examples:
         ocrcc synth train.lmdb -n 100000
         ocrcc synth pairs.lmdb -n 20000 --preset lookalikes --corpus book.txt --preview look.png
+        ocrcc synth hard.lmdb -n 20000 --misread-by runs/mine
     """
     part = _shard(shard)
     if preview is not None and not preview.absolute().parent.is_dir():
@@ -91,13 +101,22 @@ def command(
 
     source = load_source(preset, load_charset(charset), seed=seed, **changes)
     if preview is not None:
-        write_preview(source, preview)
+        write_preview(source, preview, misread_by)
         render.notice(f"wrote {preview}")
     with ray_pool(ray, workers) as pool, render.show_progress("synth") as report:
         result = synthesise(
-            source, output, count, shard=part, workers=workers, overwrite=force, pool=pool, report=report
+            source,
+            output,
+            count,
+            misread_by=misread_by,
+            shard=part,
+            workers=workers,
+            overwrite=force,
+            pool=pool,
+            report=report,
         )
+    chosen = f" that {misread_by} misreads, of {result.rendered} rendered," if misread_by else ""
     render.out.print(
-        f"{result.path}: {result.lines} lines in {result.fonts} fonts, {result.seconds:.1f} s, "
+        f"{result.path}: {result.lines} lines{chosen} in {result.fonts} fonts, {result.seconds:.1f} s, "
         f"{result.lines_per_second:.0f} lines/s"
     )
