@@ -132,11 +132,15 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback does the work
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Train text-line recognisers that tell look-alike characters apart."""
+    try:
+        os.getcwd()
+    except OSError:  # libraries make paths whole, each in its own way to fail
+        raise ConfigError("the folder that this was started in is no longer there", "cd to another") from None
 
 
 _interrupted = False

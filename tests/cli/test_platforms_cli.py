@@ -1,4 +1,4 @@
-"""Commands where Python lacks what macOS and Windows do not have, and behind a full disk."""
+"""Commands where Python lacks what macOS and Windows do not have, before a full disk, and in a folder that is gone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
+
+from ocrcc.cli import app
 
 _WITHOUT = """
 import os, signal, sys
@@ -33,3 +36,13 @@ def test_a_full_disk_behind_standard_output_is_an_error():
         command = [sys.executable, "-m", "ocrcc", "charset", "ascii"]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr.strip()) == (3, "error: standard output: No space left on device")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there a folder that a program is in stays")
+def test_a_working_directory_that_is_gone_is_an_error(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = CliRunner().invoke(app, ["samples", str(tmp_path / "samples")])
+    assert done.exit_code == 2
+    assert done.stderr == "error: the folder that this was started in is no longer there\nhint: cd to another\n"
