@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +21,9 @@ _MOST_TEXT = 64 << 20
 """Bytes of a settings, charset or group file; the largest there is has some hundred kB."""
 _LONGEST_NAME = 160
 """Bytes of a name that a hidden neighbour's name repeats; file systems take 255 in all."""
+_PASSING = (".ipynb_checkpoints", "__MACOSX")
+_NEIGHBOUR = re.compile(r"\..+\.([0-9a-f]{8}\.tmp(\.[^.]{0,15})?|lock|replacing)", re.DOTALL)
+"""Names of hidden neighbours that writers make (`beside`, `new_aside`)."""
 
 
 def check_regular(path: Path) -> os.stat_result:
@@ -92,17 +96,19 @@ def new_aside(path: Path) -> Path:
 
 
 def walk(folder: Path | str, complain: Callable[[OSError], None]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Go through a folder as `os.walk` does, in order, past what other programs leave in passing.
+    """Go through a folder as `os.walk` does, in order, past what programs leave in passing.
 
-    These are Jupyter's copies (``.ipynb_checkpoints``) and what a Mac packs with files (``__MACOSX``, ``._a.png``).
+    These are Jupyter's copies (``.ipynb_checkpoints``), what a Mac packs with files (``__MACOSX``, ``._a.png``), and
+    what we are writing ourselves just now.
 
     Args:
         folder: Where to begin.
         complain: Told of folders that cannot be opened.
     """
     for parent, folders, files in os.walk(folder, onerror=complain):
-        folders[:] = sorted(name for name in folders if name not in (".ipynb_checkpoints", "__MACOSX"))
-        yield parent, folders, sorted(name for name in files if not name.startswith("._"))
+        folders[:] = sorted(name for name in folders if name not in _PASSING and not _NEIGHBOUR.fullmatch(name))
+        kept = (name for name in files if not name.startswith("._") and not _NEIGHBOUR.fullmatch(name))
+        yield parent, folders, sorted(kept)
 
 
 @contextmanager

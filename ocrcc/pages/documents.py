@@ -81,14 +81,21 @@ def open_again(results: Iterable[Result], *, dpi: int, max_pixels: int) -> Itera
         results: Lines and pages.
         dpi: As for `open_frames`.
         max_pixels: As for `open_frames`.
+
+    Raises:
+        DataError: A page is no longer there.
     """
     frames: Iterator[Frame] = iter(())
     opened = ""
     for result in results:
         file = result.path if Path(result.path).exists() else result.path.rpartition("#")[0]
-        if file != opened or file == result.path:
+        found = next((frame for frame in frames if frame.path == result.path), None) if file == opened else None
+        if found is None:  # of another file, or of the same one once more
             frames, opened = open_frames(file, dpi=dpi, max_pixels=max_pixels), file
-        yield result, next(frame for frame in frames if frame.path == result.path)
+            found = next((frame for frame in frames if frame.path == result.path), None)
+        if found is None:
+            raise DataError(f"{result.path}: no longer there", "did another program change the file meanwhile?")
+        yield result, found
 
 
 def has_text(frame: Frame) -> bool:
