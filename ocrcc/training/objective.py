@@ -126,6 +126,7 @@ class CenterObjective(Objective):
         replayed, own = batch.replayed, ~batch.replayed
         kept = self._kept(batch.where(replayed), output.where(replayed))
         if not bool(own.any()):
+            self._count(output.features.new_zeros(0, output.features.shape[-1]), batch.targets.new_zeros(0))
             return Terms(total=kept, scalars={"kept": kept.detach()}, fits=torch.ones_like(own, device=kept.device))
         learned = self._learned(batch.where(own), output.where(own))
         share = float(own.float().mean())
@@ -153,8 +154,7 @@ class CenterObjective(Objective):
             terms["twin"] = config.twin_weight * mean(values)
         rise = (self.steps / max(1, config.term_warmup)).clamp(max=1)
         total = ctc.loss + sum(rise * term for term in terms.values())
-        self.steps += 1
-        self.moving.update(features.detach(), classes)
+        self._count(features.detach(), classes)
         self._recent.append((classes, apart, alignment.posterior[aligned.lines, aligned.positions]))
         return Terms(
             total=total,
@@ -167,6 +167,11 @@ class CenterObjective(Objective):
             },
             fits=ctc.fits,
         )
+
+    def _count(self, features: Tensor, classes: Tensor) -> None:
+        """Count a step and let the centers follow; other processes wait for it, though here all lines are replayed."""
+        self.steps += 1
+        self.moving.update(features, classes)
 
     def _kept(self, batch: Batch, output: RecognizerOutput) -> Tensor:
         """Return how far the posteriors have moved from those of the pretrained recogniser."""

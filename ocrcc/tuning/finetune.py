@@ -5,16 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from accelerate.utils import set_seed
 from torch import nn
 
-from ocrcc.charset import Charset
+from ocrcc.charset import Charset, describe
 from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
 from ocrcc.datasets.opened import Say
@@ -37,7 +38,7 @@ from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.tuning.general_lines import general_lines
 from ocrcc.tuning.guard import Guard, Verdict, verdict
 from ocrcc.tuning.kinds import Looker, Remembering, keep_expert, kept_expert, plan_expert
-from ocrcc.tuning.new_characters import choose_charset, place_all
+from ocrcc.tuning.new_characters import choose_charset, place_all, robbing
 from ocrcc.tuning.own_lines import parted, trusted
 from ocrcc.types import LabelledLines
 
@@ -49,6 +50,8 @@ _RATE_BEHIND, _RATE_OF_OTHERS = 1e-4, 3e-5
 """Of files of other makes: behind a backbone that stays as it is, and of all their weights. The batch norms of the
 backbone are folded into its convolutions, and nothing scales what a step changes: at 1e-4 and 3e-4, PP-OCRv6 small
 reads the very lines that it learns worse for as long as the rate rises."""
+_SILENT = -40.0
+"""The logit of a class that is never read."""
 _UNREADABLE = 0.6
 """A model that misreads so many of the characters of general lines has never learned them, and cannot forget them."""
 
@@ -115,14 +118,31 @@ def finetune(
 
 
 def prepare(
-    task: FinetuneConfig, config: TrainConfig, out: Path, resume: bool, say: Say, *, device: str = "cpu"
+    task: FinetuneConfig,
+    config: TrainConfig,
+    out: Path,
+    resume: bool,
+    say: Say,
+    *,
+    device: str = "cpu",
+    left_out: Mapping[str, int] = MappingProxyType({}),
 ) -> Prepared:
-    """Open everything that a run needs; the model's rows and centers are kept by character."""
+    """Open everything that a run needs; the model's rows and centers are kept by character.
+
+    New characters that are found to be read where known ones stand are left out, and all begins once more without them.
+    """
     set_seed(config.seed)
-    opener, notes = Opener(out, resume, say), list[str]()
+    opener, notes, asked = Opener(out, resume or bool(left_out), say), list[str](), config
     given = load_model(task.pretrained, device="cpu")
     start = load_model(out / "last.safetensors", device="cpu") if resume else given
     charset = start.charset if resume else choose_charset(task, start, opener)
+    if left_out:
+        notes.append(
+            f"{describe(list(left_out))}: read where known characters stand, on up to {max(left_out.values())} general "
+            "lines, so they are not learned, and lines with them are left out. Are they forms of known ones, such as "
+            "full-width digits? Then label them as these"
+        )
+        charset = replace(charset, symbols="".join(char for char in charset if char not in left_out))
     open_some = partial(
         open_sources, charset=charset, opener=opener, corpus=task.corpus, unknown=config.unknown, seed=config.seed
     )
@@ -146,6 +166,11 @@ def prepare(
     pretrained.to(device)
     seen = pretrained if looker is None else Remembering(pretrained, looker.memory)
     retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, seen, notes)
+    if now.new and not resume:
+        robbers = robbing(recognizer, now.new, charset, start.preprocessing, [*retained, *apart], device)
+        if robbers:
+            again = replace(asked, unknown="skip")
+            return prepare(task, again, out, resume, say, device=device, left_out={**left_out, **robbers})
     replay = replay or open_some(task.replay)
     expert = None
     if looker is not None:
@@ -216,9 +241,13 @@ def prepare(
 
 
 def _moved(loaded: LoadedModel, charset: Charset) -> tuple[Recognizer, Transfer]:
-    """Take a model's weights into a charset."""
+    """Take a model's weights into a charset; it does not read the new characters of that."""
     recognizer = create_model(loaded.arch, charset.num_classes, loaded.preprocessing)
-    return recognizer, transfer(loaded, recognizer, charset)
+    moved = transfer(loaded, recognizer, charset)
+    new = [charset.id(char) for char in moved.new]
+    with torch.no_grad():  # by chance they might be read, and another time, as in a resumed run, others
+        recognizer.head.weight[new], recognizer.head.bias[new] = 0.0, _SILENT
+    return recognizer, moved
 
 
 def _objective(

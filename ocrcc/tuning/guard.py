@@ -138,7 +138,8 @@ class Guard:
     def __call__(self, tuned: nn.Module) -> Judgement:
         """Return the mixture that reads own lines best of those that lose nothing in general.
 
-        Its score is its loss on own lines as a share of that before; infinite where no mixture will do.
+        Its score is its loss on own lines as a share of that before; infinite where no mixture will do. Before the
+        first step it is the pretrained model, unless the rows of new characters gain something.
         """
         start = self.pretrained if self.expert is None else self.expert.start
         for model in (self.pretrained, start):
@@ -146,7 +147,9 @@ class Guard:
         if same_weights(tuned, start):
             return self._judged(self.before, 0.0, 1.0, self.pretrained)
         before = max(mean_loss(self.before.own), 1e-6)
-        read = [(share, self.read_own(self._candidate(start, tuned, share))) for share in SHARES]
+        untouched = same_weights(tuned, mixture(start, tuned, 0.0, self.new))
+        shares = SHARES[:1] if untouched else SHARES
+        read = [(share, self.read_own(self._candidate(start, tuned, share))) for share in shares]
         read.sort(key=lambda one: mean_loss(one[1]))
         for share, own in read:  # the best first: what the others cost in general need not be measured
             if not is_better(self.before.own, own):
@@ -155,6 +158,8 @@ class Guard:
             found = Found(own=own, retained=None if self.read_general is None else self.read_general(candidate))
             if is_kept(self.before.retained, found.retained):
                 return self._judged(found, share, mean_loss(own) / before, candidate)
+        if untouched:
+            return self._judged(self.before, 0.0, 1.0, self.pretrained)
         share, own = read[0]
         return self._judged(Found(own=own, retained=None), share, math.inf, self._candidate(start, tuned, share))
 

@@ -71,7 +71,7 @@ class Told:
             f"{len(self.general)} general ones are taken for the kind of the training lines"
         )
         if self.useful:
-            return f"{counts}: an expert is tuned for these, and all others are read exactly as before"
+            return f"{counts}: an expert is tuned for these, and all others are read by the old weights"
         return f"{counts}: too much alike for an expert of their own, so old and new weights are mixed"
 
 
@@ -100,7 +100,8 @@ class FrameMemory:
             if self._size + size <= _REMEMBERED:
                 self._frames |= {key: frames.clone() for key, frames in found.items()}
                 self._size += size
-        return torch.stack([found[key] if key in found else self._frames[key] for key in keys])
+        # Kept by whichever process described the lines first; each has a device of its own.
+        return torch.stack([(found[key] if key in found else self._frames[key]).to(images.device) for key in keys])
 
 
 class Remembering(nn.Module):

@@ -30,7 +30,7 @@ from ocrcc.models.recognizer import Recognizer
 from ocrcc.synth.source import load_source
 from ocrcc.training.sources import Opener, Sources, charset_of
 from ocrcc.training.transfer import Transfer
-from ocrcc.types import SizedLineSource
+from ocrcc.types import LabelledLines, SizedLineSource
 
 _RIDGE = 1e-3
 """Of the regression, relative to the centers' variance."""
@@ -49,6 +49,8 @@ _RENDERED = 40
 """Lines rendered for each character that own lines show seldom."""
 _BESIDE = 100
 """Known characters that these lines may show too."""
+_TOLERATED = 0.01
+"""Of lines without it, on which a new character may be read."""
 
 
 def choose_charset(task: FinetuneConfig, start: LoadedModel, opener: Opener) -> Charset:
@@ -99,6 +101,41 @@ def place_all(
     unseen = [char for char in moved.new if char not in seen]
     placed = f"{len(seen)} new characters are placed by {sum(seen.values())} samples"
     return placed + (f"; no line shows {describe(unseen)}" if unseen else "")
+
+
+@torch.no_grad()
+def robbing(
+    recognizer: Recognizer,
+    new: str,
+    charset: Charset,
+    preprocessing: Preprocessing,
+    lines: Sequence[LabelledLines],
+    device: str,
+) -> dict[str, int]:
+    """Find new characters that are read where known ones stand, such as full-width digits, which look like digits.
+
+    Args:
+        recognizer: With rows for them.
+        new: The characters.
+        charset: With them.
+        preprocessing: Of the model.
+        lines: General ones.
+        device: Where to.
+
+    Returns:
+        On how many lines without it each of these is read.
+    """
+    counts: Counter[int] = Counter()
+    for some in lines:
+        for _, received in evaluation_batches(
+            some, charset, preprocessing, batch_size=32, width_stride=recognizer.width_stride
+        ):
+            batch = received.to(device)
+            classes = recognizer(batch.images).logits.argmax(-1)
+            for own, frames, label in zip(classes, batch.frames.tolist(), batch.targets, strict=True):
+                counts.update(set(own[:frames].tolist()) - set(label.tolist()))
+    most = _TOLERATED * sum(len(some) for some in lines)
+    return {char: counts[charset.id(char)] for char in new if counts[charset.id(char)] > most}
 
 
 @dataclass(frozen=True, kw_only=True)

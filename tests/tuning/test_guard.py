@@ -159,6 +159,38 @@ def test_the_guard_keeps_nothing_that_is_no_better():
     assert without_general.figures["tuned_share"] == 1
 
 
+class Rows(nn.Module):
+    """A recogniser that is its classifier: the second row is of a new character."""
+
+    def __init__(self, *rows: float) -> None:
+        super().__init__()
+        self.head = nn.Linear(1, 2, bias=False)
+        self.head.weight = nn.Parameter(torch.tensor(rows)[:, None])
+
+
+@pytest.mark.parametrize(("robs", "share"), [(False, 1.0), (True, 0.0)])
+def test_rows_of_new_characters_alone_are_kept_if_they_rob_none(robs, share):
+    asked = []
+
+    def own(model: Rows) -> Metrics:
+        asked.append(model)
+        wrong = 5 - 4 * round(model.head.weight[1].item())
+        return metrics("1" * (10 - wrong) + "0" * wrong, wrong, [wrong / 10 + 0.01 * place for place in range(10)])
+
+    def general(model: Rows) -> Metrics:
+        lost = robs and model.head.weight[1].item() > 0
+        return metrics("0" * 5 + "1" * 5 if lost else "1" * 10, 5 * lost, [0.1 + lost] * 10)
+
+    guard = Guard(Rows(0.5, 0.0), own, general, new=[1])
+    judged = guard(Rows(0.5, 1.0))
+    assert judged.figures["tuned_share"] == share
+    assert (judged.weights is guard.pretrained) is robs
+    assert judged.score == pytest.approx(1.0 if robs else 0.145 / 0.545)
+    assert len(asked) == 2  # all mixtures are the same
+    assert guard(Rows(0.9, 1.0)).score == (float("inf") if robs else pytest.approx(0.145 / 0.545))
+    assert guard(Rows(0.5, 0.0)).weights is guard.pretrained
+
+
 def test_the_verdict_in_words():
     before = Found(own=metrics("0011", 8), retained=metrics("11111", 0))
     after = Found(own=metrics("1101", 3), retained=metrics("11110", 2))

@@ -304,7 +304,7 @@ def test_how_well_a_kind_is_told_in_words():
     assert told.useful
     assert told.sentence() == (
         "3 of 4 held-back lines and 0 of 10 general ones are taken for the kind of the training lines: an expert is "
-        "tuned for these, and all others are read exactly as before"
+        "tuned for these, and all others are read by the old weights"
     )
     assert not replace(told, general=torch.tensor([True] * 2 + [False] * 8)).useful
     assert not replace(told, own=torch.tensor([True, False])).useful

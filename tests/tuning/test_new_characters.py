@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from stored_lines import store_drawn
+from drawn_lines import draw_line
+from stored_lines import store, store_drawn
 
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig
@@ -123,3 +124,26 @@ def test_fine_tuning_places_what_the_labels_bring(tmp_path):
     assert general.change.broken == 0
     kept = load_model(tmp_path / "run" / "best.safetensors", device="cpu")
     assert "¥" in kept.charset
+
+
+def test_new_characters_that_rob_known_ones_are_left_out(tmp_path):
+    """Full-width digits look like digits; lines with them teach nothing, and the others do."""
+    rng = random.Random(5)
+    texts = ["¥" + "".join(rng.choices("0123456789", k=4)) for _ in range(80)]
+    own_lines = str(store(tmp_path / "own.lmdb", [(draw_line(text), text.replace("7", "７")) for text in texts]))
+    general_lines = str(
+        store_drawn(tmp_path / "general.lmdb", ["".join(rng.choices("0123456789", k=5)) for _ in range(20)])
+    )
+    task = FinetuneConfig(train=(own_lines,), replay=(general_lines,), retain=(general_lines,))
+    config = TuneConfig(steps=4, batch_size=8, workers=0, threads=1, seed=5, eval_every=4)
+    prepared = []
+    result = finetune(task, config, tmp_path / "run", device="cpu", on_start=prepared.append)
+    (note,) = (note for note in prepared[0].notes if "are not learned" in note)
+    assert note.startswith("'７' (U+FF17): read where known characters stand, on up to ")
+    assert sum(prepared[0].sources.skipped.values()) == sum("7" in text for text in texts)
+    own, general = result.verdict.rows
+    assert own.change.fixed > 0.5 * own.before.lines
+    assert general.change.broken == 0
+    kept = load_model(tmp_path / "run" / "best.safetensors", device="cpu")
+    assert "¥" in kept.charset
+    assert "７" not in kept.charset
