@@ -123,17 +123,22 @@ def robbing(
         device: Where to.
 
     Returns:
-        On how many lines without it each of these is read.
+        On how many lines that were right without it each of these is read.
     """
     counts: Counter[int] = Counter()
+    places = torch.tensor([charset.id(char) for char in new], device=device)
     for some in lines:
         for _, received in evaluation_batches(
             some, charset, preprocessing, batch_size=32, width_stride=recognizer.width_stride
         ):
             batch = received.to(device)
-            classes = recognizer(batch.images).logits.argmax(-1)
-            for own, frames, label in zip(classes, batch.frames.tolist(), batch.targets, strict=True):
-                counts.update(set(own[:frames].tolist()) - set(label.tolist()))
+            logits = recognizer(batch.images).logits
+            now, before = logits.argmax(-1), logits.index_fill(2, places, -torch.inf).argmax(-1)
+            sizes = zip(batch.frames.tolist(), batch.target_lengths.tolist(), strict=True)
+            for line, (frames, length) in enumerate(sizes):
+                read = [number for number in before[line, :frames].unique_consecutive().tolist() if number != BLANK]
+                if read == batch.targets[line, :length].tolist():
+                    counts.update(now[line, :frames].unique().tolist())
     most = _TOLERATED * sum(len(some) for some in lines)
     return {char: counts[charset.id(char)] for char in new if counts[charset.id(char)] > most}
 

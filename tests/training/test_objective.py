@@ -58,6 +58,24 @@ def test_without_warm_up_the_terms_weigh_all_from_the_second_step():
     assert second == pytest.approx(float(found[1].scalars["twin"]), rel=1e-5)
 
 
+def test_a_batch_of_replayed_lines_alone_is_a_step_too(monkeypatch):
+    """Each process sums its centers with those of the others, whatever its own lines are."""
+    torch.manual_seed(0)
+    head = nn.Linear(6, 5)
+    config = FinetuneConfig(pretrained="x", train=("y",))
+    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
+    features = torch.randn(2, 10, 6)
+    output = RecognizerOutput(features=features, logits=head(features))
+    objective.place(lines(), output)
+    monkeypatch.setattr(objective, "_kept", lambda batch, output: output.logits.sum() * 0)
+    seen = []
+    monkeypatch.setattr(objective.moving, "update", lambda features, classes: seen.append(len(classes)))
+    for replayed in ((True, True), (False, True), (False, False)):
+        objective(dataclasses.replace(lines(), replayed=torch.tensor(replayed)), output)
+    assert seen == [0, 2, 4]
+    assert int(objective.steps) == 3
+
+
 def test_features_that_are_no_numbers_are_not_among_the_findings():
     torch.manual_seed(0)
     head = nn.Linear(6, 5)
