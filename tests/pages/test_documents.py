@@ -11,7 +11,8 @@ from PIL import Image
 
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.pages import documents
-from ocrcc.pages.documents import open_frames
+from ocrcc.pages.documents import open_again, open_frames
+from ocrcc.types import Recognition
 
 LOCKED = (
     b"%PDF-1.4\n1 0 obj <</Type /Catalog /Pages 2 0 R>> endobj\n"
@@ -58,6 +59,17 @@ def test_each_page_of_a_tiff_is_counted_and_upright(tmp_path):
         assert np.array_equal(np.asarray(image), np.asarray(line))
     lines[0].save(path)
     assert [name for name, _ in opened(path)] == [str(path)]
+
+
+def test_pages_are_found_again_however_often_their_file_was_named(tmp_path):
+    path = tmp_path / "fax.tif"
+    draw_line("1").save(path, save_all=True, append_images=[draw_line("22")])
+    names = [f"{path}#1", f"{path}#2", f"{path}#1", f"{path}#2", f"{path}#2"]
+    results = [Recognition(path=name, text="", confidence=1.0) for name in names]
+    assert [frame.path for _, frame in open_again(results, dpi=200, max_pixels=10**8)] == names
+    draw_line("1").save(path)
+    with pytest.raises(DataError, match=r"fax\.tif#2: no longer there"):
+        list(open_again(results[1:2], dpi=200, max_pixels=10**8))
 
 
 def test_one_damaged_page_of_a_tiff_leaves_the_others(tmp_path):

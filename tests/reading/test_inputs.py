@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from ocrcc.files import beside, new_aside
 from ocrcc.reading.inputs import find_images
 
 
@@ -41,6 +42,15 @@ def test_a_folder_is_searched_to_any_depth_in_a_fixed_order(tree):
     assert passed == [
         (".", "2 other files passed over for want of an image's suffix: ./in/labels.tsv, ./notes/readme.md")
     ]
+
+
+def test_what_is_being_written_into_the_folder_is_no_input(tree):
+    before = find(".")
+    for path in (new_aside(tree / "viz"), beside(tree / "a\nb.png", "lock"), beside(tree / "d.lmdb", "replacing")):
+        path.mkdir()
+        (path / "0001-a.png").write_bytes(b"")
+    new_aside(tree / "drawn.png").write_bytes(b"")
+    assert find(".") == before
 
 
 def test_files_keep_their_order_and_may_end_in_anything(tree):
