@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -148,7 +149,7 @@ def _utf8_or_regional(path: Path) -> TextFile:
         return TextFile(path, other, f"since line {first_bad} is not UTF-8, and common characters are seen only so")
     if not_gb:
         raise DataError(f"{path}:{first_bad}: not UTF-8 ({reason}), nor is line {not_gb} GB 18030", _NAME_IT)
-    if _common_share(bytes(sample), "gb18030") < _UNLIKELY:
+    if not likely_gb18030(bytes(sample)):
         raise DataError(f"{path}:{first_bad}: not UTF-8 ({reason}), and no likely GB 18030", _NAME_IT)
     return TextFile(path, "gb18030", f"since line {first_bad} is not UTF-8")
 
@@ -175,6 +176,26 @@ def other_than_gb18030(sample: bytes) -> str:
     return "cp949" if len(set(letters)) >= _DIFFERENT and len(letters) >= _SURE * len(korean) else ""
 
 
+def likely_gb18030(sample: bytes) -> bool:
+    """Tell whether text that is no UTF-8 is probable Chinese as GB 18030 reads it.
+
+    Western letters beyond ASCII become rare ideographs in the midst of words: with a letter of ASCII they make one that
+    GB 2312 lacks (Müller), two in a row one that it may have (Größe).
+
+    Args:
+        sample: Some `SAMPLE` bytes of it.
+    """
+    text = sample.decode("gb18030", "replace")
+    known = {"": _common(), "one": _common("gb2312"), "both": frozenset[str]()}  # by letters around
+    good, count = 0, 0
+    for run in re.finditer(r"(?P<before>[A-Za-z]?)(?P<chars>[^\x00-\x7f]+)(?=(?P<after>[A-Za-z]?))", text):
+        alone = len(run["chars"]) == 1
+        around = ("both" if run["before"] and run["after"] else "one") if run["before"] or run["after"] else ""
+        good += sum(char in known[around if alone else ""] for char in run["chars"])
+        count += len(run["chars"])
+    return good >= _UNLIKELY * count
+
+
 def _beyond_ascii(sample: bytes, codec: str) -> list[str]:
     return [char for char in sample.decode(codec, "replace") if char > "\x7f"]
 
@@ -186,10 +207,11 @@ def _common_share(sample: bytes, codec: str) -> float:
 
 
 @cache
-def _common() -> frozenset[str]:
+def _common(only: str = "") -> frozenset[str]:
     pairs = (
         bytes((lead, trail)).decode(codec, "ignore")
         for codec, first, last in _LEVELS
+        if only in ("", codec)
         for lead in range(first, last + 1)
         for trail in range(0x40, 0xFF)
     )

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import get_args
 
@@ -42,6 +43,7 @@ from ocrcc.labels.lines import (
     shorten,
 )
 from ocrcc.labels.pairs import has_pairs, read_pairs
+from ocrcc.labels.quads import page_of
 from ocrcc.labels.tell import DOCUMENTS, tell_file, tell_text
 
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
@@ -51,6 +53,7 @@ _LABEL_FILES = (
     *("metadata.jsonl", "metadata.csv", "gt.txt", "rec_gt.txt", "rec_gt_train.txt", "rec_gt_test.txt"),
 )
 _PAGES = {"page", "alto", "hocr"}
+_LOOKED_INTO = 5  # of the .txt of a folder: of pairs there may be a million
 _TEXTS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm"}
 
 
@@ -184,14 +187,23 @@ def _named_instead(folder: Path) -> str:
 
 def _documents(parent: Path, files: list[str], format: str) -> list[tuple[Path, Format]]:
     """Find a folder's files of pages and of records."""
-    texts = [name for name in files if name.endswith(".txt")]
-    # Of pairs there may be a million, so of .txt only one is looked into.
-    one = parent / texts[0] if texts and format in ("auto", "quads") else None
-    if one is not None and is_file(one) and tell_file(one) == "quads":
+    texts = [name for name in files if name.endswith(".txt") and (format == "quads" or not name.endswith(".gt.txt"))]
+    if (texts and format == "quads") or (format == "auto" and (texts := _boxes(parent, files, texts))):
         return [(parent / name, "quads") for name in texts]
     names = [name for name in files if not name.endswith(".txt") and not IMAGE_NAME.fullmatch(name)]
     told = [(parent / name, tell_file(parent / name)) for name in names]
     return [(path, kind) for path, kind in told if kind is not None and format in ("auto", kind)]
+
+
+def _boxes(parent: Path, files: list[str], texts: list[str]) -> list[str]:
+    """Return which of a folder's ``.txt`` are the boxes of pages; those of pages that lie elsewhere too."""
+    images = {stem for name in files if IMAGE_NAME.fullmatch(name) for stem in (name, Path(name).stem)}
+    beside = {name for name in texts if page_of(Path(name).stem) in images}
+    full = (parent / name for name in texts if not beside or name in beside)
+    looked = list(islice((path for path in full if is_file(path) and path.stat().st_size), _LOOKED_INTO))
+    if 2 * sum(tell_file(path) == "quads" for path in looked) < max(len(looked), 1):
+        return []
+    return [name for name in texts if name in beside or tell_file(parent / name) == "quads"]
 
 
 def _label_file(path: Path, images: Path | None, format: str, encoding: str) -> Labels:
@@ -235,7 +247,7 @@ def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
         case _:
             from ocrcc.labels.records import read_tar
 
-            return read_tar(labels.path)
+            return read_tar(labels.path, labels.encoding)
 
 
 def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
@@ -266,11 +278,12 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
 
 
 def _read_header(text: TextFile, line: str, where: str) -> Table:
-    table = parse_header(line) or headless(line)
+    header = parse_header(line)
+    table = header or headless(line)
     if table is None:
         raise DataError(
             f"{where}: this header names no path and text columns: {shorten(line)}",
             f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
         )
-    rows = (row for _, row in text.lines() if row and row.strip(" \r") and row != line)
+    rows = (row for _, row in text.lines() if row and row.strip(" \r") and (row != line or not header))
     return choose_cut(table, rows)

@@ -10,6 +10,7 @@ from ocrcc.encodings import open_text
 from ocrcc.errors import DataError
 from ocrcc.labels.entries import Entry, Problem, make_entry
 from ocrcc.labels.lines import IMAGE_NAME
+from ocrcc.labels.quads import is_quad
 
 
 def has_pairs(files: Sequence[str]) -> bool:
@@ -55,4 +56,7 @@ def _pair(label: Path, image: Path, encoding: str) -> Entry | Problem:
         lines.pop()
     if None in lines:
         return Problem(f"{label}:{lines.index(None) + 1}", "in another encoding", "line in another encoding")
+    if any(is_quad(str(line)) for line in lines):
+        problem = "the boxes of a page, not the text of a line"
+        return Problem(f"{label}:1", problem, problem)
     return make_entry(image.parent, image.name, "\n".join(map(str, lines)), f"{label}:1")

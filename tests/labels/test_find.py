@@ -255,3 +255,54 @@ def test_folders_that_cannot_be_used(tmp_path):
         find_labels(tmp_path / "nothing")
     with pytest.raises(DataError, match="an image, not labels"):
         find_labels(tmp_path / "images" / "a.png")
+
+
+def test_boxes_of_pages_are_no_labels_of_lines(tmp_path):
+    box = "20,2,120,2,120,30,20,30,"
+    write(tmp_path / "README.txt", "boxes of signs\n")
+    write(tmp_path / "img_0.txt", "")
+    for name in ("img_0.png", "img_1.png", "img_2.jpg"):
+        write(tmp_path / name, "")
+    write(tmp_path / "img_1.txt", f"{box}Hello\n")
+    write(tmp_path / "gt_img_2.txt", f"{box}World\n")
+    found = find_labels(tmp_path)
+    assert sorted((labels.path.name, labels.format) for labels in found) == [
+        *(("gt_img_2.txt", "quads"), ("img_0.txt", "quads"), ("img_1.txt", "quads"))
+    ]
+    assert sorted(entry.text for labels in found for entry in labels) == ["Hello", "World"]
+    named = find_labels(tmp_path, format="quads")
+    assert sorted(labels.path.name for labels in named) == ["README.txt", "gt_img_2.txt", "img_0.txt", "img_1.txt"]
+    elsewhere = write(tmp_path / "gt" / "about.txt", "boxes\n").parent
+    write(elsewhere / "x.txt", f"{box}there\n")
+    assert [(labels.path.name, labels.format) for labels in find_labels(elsewhere)] == [("x.txt", "quads")]
+
+
+def test_a_box_is_no_text_of_a_pair(tmp_path):
+    write(tmp_path / "a.png", "")
+    write(tmp_path / "a.gt.txt", "20,2,120,2,120,30,20,30,Hello\n")
+    write(tmp_path / "b.png", "")
+    write(tmp_path / "b.gt.txt", "1,2,3\n")
+    _, entries, problems = read(tmp_path)
+    assert entries == [("b.png", "1,2,3", "1")]
+    assert [problem.rpartition("/")[2] for problem in problems] == [
+        "a.gt.txt:1: the boxes of a page, not the text of a line"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["Müller Straße", "Größe", "Käse", "informação", "não é", "Größe\nKäse, Öl und Brot für Müllers Größte"]
+)
+def test_western_letters_are_not_taken_for_chinese(tmp_path, text):
+    content = "".join(f"{number}.png\t{line}\n" for number, line in enumerate(text.split("\n")))
+    path = write(tmp_path / "l.txt", content.encode("cp1252"))
+    with pytest.raises(DataError, match="not UTF-8") as raised:
+        find_labels(path)
+    assert "--encoding" in raised.value.hint
+    assert [entry[1] for entry in read(path, encoding="cp1252")[1]] == text.split("\n")
+
+
+@pytest.mark.parametrize("text", ["朱镕基", "京A12345", "A型", "國學", "陶喆", "K歌 T恤 卡拉OK厅"])
+def test_rare_names_and_codes_with_one_ideograph_are_chinese(tmp_path, text):
+    path = write(tmp_path / "l.txt", f"a.png\t{text}\n".encode("gb18030"))
+    labels, entries, _ = read(path)
+    assert (labels.encoding, entries) == ("gb18030", [("a.png", text, "1")])
