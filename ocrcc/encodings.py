@@ -39,16 +39,31 @@ class TextFile:
 
     def lines(self) -> Iterator[tuple[int, str | None]]:
         """Give number, from 1, and text of each line, without its ending; None for one that cannot be decoded."""
-        if self.encoding.startswith("utf-16"):
-            # Line feeds are two bytes here, so the lines cannot be cut before they are decoded.
-            with self.path.open(encoding=self.encoding, newline="\n") as text:
-                yield from ((number, _bare(line)) for number, line in enumerate(_lines(self.path, text), start=1))
+        if self.encoding.startswith(("utf-16", "utf-32")):
+            # Line feeds are several bytes here, so the lines cannot be cut before they are decoded.
+            try:
+                with self.path.open(encoding=self.encoding, newline="\n") as text:
+                    yield from ((number, _bare(line)) for number, line in enumerate(_lines(self.path, text), start=1))
+            except UnicodeError as error:
+                raise self._not_decoded(error) from None
             return
         for number, raw in enumerate(_raw_lines(self.path), start=1):
             try:
                 yield number, _bare(raw.decode(self.encoding))
-            except UnicodeDecodeError:
+            except UnicodeError:
                 yield number, None
+
+    def _not_decoded(self, error: UnicodeError) -> DataError:
+        """Say in which line a file stops to be what it was taken for; the reader is further on when it finds out."""
+        line = 1
+        try:
+            raw = self.path.read_bytes()
+            raw.decode(self.encoding)
+        except UnicodeDecodeError as wrong:
+            line += raw[: wrong.start].decode(self.encoding, "ignore").count("\n")
+            error = wrong
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+        return DataError(f"{self.path}:{line}: not {self.encoding.upper()}: {reason}", _NAME_WIDE)
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
@@ -92,7 +107,7 @@ def open_text(path: Path, encoding: str = "auto") -> TextFile:
     check_regular(path)
     try:
         if encoding != "auto":
-            return TextFile(path, _known_codec(encoding))
+            return TextFile(path, known_codec(encoding))
         with path.open("rb") as file:
             start = file.read(4096)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -105,7 +120,12 @@ def open_text(path: Path, encoding: str = "auto") -> TextFile:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _known_codec(name: str) -> str:
+def known_codec(name: str) -> str:
+    """Return how Python calls a codec of text.
+
+    Raises:
+        ConfigError: There is no such codec.
+    """
     try:
         found = codecs.lookup(name)
     except LookupError:
@@ -154,6 +174,7 @@ def _utf8_or_regional(path: Path) -> TextFile:
     return TextFile(path, "gb18030", f"since line {first_bad} is not UTF-8")
 
 
+_NAME_WIDE = "save it as UTF-8, or name its encoding: --encoding utf-16-le, utf-16-be, …"
 _NAME_IT = "save it as UTF-8, or name its encoding: --encoding big5, cp932, euc_kr, latin-1, gb18030, …"
 
 

@@ -25,7 +25,7 @@ from itertools import islice
 from pathlib import Path
 from typing import get_args
 
-from ocrcc.encodings import TextFile
+from ocrcc.encodings import TextFile, known_codec
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import is_file, walk
 from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
@@ -79,7 +79,7 @@ class Labels:
 
     def __iter__(self) -> Iterator[Entry | Problem]:
         if self.format == "pairs":
-            yield from read_pairs(self.path, self.encoding)
+            yield from read_pairs(self.path, self.encoding, self.images)
         elif self.format in DOCUMENTS:
             try:
                 yield from _read_document(self)
@@ -124,6 +124,8 @@ def find_labels(
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown label format {format!r}", f"one of {', '.join(FORMATS)}")
+    if encoding != "auto":
+        encoding = known_codec(encoding)
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such folder of images")
     if source.is_dir():
@@ -143,7 +145,7 @@ def find_labels(
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     if source.name.endswith(".gt.txt") and format in ("auto", "pairs"):
-        return [Labels(source, "pairs", source.parent, encoding)]
+        return [Labels(source, "pairs", images or source.parent, encoding)]
     if format == "pairs":
         raise DataError(f"{source}: pairs are x.png beside x.gt.txt", "give their folder")
     if IMAGE_NAME.fullmatch(source.name):
@@ -171,8 +173,18 @@ def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) ->
             folders.clear()  # the images of this label file
         elif documents:
             yield from (Labels(path, told, images or path.parent, encoding) for path, told in documents)
-        elif format in ("auto", "pairs") and has_pairs(files):
-            yield Labels(Path(parent), "pairs", Path(parent), encoding)
+        elif format in ("auto", "pairs"):
+            place = _images_of(Path(parent), folder, images)
+            if has_pairs(files, place):
+                yield Labels(Path(parent), "pairs", place, encoding)
+
+
+def _images_of(parent: Path, source: Path, images: Path | None) -> Path:
+    """Return where the images of pairs are: beside them, or where the user says, in folders of the same names."""
+    if images is None:
+        return parent
+    same = images / parent.relative_to(source)
+    return same if same.is_dir() else images
 
 
 def _named_instead(folder: Path) -> str:
@@ -220,13 +232,8 @@ def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
         case "page" | "alto" | "hocr" | "cvat":
             from ocrcc.labels import page_xml
 
-            read = {
-                "page": page_xml.read_page_xml,
-                "alto": page_xml.read_alto,
-                "hocr": page_xml.read_hocr,
-                "cvat": page_xml.read_cvat,
-            }
-            return read[labels.format](labels.path, labels.images)
+            read = {"page": page_xml.read_page_xml, "alto": page_xml.read_alto, "hocr": page_xml.read_hocr}
+            return read.get(labels.format, page_xml.read_cvat)(labels.path, labels.images)
         case "labelme" | "labelstudio":
             from ocrcc.labels import page_json
 

@@ -13,25 +13,9 @@ from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.labels.entries import BadLabelError
 
 Format = Literal[
-    "tab",
-    "space",
-    "csv",
-    "jsonl",
-    "icdar",
-    "mjsynth",
-    "pairs",
-    "quads",
-    "ppocrlabel",
-    "page",
-    "alto",
-    "hocr",
-    "cvat",
-    "labelme",
-    "labelstudio",
-    "json",
-    "parquet",
-    "tar",
-]
+    "tab", "space", "csv", "jsonl", "icdar", "mjsynth", "pairs", "quads", "ppocrlabel", "page", "alto", "hocr", "cvat",
+    "labelme", "labelstudio", "json", "parquet", "tar",
+]  # fmt: skip
 
 PATH_COLUMNS = (
     *("file_name", "filename", "path", "file", "image_path", "img_path", "image_file", "image", "img"),

@@ -67,14 +67,14 @@ def tell_file(path: Path) -> Format | None:
         return None
     signs: tuple[tuple[Format, re.Pattern[str]], ...] = (("labelme", _SHAPES), ("labelstudio", _TASK), ("json", _JSON))
     told = next((kind for kind, sign in signs if sign.match(start)), None)
-    record = re.match(r"\[\s*(\{[^{}]*\})", start)
-    return "json" if told is None and record and _is_record(record[1]) else told
+    inner = re.match(r"\[\s*(?=\{)", start)
+    return "json" if told is None and inner and _is_record(start[inner.end() :], more=True) else told
 
 
-def _is_record(line: str) -> bool:
-    """Tell whether a line is JSON with a path and a text."""
+def _is_record(line: str, *, more: bool = False) -> bool:
+    """Tell whether a line is JSON with a path and a text, or begins so and has ``more`` behind it."""
     try:
-        values = json.loads(line)
+        values = json.JSONDecoder().raw_decode(line)[0] if more else json.loads(line)
     except (ValueError, RecursionError):
         return False
     return isinstance(values, dict) and all(pick(values, wanted) for wanted in (PATH_COLUMNS, TEXT_COLUMNS))

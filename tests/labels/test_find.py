@@ -306,3 +306,41 @@ def test_rare_names_and_codes_with_one_ideograph_are_chinese(tmp_path, text):
     path = write(tmp_path / "l.txt", f"a.png\t{text}\n".encode("gb18030"))
     labels, entries, _ = read(path)
     assert (labels.encoding, entries) == ("gb18030", [("a.png", text, "1")])
+
+
+def test_wide_encodings_that_do_not_fit_are_named_with_their_line(tmp_path):
+    rows = "a.png\tx\nb.png\ty\n"
+    odd = write(tmp_path / "odd.txt", rows.encode("utf-16-be") + b"\0")
+    with pytest.raises(DataError, match=r"odd\.txt:3: not UTF-16-BE"):
+        find_labels(odd, encoding="utf-16-be")
+    bare = write(tmp_path / "bare.txt", rows.encode("utf-16-be"))
+    with pytest.raises(DataError, match=r"bare\.txt:1: not UTF-16"):
+        find_labels(bare, encoding="utf-16")
+    wide = write(tmp_path / "wide.txt", rows.encode("utf-32"))
+    assert [text for _, text, _ in read(wide, encoding="utf-32")[1]] == ["x", "y"]
+    write(tmp_path / "pairs" / "a.png", "")
+    pair = write(tmp_path / "pairs" / "a.gt.txt", "x\ny".encode("utf-16-be") + b"\0")
+    (problem,) = read(pair.parent, encoding="utf-16-be")[2]
+    assert problem.startswith(f"{pair}:2: not UTF-16-BE")
+
+
+def test_images_of_pairs_may_lie_in_a_folder_of_their_own(tmp_path):
+    for name in ("a.png", "b.jpg", "sub/a.png", "spare.png"):
+        write(tmp_path / "images" / name, "")
+    write(tmp_path / "gt" / "a.gt.txt", "one")
+    write(tmp_path / "gt" / "b.gt.txt", "two")
+    write(tmp_path / "gt" / "lonely.gt.txt", "three")
+    write(tmp_path / "gt" / "sub" / "a.txt", "four")
+    found = find_labels(tmp_path / "gt", images=tmp_path / "images")
+    assert [labels.format for labels in found] == ["pairs", "pairs"]
+    entries = [entry for labels in found for entry in labels]
+    assert [
+        (entry.path.relative_to(tmp_path / "images").as_posix(), entry.text)
+        for entry in entries
+        if isinstance(entry, Entry)
+    ] == [("a.png", "one"), ("b.jpg", "two"), ("sub/a.png", "four")]
+    assert [str(entry).rpartition("/")[2] for entry in entries if isinstance(entry, Problem)] == [
+        "lonely.gt.txt: no image beside this label"
+    ]
+    (one,) = find_labels(tmp_path / "gt" / "a.gt.txt", images=tmp_path / "images")
+    assert [entry.text for entry in one] == ["one"]

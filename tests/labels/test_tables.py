@@ -234,3 +234,26 @@ def test_a_table_whose_texts_are_all_quoted(tmp_path):
     assert [entry.text for entry in read(tmp_path / "labels.csv")] == ['say "hi"', "so"]
     (tmp_path / "labels.csv").write_text('a.png;"say ""hi"""\nb.png;"so"\nc.png;plain\n')
     assert [entry.text for entry in read(tmp_path / "labels.csv")] == ['say "hi"', "so", "plain"]
+
+
+def test_line_ends_of_unicode_are_part_of_a_label_studio_text(tmp_path):
+    texts = ["a\u2028b", "c\u0085d", "e\u000cf", "g"]
+    rows = "".join(f'7,1,{number},{number}.png,"{text}"\r\n' for number, text in enumerate(texts))
+    (tmp_path / "export.csv").write_bytes(("annotation_id,annotator,id,image,transcription\r\n" + rows).encode())
+    assert [entry.text for entry in read(tmp_path / "export.csv")] == texts
+
+
+@pytest.mark.parametrize(
+    "first", ['{"image": "a.png", "text": "{x}"}', '{"id": {"n": 1}, "path": "a.png", "gt": "{x}"}']
+)
+def test_a_list_of_records_may_have_braces_in_its_first(tmp_path, first):
+    (tmp_path / "l.json").write_text(f'[{first},\n {{"image": "b.png", "text": "y"}}]')
+    (labels,) = find_labels(tmp_path / "l.json")
+    assert labels.format == "json"
+    assert [entry.text for entry in labels] == ["{x}", "y"]
+
+
+def test_a_document_in_another_encoding_than_was_named(tmp_path):
+    (tmp_path / "l.json").write_bytes('[{"image": "a.png", "text": "ä"}]'.encode("latin-1"))
+    (problem,) = problems(read(tmp_path / "l.json", encoding="utf-8"))
+    assert problem.startswith("l.json: not UTF-8")
