@@ -19,6 +19,7 @@ They are told apart by content, not by suffix.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -26,24 +27,12 @@ from pathlib import Path
 from typing import get_args
 
 from ocrcc.encodings import TextFile, known_codec
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.files import is_file, walk
 from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
-from ocrcc.labels.lines import (
-    IMAGE_NAME,
-    PATH_COLUMNS,
-    TEXT_COLUMNS,
-    Format,
-    Table,
-    choose_cut,
-    has_boxes,
-    headless,
-    parse_header,
-    parse_line,
-    shorten,
-)
-from ocrcc.labels.pairs import has_pairs, read_pairs
-from ocrcc.labels.quads import page_of
+from ocrcc.labels.lines import IMAGE_NAME, Format, Table, has_boxes, headless, parse_line, read_header
+from ocrcc.labels.pairs import has_pairs, read_pairs, stems_of
+from ocrcc.labels.quads import page_of, read_quads
 from ocrcc.labels.tell import DOCUMENTS, tell_file, tell_text
 
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
@@ -53,6 +42,7 @@ _LABEL_FILES = (
     *("metadata.jsonl", "metadata.csv", "gt.txt", "rec_gt.txt", "rec_gt_train.txt", "rec_gt_test.txt"),
 )
 _PAGES = {"page", "alto", "hocr"}
+_NAMED = 5  # of what is passed over
 _LOOKED_INTO = 5  # of the .txt of a folder: of pairs there may be a million
 _TEXTS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm"}
 
@@ -129,7 +119,8 @@ def find_labels(
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such folder of images")
     if source.is_dir():
-        found = list(_in_folder(source, images, format, encoding))
+        passed: list[str] = []
+        found = list(_in_folder(source, images, format, encoding, passed))
         if not found:
             raise DataError(
                 f"{source}: no labels in this folder",
@@ -141,6 +132,10 @@ def find_labels(
                 f"{source}: has files of pages as {' and as '.join(several)}, perhaps of the same pages",
                 f"say which: --format {several[0]}",
             )
+        if passed:
+            more = f", … ({len(passed)} in all)" if len(passed) > _NAMED else ""
+            told = f"{source}: passed over, name it if it is meant: {', '.join(passed[:_NAMED])}{more}"
+            warnings.warn(told, OcrccWarning, stacklevel=2)
         return found
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
@@ -153,8 +148,8 @@ def find_labels(
     return [_label_file(source, images, format, encoding)]
 
 
-def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) -> Iterator[Labels]:
-    """Find label files to any depth; a folder without one may hold files of pages, of records, or pairs."""
+def _in_folder(folder: Path, images: Path | None, format: str, encoding: str, passed: list[str]) -> Iterator[Labels]:
+    """Find label files to any depth, or pages, records or pairs; add what may be labels too to those passed over."""
 
     def complain(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")
@@ -170,13 +165,32 @@ def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) ->
         documents = [] if known or format not in ("auto", *DOCUMENTS) else _documents(Path(parent), files, format)
         if known:
             yield _label_file(Path(parent, known[0]), images, format, encoding)
+            for below, _, names in walk(parent, complain):
+                here = () if below == parent else _LABEL_FILES
+                passed += [str(Path(below, name)) for name in names if name.endswith(".gt.txt") or name in here]
             folders.clear()  # the images of this label file
-        elif documents:
+            continue
+        passed += [f"{Path(parent, name)} (a link)" for name in folders if Path(parent, name).is_symlink()]
+        if documents:
             yield from (Labels(path, told, images or path.parent, encoding) for path, told in documents)
+            taken = {path.name for path, _ in documents}
+            passed += [str(Path(parent, name)) for name in _likely(files, with_image=True) if name not in taken]
         elif format in ("auto", "pairs"):
             place = _images_of(Path(parent), folder, images)
             if has_pairs(files, place):
                 yield Labels(Path(parent), "pairs", place, encoding)
+            passed += [str(Path(parent, name)) for name in _likely(files, with_image=False)]
+
+
+def _likely(files: list[str], *, with_image: bool) -> list[str]:
+    """Return the tables of a folder, and its texts with an image or, beside others that have one, without."""
+    stems = {stem for name in files if IMAGE_NAME.fullmatch(name) for stem in stems_of(name)}
+    texts = [name for name in files if name.endswith(".txt") and (with_image or not name.endswith(".gt.txt"))]
+    shown = {name for name in texts if name.removesuffix(".txt").removesuffix(".gt") in stems}
+    return [
+        *(name for name in files if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl")),
+        *(name for name in texts if shown and (name in shown) == with_image),
+    ]
 
 
 def _images_of(parent: Path, source: Path, images: Path | None) -> Path:
@@ -244,16 +258,12 @@ def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
 
             return read_json(labels.path, labels.images, labels.encoding)
         case "quads":
-            from ocrcc.labels.quads import read_quads
-
             return read_quads(labels.path, labels.images, labels.encoding)
-        case "parquet":
-            from ocrcc.labels.records import read_parquet
-
-            return read_parquet(labels.path, labels.images)
         case _:
-            from ocrcc.labels.records import read_tar
+            from ocrcc.labels.records import read_parquet, read_tar
 
+            if labels.format == "parquet":
+                return read_parquet(labels.path, labels.images)
             return read_tar(labels.path, labels.encoding)
 
 
@@ -268,7 +278,7 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
         if not line.strip(" \r"):
             continue
         if labels.format == "csv" and table is None:
-            table = _read_header(text, line, where)
+            table = read_header(text, line, where)
             if not headless(line):
                 continue
         try:
@@ -282,15 +292,3 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
             yield malformed(where, error)
         else:
             yield from (make_entry(labels.images, path, label, where) for path, label in rows)
-
-
-def _read_header(text: TextFile, line: str, where: str) -> Table:
-    header = parse_header(line)
-    table = header or headless(line)
-    if table is None:
-        raise DataError(
-            f"{where}: this header names no path and text columns: {shorten(line)}",
-            f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
-        )
-    rows = (row for _, row in text.lines() if row and row.strip(" \r") and (row != line or not header))
-    return choose_cut(table, rows)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ocrcc.encodings import TextFile
+from ocrcc.errors import DataError
 from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.labels.entries import BadLabelError
 
@@ -201,7 +203,24 @@ def headless(line: str) -> Table | None:
     return Table(found[1], 2, 0, 1) if found else None
 
 
-def choose_cut(table: Table, rows: Iterable[str]) -> Table:
+def read_header(text: TextFile, line: str, where: str) -> Table:
+    """Understand the first line of a table, and from its rows how they were written.
+
+    Raises:
+        DataError: It names no columns of paths and texts, and is no row of them.
+    """
+    header = parse_header(line)
+    table = header or headless(line)
+    if table is None:
+        raise DataError(
+            f"{where}: this header names no path and text columns: {shorten(line)}",
+            f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
+        )
+    rows = (row for _, row in text.lines() if row and row.strip(" \r") and (row != line or not header))
+    return _choose_cut(table, rows)
+
+
+def _choose_cut(table: Table, rows: Iterable[str]) -> Table:
     """Tell whether the rows of a table of path and text were written without any quoting.
 
     They were if more of them make sense only that way (``b.png,Hello, world``) than only with quotes undone. A cell

@@ -19,8 +19,14 @@ def has_pairs(files: Sequence[str], images: Path) -> bool:
     if any(name.endswith(".gt.txt") for name in files):
         return True
     names = {name for name in files if name.endswith(".txt")}
-    shown = chain(files, _names(images)) if names else ()
-    return any(IMAGE_NAME.fullmatch(name) and f"{Path(name).stem}.txt" in names for name in shown)
+    shown = filter(IMAGE_NAME.fullmatch, chain(files, _names(images))) if names else ()
+    return any(f"{stem}.txt" in names for name in shown for stem in stems_of(name))
+
+
+def stems_of(name: str) -> tuple[str, ...]:
+    """Return what an image's label may be called: x.nrm.png and x.bin.png of Calamari and kraken belong to x too."""
+    stem = Path(name).stem
+    return stem, stem.removesuffix(".nrm"), stem.removesuffix(".bin")
 
 
 def _names(folder: Path) -> list[str]:
@@ -42,10 +48,7 @@ def read_pairs(path: Path, encoding: str, place: Path) -> Iterator[Entry | Probl
     images: dict[str, list[str]] = {}  # by the name of the label file
     for name in files:
         if IMAGE_NAME.fullmatch(name):
-            stem = Path(name).stem
-            # Calamari's and kraken's x.nrm.png and x.bin.png belong to x.gt.txt, if there is no x.nrm.gt.txt
-            stems = (stem, stem.removesuffix(".nrm"), stem.removesuffix(".bin"))
-            labels = [one + suffix for suffix in (".gt.txt", ".txt") for one in stems]
+            labels = [one + suffix for suffix in (".gt.txt", ".txt") for one in stems_of(name)]
             images.setdefault(next((label for label in labels if label in present), name), []).append(name)
     images |= {name: [] for name in present if name.endswith(".gt.txt") and name not in images}
     for label in sorted(images) if path.is_dir() else [path.name]:

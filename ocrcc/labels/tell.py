@@ -6,7 +6,6 @@ import codecs
 import json
 import re
 import tarfile
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import get_args
@@ -110,7 +109,8 @@ def _tell_format(text: TextFile) -> Format:
     votes: dict[Format, int] = {
         name: sum(looks_like(name, line) for line in lines) for name in ("tab", "icdar", "csv", "mjsynth", "space")
     }
-    if not max(votes.values()) and _all_files(text.path, lines):  # paths without an image's suffix
+    # paths without an image's suffix
+    if not max(votes.values()) and all(is_file(text.path.parent / line.split(" ", 1)[0]) for line in lines[:5]):
         votes["space"] = len(lines)
     best = max(votes, key=lambda name: votes[name])  # of equals the first, which is the surer sign
     if not votes[best]:
@@ -122,10 +122,6 @@ def _tell_format(text: TextFile) -> Format:
             "put one before them, such as path<TAB>text<TAB>…; or --format tab, if the tabs belong to the texts",
         )
     return best
-
-
-def _all_files(path: Path, lines: Sequence[str]) -> bool:
-    return all(is_file(path.parent / line.split(" ", 1)[0]) for line in lines[:5])
 
 
 def _advice(line: str) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.labels.entries import Entry, Problem
 from ocrcc.labels.find import find_labels
 
@@ -236,7 +236,8 @@ def test_folders_of_folders(tmp_path):
     write(tmp_path / "two" / "metadata.jsonl", '{"file_name": "b.png", "text": "y"}\n')
     write(tmp_path / "deep" / "three" / "c.png", "")
     write(tmp_path / "deep" / "three" / "c.gt.txt", "z\n")
-    found = [(str(labels.path.relative_to(tmp_path)), labels.format) for labels in find_labels(tmp_path)]
+    with pytest.warns(OcrccWarning, match=r"passed over.*z\.gt\.txt"):
+        found = [(str(labels.path.relative_to(tmp_path)), labels.format) for labels in find_labels(tmp_path)]
     assert found == [("deep/three", "pairs"), ("one/labels.tsv", "tab"), ("two/metadata.jsonl", "jsonl")]
 
 
@@ -344,3 +345,27 @@ def test_images_of_pairs_may_lie_in_a_folder_of_their_own(tmp_path):
     ]
     (one,) = find_labels(tmp_path / "gt" / "a.gt.txt", images=tmp_path / "images")
     assert [entry.text for entry in one] == ["one"]
+
+
+def test_what_may_be_labels_and_is_passed_over_is_named(tmp_path):
+    write(tmp_path / "fm" / "labels.txt", "a.png\tx\n")
+    write(tmp_path / "fm" / "sub" / "deep" / "labels.txt", "b.png\ty\n")
+    write(tmp_path / "fm" / "sub" / "notes.txt", "of nothing\n")
+    write(tmp_path / "pages" / "page.xml", '<PcGts><Page imageFilename="page.png"/></PcGts>')
+    for name in ("list.csv", "b.gt.txt", "b.png", "readme.txt"):
+        write(tmp_path / "pages" / name, "b\n")
+    for name in ("a.nrm.png", "a.txt", "b.txt"):
+        write(tmp_path / "pairs" / name, "c\n")
+    write(tmp_path / "plain" / "a.png", "")
+    write(tmp_path / "plain" / "a.gt.txt", "d\n")
+    write(tmp_path / "plain" / "readme.txt", "d\n")
+    write(tmp_path / "tables" / "mine.csv", "file,text\n")
+    (tmp_path / "plain" / "more").symlink_to(tmp_path / "fm")
+    with pytest.warns(OcrccWarning) as told:
+        assert len(find_labels(tmp_path)) == 4
+    (one,) = told
+    named = str(one.message).partition("meant: ")[2].replace(f"{tmp_path}/", "").split(", ")
+    assert named == [
+        *("fm/sub/deep/labels.txt", "pages/list.csv", "pages/b.gt.txt", "pairs/b.txt", "plain/more (a link)"),
+        "… (6 in all)",
+    ]
