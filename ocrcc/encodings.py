@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -38,16 +39,31 @@ class TextFile:
 
     def lines(self) -> Iterator[tuple[int, str | None]]:
         """Give number, from 1, and text of each line, without its ending; None for one that cannot be decoded."""
-        if self.encoding.startswith("utf-16"):
-            # Line feeds are two bytes here, so the lines cannot be cut before they are decoded.
-            with self.path.open(encoding=self.encoding, newline="\n") as text:
-                yield from ((number, _bare(line)) for number, line in enumerate(_lines(self.path, text), start=1))
+        if self.encoding.startswith(("utf-16", "utf-32")):
+            # Line feeds are several bytes here, so the lines cannot be cut before they are decoded.
+            try:
+                with self.path.open(encoding=self.encoding, newline="\n") as text:
+                    yield from ((number, _bare(line)) for number, line in enumerate(_lines(self.path, text), start=1))
+            except UnicodeError as error:
+                raise self._not_decoded(error) from None
             return
         for number, raw in enumerate(_raw_lines(self.path), start=1):
             try:
                 yield number, _bare(raw.decode(self.encoding))
-            except UnicodeDecodeError:
+            except UnicodeError:
                 yield number, None
+
+    def _not_decoded(self, error: UnicodeError) -> DataError:
+        """Say in which line a file stops to be what it was taken for; the reader is further on when it finds out."""
+        line = 1
+        try:
+            raw = self.path.read_bytes()
+            raw.decode(self.encoding)
+        except UnicodeDecodeError as wrong:
+            line += raw[: wrong.start].decode(self.encoding, "ignore").count("\n")
+            error = wrong
+        reason = error.reason if isinstance(error, UnicodeDecodeError) else str(error)
+        return DataError(f"{self.path}:{line}: not {self.encoding.upper()}: {reason}", _NAME_WIDE)
 
 
 def _raw_lines(path: Path) -> Iterator[bytes]:
@@ -91,7 +107,7 @@ def open_text(path: Path, encoding: str = "auto") -> TextFile:
     check_regular(path)
     try:
         if encoding != "auto":
-            return TextFile(path, _known_codec(encoding))
+            return TextFile(path, known_codec(encoding))
         with path.open("rb") as file:
             start = file.read(4096)
         if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -104,7 +120,12 @@ def open_text(path: Path, encoding: str = "auto") -> TextFile:
         raise DataError(f"{path}: {error.strerror or error}") from None
 
 
-def _known_codec(name: str) -> str:
+def known_codec(name: str) -> str:
+    """Return how Python calls a codec of text.
+
+    Raises:
+        ConfigError: There is no such codec.
+    """
     try:
         found = codecs.lookup(name)
     except LookupError:
@@ -148,11 +169,12 @@ def _utf8_or_regional(path: Path) -> TextFile:
         return TextFile(path, other, f"since line {first_bad} is not UTF-8, and common characters are seen only so")
     if not_gb:
         raise DataError(f"{path}:{first_bad}: not UTF-8 ({reason}), nor is line {not_gb} GB 18030", _NAME_IT)
-    if _common_share(bytes(sample), "gb18030") < _UNLIKELY:
+    if not likely_gb18030(bytes(sample)):
         raise DataError(f"{path}:{first_bad}: not UTF-8 ({reason}), and no likely GB 18030", _NAME_IT)
     return TextFile(path, "gb18030", f"since line {first_bad} is not UTF-8")
 
 
+_NAME_WIDE = "save it as UTF-8, or name its encoding: --encoding utf-16-le, utf-16-be, …"
 _NAME_IT = "save it as UTF-8, or name its encoding: --encoding big5, cp932, euc_kr, latin-1, gb18030, …"
 
 
@@ -175,6 +197,26 @@ def other_than_gb18030(sample: bytes) -> str:
     return "cp949" if len(set(letters)) >= _DIFFERENT and len(letters) >= _SURE * len(korean) else ""
 
 
+def likely_gb18030(sample: bytes) -> bool:
+    """Tell whether text that is no UTF-8 is probable Chinese as GB 18030 reads it.
+
+    Western letters beyond ASCII become rare ideographs in the midst of words: with a letter of ASCII they make one that
+    GB 2312 lacks (Müller), two in a row one that it may have (Größe).
+
+    Args:
+        sample: Some `SAMPLE` bytes of it.
+    """
+    text = sample.decode("gb18030", "replace")
+    known = {"": _common(), "one": _common("gb2312"), "both": frozenset[str]()}  # by letters around
+    good, count = 0, 0
+    for run in re.finditer(r"(?P<before>[A-Za-z]?)(?P<chars>[^\x00-\x7f]+)(?=(?P<after>[A-Za-z]?))", text):
+        alone = len(run["chars"]) == 1
+        around = ("both" if run["before"] and run["after"] else "one") if run["before"] or run["after"] else ""
+        good += sum(char in known[around if alone else ""] for char in run["chars"])
+        count += len(run["chars"])
+    return good >= _UNLIKELY * count
+
+
 def _beyond_ascii(sample: bytes, codec: str) -> list[str]:
     return [char for char in sample.decode(codec, "replace") if char > "\x7f"]
 
@@ -186,10 +228,11 @@ def _common_share(sample: bytes, codec: str) -> float:
 
 
 @cache
-def _common() -> frozenset[str]:
+def _common(only: str = "") -> frozenset[str]:
     pairs = (
         bytes((lead, trail)).decode(codec, "ignore")
         for codec, first, last in _LEVELS
+        if only in ("", codec)
         for lead in range(first, last + 1)
         for trail in range(0x40, 0xFF)
     )

@@ -108,6 +108,8 @@ def claimed(*paths: Path, patience: float = 0.0) -> Iterator[None]:
         DataError: Nothing can be written there.
     """
     real = [_real(path) for path in paths]
+    if any(not path.name for path in real):  # the root has no neighbours, and there is always something in it
+        raise ConfigError(f"{real[0].anchor} exists", "choose another name")
     with ExitStack() as stack:
         for path in sorted(set(real)):
             try:

@@ -63,7 +63,7 @@ ARROWS: dict[str, set[str]] = {
     "tuning": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation", "space", "training"},
 }
 """What each subject may import beside the core."""
-MOST_LINES = 1800
+MOST_LINES = 1900
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

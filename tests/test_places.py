@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from drawn_lines import draw_line, png
@@ -202,3 +203,8 @@ def test_who_is_stopped_while_another_writes_leaves_the_lock_to_that_one(tmp_pat
             raise AssertionError("never reached")
         assert lock.exists()
     assert not lock.exists()
+
+
+def test_the_root_is_there_already():
+    with pytest.raises(ConfigError, match="exists"), new_folder(Path("/")):
+        raise AssertionError

@@ -28,7 +28,7 @@ def _load_config(context: typer.Context, path: Path | None) -> Path | None:
         return path
     path, part = _shipped(path)
     try:
-        values = tomllib.loads(read_small(path).decode(errors="surrogateescape"))
+        values = tomllib.loads(read_small(path).decode("utf-8-sig", errors="surrogateescape"))
     except DataError as error:
         raise ConfigError(error.message, "give a TOML file, such as a run's config.toml") from None
     except (ValueError, RecursionError) as error:

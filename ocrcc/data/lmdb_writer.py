@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -22,6 +23,10 @@ from ocrcc.places import Kind, check_replaceable, claimed, folder_of, remove, re
 
 _FIRST_MAP = 1 << 24  # bytes; doubled whenever it is full
 _COMMIT_BYTES = 1 << 24  # bytes of records that one transaction holds, and that are written again if the map is full
+
+
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs that stand for no byte of a file's name: JSON can have them."""
 
 
 class LmdbWriter:
@@ -92,7 +97,8 @@ class LmdbWriter:
         written = label.encode()
         digest_line(self._digest, image, written)
         records = [(b"image-%09d" % number, image), (b"label-%09d" % number, written)]
-        records.append((b"source-%09d" % number, source.encode(errors="surrogateescape")))
+        named = _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", source)
+        records.append((b"source-%09d" % number, named.encode(errors="surrogateescape")))
         self._pending += records
         self._pending_bytes += sum(len(value) for _, value in records)
         if self._pending_bytes > _COMMIT_BYTES:

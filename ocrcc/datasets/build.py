@@ -110,8 +110,9 @@ def build_lmdb(
         StoppedError: Ctrl-C or SIGTERM; nothing is left behind.
     """
     config = config or BuildConfig()
+    _check_output(out, sources, force)
     outputs = [out, val_path(out)] if config.val_fraction else [out]
-    for path in outputs:
+    for path in outputs[1:]:
         _check_output(path, sources, force)
     jobs, described = _open_sources(sources, config, images, merge)
     total = jobs.count()
@@ -157,6 +158,7 @@ def val_path(out: Path) -> Path:
     >>> val_path(Path("data/train.lmdb")).name
     'train-val.lmdb'
     """
+    out = out if out.name else out.resolve()  # the working directory
     return out.with_name(f"{out.stem}-val{out.suffix}")
 
 

@@ -20,7 +20,7 @@ from fontTools.ttLib import TTFont, TTLibError
 from PIL import ImageFont
 
 from ocrcc.errors import DataError
-from ocrcc.files import beside, check_regular
+from ocrcc.files import beside, check_regular, walk
 
 # it warns of small faults in fonts that draw well; what matters is raised
 logging.getLogger("fontTools").setLevel(logging.ERROR)
@@ -73,7 +73,7 @@ def find_faces(folder: str = "", exclude: Sequence[str] = ()) -> list[Face]:
         DataError: The folder is missing, or holds a font that does not load, or nothing is left.
     """
     faces = _folder_faces(Path(folder)) if folder else _system_faces()
-    unique = {(face.file, face.index): face for face in sorted(faces, reverse=True)}
+    unique = {_identity(face, several): face for several in _of_one_name(faces) for face in several}
     kept = [face for face in sorted(unique.values()) if not _excluded(face, exclude)]
     if not kept:
         where = f"in {folder}" if folder else "known to fontconfig"
@@ -86,6 +86,27 @@ def find_faces(folder: str = "", exclude: Sequence[str] = ()) -> list[Face]:
     return kept
 
 
+def _of_one_name(faces: Iterable[Face]) -> list[list[Face]]:
+    found: dict[tuple[str, int], list[Face]] = {}
+    for face in sorted(faces, reverse=True):
+        found.setdefault((face.file, face.index), []).append(face)
+    return list(found.values())
+
+
+def _identity(face: Face, several: Sequence[Face]) -> tuple[str, int, str]:
+    """Return what only copies of a face share: file names alone may be those of other fonts, in other folders."""
+    return face.file, face.index, _digest(face.path) if len(several) > 1 else ""
+
+
+@cache
+def _digest(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from None
+
+
 def _excluded(face: Face, patterns: Iterable[str]) -> bool:
     return any(fnmatch(face.file.lower(), p.lower()) or fnmatch(face.name.lower(), p.lower()) for p in patterns)
 
@@ -93,8 +114,12 @@ def _excluded(face: Face, patterns: Iterable[str]) -> bool:
 def _folder_faces(folder: Path) -> list[Face]:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder of fonts", "give a folder with .ttf, .otf or .ttc files")
+
+    def complain(error: OSError) -> None:
+        raise DataError(f"{error.filename}: {error.strerror}")
+
     faces = []
-    for path in sorted(folder.rglob("*")):
+    for path in (Path(parent, name) for parent, _, names in walk(folder, complain) for name in names):
         if path.suffix.lower() not in SUFFIXES:
             continue
         for index in range(_count_faces(path)):

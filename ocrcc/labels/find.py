@@ -19,29 +19,20 @@ They are told apart by content, not by suffix.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import get_args
 
-from ocrcc.encodings import TextFile
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.encodings import TextFile, known_codec
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.files import is_file, walk
 from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
-from ocrcc.labels.lines import (
-    IMAGE_NAME,
-    PATH_COLUMNS,
-    TEXT_COLUMNS,
-    Format,
-    Table,
-    choose_cut,
-    has_boxes,
-    headless,
-    parse_header,
-    parse_line,
-    shorten,
-)
-from ocrcc.labels.pairs import has_pairs, read_pairs
+from ocrcc.labels.lines import IMAGE_NAME, Format, Table, has_boxes, headless, parse_line, read_header
+from ocrcc.labels.pairs import has_pairs, read_pairs, stems_of
+from ocrcc.labels.quads import page_of, read_quads
 from ocrcc.labels.tell import DOCUMENTS, tell_file, tell_text
 
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
@@ -51,6 +42,8 @@ _LABEL_FILES = (
     *("metadata.jsonl", "metadata.csv", "gt.txt", "rec_gt.txt", "rec_gt_train.txt", "rec_gt_test.txt"),
 )
 _PAGES = {"page", "alto", "hocr"}
+_NAMED = 5  # of what is passed over
+_LOOKED_INTO = 5  # of the .txt of a folder: of pairs there may be a million
 _TEXTS = {".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm"}
 
 
@@ -76,7 +69,7 @@ class Labels:
 
     def __iter__(self) -> Iterator[Entry | Problem]:
         if self.format == "pairs":
-            yield from read_pairs(self.path, self.encoding)
+            yield from read_pairs(self.path, self.encoding, self.images)
         elif self.format in DOCUMENTS:
             try:
                 yield from _read_document(self)
@@ -121,10 +114,13 @@ def find_labels(
     """
     if format not in FORMATS:
         raise ConfigError(f"unknown label format {format!r}", f"one of {', '.join(FORMATS)}")
+    if encoding != "auto":
+        encoding = known_codec(encoding)
     if images is not None and not images.is_dir():
         raise DataError(f"{images}: no such folder of images")
     if source.is_dir():
-        found = list(_in_folder(source, images, format, encoding))
+        passed: list[str] = []
+        found = list(_in_folder(source, images, format, encoding, passed))
         if not found:
             raise DataError(
                 f"{source}: no labels in this folder",
@@ -136,11 +132,15 @@ def find_labels(
                 f"{source}: has files of pages as {' and as '.join(several)}, perhaps of the same pages",
                 f"say which: --format {several[0]}",
             )
+        if passed:
+            more = f", … ({len(passed)} in all)" if len(passed) > _NAMED else ""
+            told = f"{source}: passed over, name it if it is meant: {', '.join(passed[:_NAMED])}{more}"
+            warnings.warn(told, OcrccWarning, stacklevel=2)
         return found
     if not source.exists():
         raise DataError(f"{source}: no such file or folder")
     if source.name.endswith(".gt.txt") and format in ("auto", "pairs"):
-        return [Labels(source, "pairs", source.parent, encoding)]
+        return [Labels(source, "pairs", images or source.parent, encoding)]
     if format == "pairs":
         raise DataError(f"{source}: pairs are x.png beside x.gt.txt", "give their folder")
     if IMAGE_NAME.fullmatch(source.name):
@@ -148,8 +148,8 @@ def find_labels(
     return [_label_file(source, images, format, encoding)]
 
 
-def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) -> Iterator[Labels]:
-    """Find label files to any depth; a folder without one may hold files of pages, of records, or pairs."""
+def _in_folder(folder: Path, images: Path | None, format: str, encoding: str, passed: list[str]) -> Iterator[Labels]:
+    """Find label files to any depth, or pages, records or pairs; add what may be labels too to those passed over."""
 
     def complain(error: OSError) -> None:
         raise DataError(f"{error.filename}: {error.strerror}")
@@ -165,11 +165,40 @@ def _in_folder(folder: Path, images: Path | None, format: str, encoding: str) ->
         documents = [] if known or format not in ("auto", *DOCUMENTS) else _documents(Path(parent), files, format)
         if known:
             yield _label_file(Path(parent, known[0]), images, format, encoding)
+            for below, _, names in walk(parent, complain):
+                here = () if below == parent else _LABEL_FILES
+                passed += [str(Path(below, name)) for name in names if name.endswith(".gt.txt") or name in here]
             folders.clear()  # the images of this label file
-        elif documents:
+            continue
+        passed += [f"{Path(parent, name)} (a link)" for name in folders if Path(parent, name).is_symlink()]
+        if documents:
             yield from (Labels(path, told, images or path.parent, encoding) for path, told in documents)
-        elif format in ("auto", "pairs") and has_pairs(files):
-            yield Labels(Path(parent), "pairs", Path(parent), encoding)
+            taken = {path.name for path, _ in documents}
+            passed += [str(Path(parent, name)) for name in _likely(files, with_image=True) if name not in taken]
+        elif format in ("auto", "pairs"):
+            place = _images_of(Path(parent), folder, images)
+            if has_pairs(files, place):
+                yield Labels(Path(parent), "pairs", place, encoding)
+            passed += [str(Path(parent, name)) for name in _likely(files, with_image=False)]
+
+
+def _likely(files: list[str], *, with_image: bool) -> list[str]:
+    """Return the tables of a folder, and its texts with an image or, beside others that have one, without."""
+    stems = {stem for name in files if IMAGE_NAME.fullmatch(name) for stem in stems_of(name)}
+    texts = [name for name in files if name.endswith(".txt") and (with_image or not name.endswith(".gt.txt"))]
+    shown = {name for name in texts if name.removesuffix(".txt").removesuffix(".gt") in stems}
+    return [
+        *(name for name in files if Path(name).suffix.lower() in (".csv", ".tsv", ".jsonl")),
+        *(name for name in texts if shown and (name in shown) == with_image),
+    ]
+
+
+def _images_of(parent: Path, source: Path, images: Path | None) -> Path:
+    """Return where the images of pairs are: beside them, or where the user says, in folders of the same names."""
+    if images is None:
+        return parent
+    same = images / parent.relative_to(source)
+    return same if same.is_dir() else images
 
 
 def _named_instead(folder: Path) -> str:
@@ -184,14 +213,23 @@ def _named_instead(folder: Path) -> str:
 
 def _documents(parent: Path, files: list[str], format: str) -> list[tuple[Path, Format]]:
     """Find a folder's files of pages and of records."""
-    texts = [name for name in files if name.endswith(".txt")]
-    # Of pairs there may be a million, so of .txt only one is looked into.
-    one = parent / texts[0] if texts and format in ("auto", "quads") else None
-    if one is not None and is_file(one) and tell_file(one) == "quads":
+    texts = [name for name in files if name.endswith(".txt") and (format == "quads" or not name.endswith(".gt.txt"))]
+    if (texts and format == "quads") or (format == "auto" and (texts := _boxes(parent, files, texts))):
         return [(parent / name, "quads") for name in texts]
     names = [name for name in files if not name.endswith(".txt") and not IMAGE_NAME.fullmatch(name)]
     told = [(parent / name, tell_file(parent / name)) for name in names]
     return [(path, kind) for path, kind in told if kind is not None and format in ("auto", kind)]
+
+
+def _boxes(parent: Path, files: list[str], texts: list[str]) -> list[str]:
+    """Return which of a folder's ``.txt`` are the boxes of pages; those of pages that lie elsewhere too."""
+    images = {stem for name in files if IMAGE_NAME.fullmatch(name) for stem in (name, Path(name).stem)}
+    beside = {name for name in texts if page_of(Path(name).stem) in images}
+    full = (parent / name for name in texts if not beside or name in beside)
+    looked = list(islice((path for path in full if is_file(path) and path.stat().st_size), _LOOKED_INTO))
+    if 2 * sum(tell_file(path) == "quads" for path in looked) < max(len(looked), 1):
+        return []
+    return [name for name in texts if name in beside or tell_file(parent / name) == "quads"]
 
 
 def _label_file(path: Path, images: Path | None, format: str, encoding: str) -> Labels:
@@ -208,13 +246,8 @@ def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
         case "page" | "alto" | "hocr" | "cvat":
             from ocrcc.labels import page_xml
 
-            read = {
-                "page": page_xml.read_page_xml,
-                "alto": page_xml.read_alto,
-                "hocr": page_xml.read_hocr,
-                "cvat": page_xml.read_cvat,
-            }
-            return read[labels.format](labels.path, labels.images)
+            read = {"page": page_xml.read_page_xml, "alto": page_xml.read_alto, "hocr": page_xml.read_hocr}
+            return read.get(labels.format, page_xml.read_cvat)(labels.path, labels.images)
         case "labelme" | "labelstudio":
             from ocrcc.labels import page_json
 
@@ -225,17 +258,13 @@ def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
 
             return read_json(labels.path, labels.images, labels.encoding)
         case "quads":
-            from ocrcc.labels.quads import read_quads
-
             return read_quads(labels.path, labels.images, labels.encoding)
-        case "parquet":
-            from ocrcc.labels.records import read_parquet
-
-            return read_parquet(labels.path, labels.images)
         case _:
-            from ocrcc.labels.records import read_tar
+            from ocrcc.labels.records import read_parquet, read_tar
 
-            return read_tar(labels.path)
+            if labels.format == "parquet":
+                return read_parquet(labels.path, labels.images)
+            return read_tar(labels.path, labels.encoding)
 
 
 def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
@@ -249,7 +278,7 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
         if not line.strip(" \r"):
             continue
         if labels.format == "csv" and table is None:
-            table = _read_header(text, line, where)
+            table = read_header(text, line, where)
             if not headless(line):
                 continue
         try:
@@ -263,14 +292,3 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
             yield malformed(where, error)
         else:
             yield from (make_entry(labels.images, path, label, where) for path, label in rows)
-
-
-def _read_header(text: TextFile, line: str, where: str) -> Table:
-    table = parse_header(line) or headless(line)
-    if table is None:
-        raise DataError(
-            f"{where}: this header names no path and text columns: {shorten(line)}",
-            f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
-        )
-    rows = (row for _, row in text.lines() if row and row.strip(" \r") and row != line)
-    return choose_cut(table, rows)

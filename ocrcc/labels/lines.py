@@ -9,29 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ocrcc.encodings import TextFile
+from ocrcc.errors import DataError
 from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.labels.entries import BadLabelError
 
 Format = Literal[
-    "tab",
-    "space",
-    "csv",
-    "jsonl",
-    "icdar",
-    "mjsynth",
-    "pairs",
-    "quads",
-    "ppocrlabel",
-    "page",
-    "alto",
-    "hocr",
-    "cvat",
-    "labelme",
-    "labelstudio",
-    "json",
-    "parquet",
-    "tar",
-]
+    "tab", "space", "csv", "jsonl", "icdar", "mjsynth", "pairs", "quads", "ppocrlabel", "page", "alto", "hocr", "cvat",
+    "labelme", "labelstudio", "json", "parquet", "tar",
+]  # fmt: skip
 
 PATH_COLUMNS = (
     *("file_name", "filename", "path", "file", "image_path", "img_path", "image_file", "image", "img"),
@@ -45,7 +31,9 @@ _SUFFIX = f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
 _SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) +(.*)", re.IGNORECASE | re.DOTALL)
 _SPACE_SURE = re.compile(rf".+?{_SUFFIX} .*", re.IGNORECASE | re.DOTALL)
 _MJSYNTH = re.compile(r"(.*/?\d+_([^/_]+)_(\d+)\.jpg) \3")
-_ICDAR = re.compile(r'(.+?), ?"(.*)"\s*', re.DOTALL)
+_ICDAR = re.compile(r'(.+?),( ?)"(.*)"\s*', re.DOTALL)
+_CLOSES = re.compile(r'[^"]*(?:""[^"]*)*"(?!")')
+_OPEN = ("quotes that do not match", ": a cell with a line break, or a quote that nothing closes: ")
 IMAGE_NAME = re.compile(rf".+{_SUFFIX}", re.IGNORECASE)
 
 
@@ -95,9 +83,12 @@ def parse_line(format: Format, line: str, table: Table | None) -> list[tuple[str
             found = _ICDAR.fullmatch(line)
             if not found:
                 raise BadLabelError('not path, "text"', f": {shorten(line)}")
-            if _quoted(found[1]):  # a table without a header, all of whose cells are quoted
-                return [(_inner(found[1]), _inner(f'"{found[2]}"'))]
-            return [(found[1], re.sub(r'\\(["\\])', r"\1", found[2]))]
+            path, text = found[1], f'"{found[3]}"'
+            if _quoted(path):  # a table without a header, all of whose cells are quoted
+                return [(_inner(path), _inner(text))]
+            if not found[2] and '""' in found[3] and _quoted(text):  # or all of whose texts are
+                return [(path, _inner(text))]
+            return [(path, re.sub(r'\\(["\\])', r"\1", found[3]))]
         case "mjsynth":  # the text stands in the path, and its place in a word list both there and behind it
             found = _MJSYNTH.fullmatch(line)
             if not found:
@@ -179,9 +170,11 @@ class Table:
     def row(self, line: str) -> tuple[str, str]:
         """Return a row's path and text."""
         if self.cut:
-            path, comma, text = line.partition(self.delimiter)
-            if not comma:
-                raise BadLabelError("no comma between path and text", f": {shorten(line)}")
+            path, delimiter, text = line.partition(self.delimiter)
+            if not delimiter:
+                raise BadLabelError(f"no {self.delimiter!r} between path and text", f": {shorten(line)}")
+            if _ends_open(line, self.delimiter):
+                raise BadLabelError(_OPEN[0], _OPEN[1] + shorten(line))
             return path, text
         cells = _cells(line, self.delimiter)
         if len(cells) != self.width:
@@ -207,26 +200,50 @@ def parse_header(line: str) -> Table | None:
 def headless(line: str) -> Table | None:
     """Understand a line as a row of image and text, by comma or semicolon, of a table without a header."""
     found = re.match(rf"[^,;\t]+{_SUFFIX}([,;])", line, re.IGNORECASE)
-    return Table(found[1], 2, 0, 1, cut=found[1] == ";") if found else None
+    return Table(found[1], 2, 0, 1) if found else None
 
 
-def choose_cut(table: Table, rows: Iterable[str]) -> Table:
-    """Tell whether the rows of a table of path and text with commas were written without any quoting.
+def read_header(text: TextFile, line: str, where: str) -> Table:
+    """Understand the first line of a table, and from its rows how they were written.
 
-    They were if more of them make sense only that way (``b.png,Hello, world``) than only with quotes undone.
+    Raises:
+        DataError: It names no columns of paths and texts, and is no row of them.
     """
-    if (table.delimiter, table.width, table.path, table.text) != (",", 2, 0, 1):
+    header = parse_header(line)
+    table = header or headless(line)
+    if table is None:
+        raise DataError(
+            f"{where}: this header names no path and text columns: {shorten(line)}",
+            f"names for paths: {', '.join(PATH_COLUMNS[:9])}; for texts: {', '.join(TEXT_COLUMNS[:8])}",
+        )
+    rows = (row for _, row in text.lines() if row and row.strip(" \r") and (row != line or not header))
+    return _choose_cut(table, rows)
+
+
+def _choose_cut(table: Table, rows: Iterable[str]) -> Table:
+    """Tell whether the rows of a table of path and text were written without any quoting.
+
+    They were if more of them make sense only that way (``b.png,Hello, world``) than only with quotes undone. A cell
+    with a line break says neither, nor do the lines that it goes on in.
+    """
+    delimiter = table.delimiter
+    if delimiter == "\t" or (table.width, table.path, table.text) != (2, 0, 1):
         return table
-    bare, quoted = 0, 0
+    bare, quoted, within = 0, 0, False
     for row in rows:
+        if within and not headless(row):
+            within = _CLOSES.match(row) is None
+            continue
+        if within := _ends_open(row, delimiter):
+            continue
         try:
-            cells = _cells(row, ",")
+            cells = _cells(row, delimiter)
         except BadLabelError:
             cells = []
-        inner = row.partition(",")[2][1:-1]
+        text = row.partition(delimiter)[2]
         if len(cells) != 2:
             bare += 1
-        elif "," in cells[1] or (_quoted(row.partition(",")[2]) and '""' in inner):
+        elif delimiter in cells[1] or (_quoted(text) and '""' in text[1:-1]):
             quoted += 1
     return replace(table, cut=bare > quoted)
 
@@ -235,6 +252,12 @@ def has_boxes(line: str) -> bool:
     """Tell whether a line is PPOCRLabel's: an image, a tab, and the boxes of its lines."""
     text = line.partition("\t")[2]
     return re.match(r"\[\s*\{", text) is not None and '"transcription"' in text and '"points"' in text
+
+
+def _ends_open(line: str, delimiter: str) -> bool:
+    """Tell whether a row's last cell begins with a quote that the row does not close."""
+    cell = rf'(?:"(?:[^"]|"")*"|(?!")[^{delimiter}]*)'
+    return re.fullmatch(rf'(?:{cell}{delimiter})*"(?:[^"]|"")*', line) is not None
 
 
 def _quoted(cell: str) -> bool:
@@ -249,6 +272,8 @@ def _cells(line: str, delimiter: str) -> list[str]:
     if delimiter == "\t":
         cells = line.split("\t")
         return [_inner(cell) for cell in cells] if all(map(_quoted, cells)) else [_unquote(cell) for cell in cells]
+    if _ends_open(line, delimiter):
+        raise BadLabelError(_OPEN[0], _OPEN[1] + shorten(line))
     try:
         # Line by line: an unclosed quote spoils its own line, not the rest of the file.
         return next(csv.reader([line], delimiter=delimiter, strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -45,9 +46,13 @@ def _parsed(path: Path, text: str) -> Any:
 def _decoded(path: Path, encoding: str) -> str:
     raw = read_small(path, _MOST)
     try:
-        return raw.decode("utf-8-sig" if encoding == "auto" else encoding)
-    except UnicodeDecodeError:  # older tools write what Windows is set to
-        return raw.decode(open_text(path, encoding).encoding)
+        return raw.decode("utf-8-sig" if encoding in ("auto", "utf-8") else encoding)
+    except UnicodeError:  # older tools write what Windows is set to
+        codec = open_text(path, encoding).encoding
+    try:
+        return raw.decode(codec)
+    except UnicodeError as error:
+        raise DataError(f"{path}: not {codec.upper()}: {error}") from None
 
 
 def read_ppocrlabel(images: Path, line: str, where: str) -> Iterator[Entry | Problem]:
@@ -149,9 +154,9 @@ def read_label_studio(path: Path, images: Path, encoding: str) -> Iterator[Entry
 def _tasks(path: Path, encoding: str) -> list[Any]:
     text = _decoded(path, encoding)
     if text.lstrip()[:1] not in ("[", "{"):
-        lines = text.splitlines(keepends=True)
-        try:
-            rows = list(csv.DictReader(lines, delimiter="\t" if "\t" in "".join(lines[:1]) else ","))
+        delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+        try:  # rows end as csv has it: Unicode's other line ends are part of a text
+            rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter))
         except csv.Error as error:
             raise DataError(f"{path}: damaged table: {error}", "export it as JSON") from None
         return [{key: _cell(value) for key, value in row.items() if key} for row in rows]

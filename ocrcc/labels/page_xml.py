@@ -74,12 +74,17 @@ def _glyphs(word: Any) -> str:
 def _best_text(element: Any) -> str | None:
     """Return the text of the lowest index; None if there is none."""
     found = [each for each in element if _name(each) == "TextEquiv"]
-    for each in sorted(found, key=lambda each: int(each.get("index")) if (each.get("index") or "").isdigit() else 0):
+    for each in sorted(found, key=_index):
         for kind in ("Unicode", "PlainText"):
             text = _child(each, kind)
             if text is not None and text.text:
                 return _flat(text.text)
     return None
+
+
+def _index(element: Any) -> int:
+    written = element.get("index") or ""
+    return int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
 
 
 def read_alto(path: Path, images: Path) -> Iterator[Entry | Problem]:

@@ -23,11 +23,16 @@ def is_quad(line: str) -> bool:
     return bool(_QUAD.fullmatch(line) or _BOX.fullmatch(line))
 
 
+def page_of(name: str) -> str:
+    """Return what a file of boxes is called after: the page is called as it is, but for ``gt_`` and ``res_``."""
+    return name.removeprefix("gt_").removeprefix("res_")
+
+
 def read_quads(path: Path, images: Path, encoding: str) -> Iterator[Entry | Problem]:
-    """Read a page's file; the page is called as it is, but for ``gt_``."""
+    """Read a page's file."""
     lines = [(number, line) for number, line in open_text(path, encoding).lines() if line is None or line.strip()]
     scripts = all(line is None or (found := _QUAD.fullmatch(line)) and _SCRIPTS.match(found[2]) for _, line in lines)
-    name = image_beside(path.with_name(path.name.removeprefix("gt_").removeprefix("res_")))
+    name = image_beside(path.with_name(page_of(path.name)))
     for number, line in lines:
         where = f"{path}:{number}"
         try:

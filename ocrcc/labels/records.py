@@ -14,6 +14,7 @@ from ocrcc.labels.lines import IMAGE_NAME, PATH_COLUMNS, TEXT_COLUMNS, pick
 
 _ROWS = 64  # read at once
 _MOST_BYTES = 1 << 28  # of one member of a tar
+_TEXTS = ("txt", "text", "label", "transcript", "json", "cls")  # the likeliest first
 
 
 def read_parquet(path: Path, images: Path) -> Iterator[Entry | Problem]:
@@ -108,9 +109,10 @@ def _row(images: Path, image: Any, text: Any, where: str) -> Entry | Problem:
     return make_entry(images, name or where, text, where, image=image, anywhere=True)
 
 
-def read_tar(path: Path) -> Iterator[Entry | Problem]:
-    """Read a WebDataset: members of one name up to its first dot make a sample, an image and a text."""
+def read_tar(path: Path, encoding: str = "auto") -> Iterator[Entry | Problem]:
+    """Read a WebDataset: members of one name up to its first dot make a sample, an image and a text, or several."""
     key, sample = "", dict[str, bytes]()
+    codec = "utf-8-sig" if encoding in ("auto", "utf-8") else encoding
     try:
         # As a stream: shards may be compressed. Nothing is ever written to where a member's name says.
         with tarfile.open(path, "r|*") as shard:
@@ -124,43 +126,73 @@ def read_tar(path: Path) -> Iterator[Entry | Problem]:
                     continue
                 stem, _, kind = base.partition(".")
                 if f"{folder}{slash}{stem}" != key:
-                    yield from _sample(path, key, sample)
+                    yield from _sample(path, key, sample, codec)
                     key, sample = f"{folder}{slash}{stem}", {}
-                sample[kind.lower()] = content.read()
-        yield from _sample(path, key, sample)
+                front, dot, suffix = kind.rpartition(".")
+                if (kind := f"{front}{dot}{suffix.lower()}") in sample:
+                    yield Problem(f"{path}#{member.name}", "a second member of this name", "second member of a name")
+                    continue
+                sample[kind] = content.read()
+        yield from _sample(path, key, sample, codec)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise DataError(f"{path}: damaged tar: {error}") from None
 
 
-def _sample(path: Path, key: str, sample: Mapping[str, bytes]) -> Iterator[Entry | Problem]:
-    where = f"{path}#{key}"
-    image = next((kind for kind in sample if IMAGE_NAME.fullmatch(f"x.{kind}")), None)
-    if not sample or (image is None and not {"txt", "json"} & {kind.rpartition(".")[2] for kind in sample}):
-        return
-    if image is None:
-        yield Problem(where, "no image beside this label", "label without an image")
+def _sample(path: Path, key: str, sample: Mapping[str, bytes], codec: str) -> Iterator[Entry | Problem]:
+    """Read what has one name up to its first dot: a line, or lines whose names have more dots."""
+    lines: dict[str, dict[str, bytes]] = {}
+    for kind, content in sample.items():
+        lines.setdefault(f".{kind}".rpartition(".")[0].removesuffix(".gt"), {})[kind] = content
+    if any(_images(line) and _texts(line) for line in lines.values()):
+        for name, line in lines.items():
+            yield from _line(path, key, f"{path}#{key}{name}", line, codec)
+    else:
+        yield from _line(path, key, f"{path}#{key}", sample, codec)
+
+
+def _images(sample: Mapping[str, bytes]) -> list[str]:
+    return [kind for kind in sample if IMAGE_NAME.fullmatch(f"x.{kind}")]
+
+
+def _texts(sample: Mapping[str, bytes]) -> list[str]:
+    """Return the members that may be a line's text, the likeliest first."""
+    return [kind for suffix in _TEXTS for kind in sample if kind.rpartition(".")[2] == suffix]
+
+
+def _line(path: Path, key: str, where: str, line: Mapping[str, bytes], codec: str) -> Iterator[Entry | Problem]:
+    images, texts = _images(line), _texts(line)
+    if not (images or texts):
         return
     try:
-        text = _sample_text(sample)
+        text = _text(line, texts, codec)
     except UnicodeDecodeError:
-        yield Problem(where, "its text is not UTF-8", "line in another encoding")
+        yield Problem(where, f"its text is not {codec.removesuffix('-sig').upper()}", "line in another encoding")
         return
     except (ValueError, RecursionError):
         yield Problem(where, "its JSON is damaged", "not JSON")
         return
+    if not images:
+        if text is not None:  # else JSON that says something else
+            yield Problem(where, "no image beside this label", "label without an image")
+        return
     if text is None:
         yield Problem(where, "an image without a label beside it", "image without a label")
         return
-    yield make_entry(path.parent, f"{key}.{image}", text, where, image=sample[image])
+    yield make_entry(path.parent, f"{key}.{images[0]}", text, where, image=line[images[0]])
+    for other in images[1:]:
+        yield Problem(f"{path}#{key}.{other}", f"{key}.{images[0]} is taken for this label", "second image of a label")
+    for other in texts[1:]:
+        if other.endswith("txt"):  # a table of JSON beside it says more of the same line
+            yield Problem(f"{path}#{key}.{other}", f"{key}.{texts[0]} is taken for this image", "second label")
 
 
-def _sample_text(sample: Mapping[str, bytes]) -> str | None:
-    last = {kind.rpartition(".")[2]: kind for kind in reversed(list(sample))}
-    for kind in ("txt", "text", "label", "transcript"):
-        if kind in last:
-            return sample[last[kind]].decode("utf-8-sig").rstrip("\r\n")
-    if "json" in sample:
-        values = json.loads(sample["json"])
+def _text(line: Mapping[str, bytes], texts: list[str], codec: str) -> str | None:
+    for kind in texts:
+        suffix, written = kind.rpartition(".")[2], line[kind].decode(codec)
+        if suffix != "json":
+            return written.rstrip("\r\n")
+        values = json.loads(written)
         name = pick(values, TEXT_COLUMNS) if isinstance(values, dict) else None
-        return values[name] if name is not None and isinstance(values[name], str) else None
-    return sample["cls"].decode("utf-8-sig").rstrip("\r\n") if "cls" in sample else None
+        if name is not None and isinstance(values[name], str):
+            return values[name]
+    return None

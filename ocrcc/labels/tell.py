@@ -6,7 +6,6 @@ import codecs
 import json
 import re
 import tarfile
-from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import get_args
@@ -67,14 +66,14 @@ def tell_file(path: Path) -> Format | None:
         return None
     signs: tuple[tuple[Format, re.Pattern[str]], ...] = (("labelme", _SHAPES), ("labelstudio", _TASK), ("json", _JSON))
     told = next((kind for kind, sign in signs if sign.match(start)), None)
-    record = re.match(r"\[\s*(\{[^{}]*\})", start)
-    return "json" if told is None and record and _is_record(record[1]) else told
+    inner = re.match(r"\[\s*(?=\{)", start)
+    return "json" if told is None and inner and _is_record(start[inner.end() :], more=True) else told
 
 
-def _is_record(line: str) -> bool:
-    """Tell whether a line is JSON with a path and a text."""
+def _is_record(line: str, *, more: bool = False) -> bool:
+    """Tell whether a line is JSON with a path and a text, or begins so and has ``more`` behind it."""
     try:
-        values = json.loads(line)
+        values = json.JSONDecoder().raw_decode(line)[0] if more else json.loads(line)
     except (ValueError, RecursionError):
         return False
     return isinstance(values, dict) and all(pick(values, wanted) for wanted in (PATH_COLUMNS, TEXT_COLUMNS))
@@ -110,7 +109,8 @@ def _tell_format(text: TextFile) -> Format:
     votes: dict[Format, int] = {
         name: sum(looks_like(name, line) for line in lines) for name in ("tab", "icdar", "csv", "mjsynth", "space")
     }
-    if not max(votes.values()) and _all_files(text.path, lines):  # paths without an image's suffix
+    # paths without an image's suffix
+    if not max(votes.values()) and all(is_file(text.path.parent / line.split(" ", 1)[0]) for line in lines[:5]):
         votes["space"] = len(lines)
     best = max(votes, key=lambda name: votes[name])  # of equals the first, which is the surer sign
     if not votes[best]:
@@ -122,10 +122,6 @@ def _tell_format(text: TextFile) -> Format:
             "put one before them, such as path<TAB>text<TAB>…; or --format tab, if the tabs belong to the texts",
         )
     return best
-
-
-def _all_files(path: Path, lines: Sequence[str]) -> bool:
-    return all(is_file(path.parent / line.split(" ", 1)[0]) for line in lines[:5])
 
 
 def _advice(line: str) -> str:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import codecs
 import mmap
 import re
+from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from ocrcc import packaged
-from ocrcc.charset import Charset
+from ocrcc.charset import Charset, lacks
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice, running_sum
-from ocrcc.encodings import SAMPLE, other_than_gb18030
+from ocrcc.encodings import SAMPLE, likely_gb18030, other_than_gb18030
 from ocrcc.errors import CharsetError, ConfigError, DataError
 from ocrcc.files import check_regular, read_small
 from ocrcc.texts import templates
@@ -25,6 +26,10 @@ _MAX_BYTES = 600
 _TO_FULL = str.maketrans(",:;?!()%", "，：；？！（）％")
 _TO_HALF = str.maketrans("，：；？！（）％", ",:;?!()%")
 _TRIES = 12
+_PART, _PARTS = 4096, 16
+"""Bytes of a corpus, and how often, that tell whether a charset can say it."""
+_LACKING = 0.01
+"""Share of a corpus's characters; with more, every fifth line of twenty characters is cut."""
 _MOST_TRANSCODED = 1 << 28
 """Bytes of a file that is not UTF-8, as it is held in memory."""
 
@@ -56,11 +61,18 @@ class CorpusFile:
             )
         if (wrong := _undecodable(self._bytes, "utf-8")) is not None:
             codec = other_than_gb18030(self._bytes[:SAMPLE]) or "gb18030"
-            if _undecodable(self._bytes, codec) is not None:
+            likely = codec != "gb18030" or likely_gb18030(self._bytes[max(0, wrong - SAMPLE // 2) :][:SAMPLE])
+            if not likely or _undecodable(self._bytes, codec) is not None:
                 raise DataError(f"{path}:{self._line_number(wrong)}: neither UTF-8 nor GB 18030", "convert it to UTF-8")
             if size > _MOST_TRANSCODED:
                 raise DataError(f"{path}: no UTF-8, and more than {_MOST_TRANSCODED >> 20} MB", "convert it to UTF-8")
             self._bytes = self._bytes[:].decode(codec).encode()
+
+    def sample(self) -> str:
+        """Return some of the file, from its start to its end."""
+        step = max(_PART, len(self._bytes) // _PARTS)
+        starts = range(0, len(self._bytes), step)
+        return "\n".join(self._bytes[at : at + _PART].decode(errors="ignore") for at in starts).replace("\ufeff", "")
 
     def _line_number(self, offset: int) -> int:
         return self._bytes[:offset].count(b"\n") + 1
@@ -125,19 +137,19 @@ def read_templates(path: Path, vocabulary: templates.Vocabulary) -> tuple[list[t
         ConfigError: The file is missing or has no template, or one cannot be parsed (its line is named).
     """
     try:
-        lines = read_small(path).decode().splitlines()
+        lines = re.split("\r\n|\n|\r", read_small(path).decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     except DataError as error:
         raise ConfigError(error.message) from None
     found, weights = [], []
     for number, line in enumerate(lines, start=1):
-        if not line.strip() or line.startswith("# "):
+        if not line.strip() or line.startswith("#"):
             continue
-        weight, body = re.fullmatch(r"(?:(\d+)\| ?)?(.*)", line).groups()  # type: ignore[union-attr]
+        weight, body = re.fullmatch(r"(?:([0-9]+(?:\.[0-9]+)?)\| ?)?(.*)", line, re.DOTALL).groups()  # type: ignore[union-attr]
         found.append(templates.parse(body, vocabulary, f"{path}:{number}"))
         weights.append(float(weight or 1))
-    if not found:
+    if not any(weights):
         raise ConfigError(f"{path}: no templates in it")
     return found, running_sum(weights)
 
@@ -195,6 +207,25 @@ class Texts:
                 "synth: no kind of text has a source", "give corpus or word files, or weights to other texts"
             )
         return [draw for draw, _ in chosen], running_sum([weight for _, weight in chosen])
+
+    def cut(self) -> list[str]:
+        """Say which sources the charset lacks so much of that texts are cut to pieces or replaced.
+
+        Raises:
+            ConfigError: It lacks all of one.
+        """
+        drawn = self._config.texts
+        found = []
+        for file in (*(self._corpus if drawn.get("corpus") else ()), *(self._words if drawn.get("words") else ())):
+            chars = Counter(char for char in file.sample() if not char.isspace())
+            lacking = {char: count for char, count in chars.most_common() if not self._can_say_char(char)}
+            share = sum(lacking.values()) / max(chars.total(), 1)
+            said = f"{file.path}: {lacks(self._charset.name, lacking)}"
+            if lacking and share == 1:
+                raise ConfigError(f"{said}, all that was looked at", "give other texts, or another --charset")
+            if share > _LACKING:
+                found.append(f"{said}, of {chars.total():,} that were looked at; texts are cut there")
+        return found
 
     def can_say(self, text: str) -> bool:
         """Whether the charset has all characters of a text."""

@@ -153,3 +153,10 @@ def test_lookalikes_into_a_missing_folder_is_refused_first(place):
     done = run("lookalikes", "no/out.tsv", *COMMON)
     assert done.exit_code == 2
     assert "there is no folder" in done.stderr
+
+
+@pytest.mark.parametrize("shard", ["²/3", "1/²", "0/3", "4/3", "1", "1/3/3"])
+def test_a_shard_is_two_numbers(place, shard):
+    done = run("synth", "a.lmdb", *COMMON, "--shard", shard)
+    assert done.exit_code == 2
+    assert "not I/N" in done.stderr

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from drawn_lines import draw_line, png
@@ -226,3 +227,11 @@ def test_real_lines(tmp_path, real_data):
     assert (result.train.lines, result.skipped) == (150, {})
     assert result.train.charset == "gb2312"
     assert not result.train.missing
+
+
+def test_the_working_directory_is_no_dataset_to_be(tmp_path, monkeypatch):
+    labels = make_lines(tmp_path / "data", 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="exists"):
+        build_lmdb([labels], Path("."), BuildConfig(val_fraction=0.5))
+    assert val_path(Path(".")) == tmp_path.with_name(f"{tmp_path.name}-val")

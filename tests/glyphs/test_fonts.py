@@ -135,3 +135,14 @@ def test_fontconfig_names_are_read(tmp_path, monkeypatch):
     faces = find_faces()
     assert [(face.file, face.index, face.name) for face in faces] == [("Zed.ttf", 0, "Zed Regular")]
     assert set(map(ord, CHARACTERS)) <= set(coverage(faces[0]).tolist())
+
+
+def test_fonts_of_one_file_name_in_several_folders_are_several_and_copies_are_one(tmp_path):
+    for name in ("bold", "plain", "copy"):
+        (tmp_path / name).mkdir()
+    build_font(tmp_path / "bold" / "Font.ttf", bold=25)
+    build_font(tmp_path / "plain" / "Font.ttf")
+    shutil.copy(tmp_path / "plain" / "Font.ttf", tmp_path / "copy")
+    (tmp_path / "plain" / "._Font.ttf").write_bytes(b"\0\5\x16\7")  # what a Mac puts beside it
+    found = [face.path.removeprefix(f"{tmp_path}/") for face in find_faces(str(tmp_path))]
+    assert sorted(found) == ["bold/Font.ttf", "copy/Font.ttf"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.labels.entries import Entry, Problem
 from ocrcc.labels.find import find_labels
 
@@ -236,7 +236,8 @@ def test_folders_of_folders(tmp_path):
     write(tmp_path / "two" / "metadata.jsonl", '{"file_name": "b.png", "text": "y"}\n')
     write(tmp_path / "deep" / "three" / "c.png", "")
     write(tmp_path / "deep" / "three" / "c.gt.txt", "z\n")
-    found = [(str(labels.path.relative_to(tmp_path)), labels.format) for labels in find_labels(tmp_path)]
+    with pytest.warns(OcrccWarning, match=r"passed over.*z\.gt\.txt"):
+        found = [(str(labels.path.relative_to(tmp_path)), labels.format) for labels in find_labels(tmp_path)]
     assert found == [("deep/three", "pairs"), ("one/labels.tsv", "tab"), ("two/metadata.jsonl", "jsonl")]
 
 
@@ -255,3 +256,116 @@ def test_folders_that_cannot_be_used(tmp_path):
         find_labels(tmp_path / "nothing")
     with pytest.raises(DataError, match="an image, not labels"):
         find_labels(tmp_path / "images" / "a.png")
+
+
+def test_boxes_of_pages_are_no_labels_of_lines(tmp_path):
+    box = "20,2,120,2,120,30,20,30,"
+    write(tmp_path / "README.txt", "boxes of signs\n")
+    write(tmp_path / "img_0.txt", "")
+    for name in ("img_0.png", "img_1.png", "img_2.jpg"):
+        write(tmp_path / name, "")
+    write(tmp_path / "img_1.txt", f"{box}Hello\n")
+    write(tmp_path / "gt_img_2.txt", f"{box}World\n")
+    found = find_labels(tmp_path)
+    assert sorted((labels.path.name, labels.format) for labels in found) == [
+        *(("gt_img_2.txt", "quads"), ("img_0.txt", "quads"), ("img_1.txt", "quads"))
+    ]
+    assert sorted(entry.text for labels in found for entry in labels) == ["Hello", "World"]
+    named = find_labels(tmp_path, format="quads")
+    assert sorted(labels.path.name for labels in named) == ["README.txt", "gt_img_2.txt", "img_0.txt", "img_1.txt"]
+    elsewhere = write(tmp_path / "gt" / "about.txt", "boxes\n").parent
+    write(elsewhere / "x.txt", f"{box}there\n")
+    assert [(labels.path.name, labels.format) for labels in find_labels(elsewhere)] == [("x.txt", "quads")]
+
+
+def test_a_box_is_no_text_of_a_pair(tmp_path):
+    write(tmp_path / "a.png", "")
+    write(tmp_path / "a.gt.txt", "20,2,120,2,120,30,20,30,Hello\n")
+    write(tmp_path / "b.png", "")
+    write(tmp_path / "b.gt.txt", "1,2,3\n")
+    _, entries, problems = read(tmp_path)
+    assert entries == [("b.png", "1,2,3", "1")]
+    assert [problem.rpartition("/")[2] for problem in problems] == [
+        "a.gt.txt:1: the boxes of a page, not the text of a line"
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["Müller Straße", "Größe", "Käse", "informação", "não é", "Größe\nKäse, Öl und Brot für Müllers Größte"]
+)
+def test_western_letters_are_not_taken_for_chinese(tmp_path, text):
+    content = "".join(f"{number}.png\t{line}\n" for number, line in enumerate(text.split("\n")))
+    path = write(tmp_path / "l.txt", content.encode("cp1252"))
+    with pytest.raises(DataError, match="not UTF-8") as raised:
+        find_labels(path)
+    assert "--encoding" in raised.value.hint
+    assert [entry[1] for entry in read(path, encoding="cp1252")[1]] == text.split("\n")
+
+
+@pytest.mark.parametrize("text", ["朱镕基", "京A12345", "A型", "國學", "陶喆", "K歌 T恤 卡拉OK厅"])
+def test_rare_names_and_codes_with_one_ideograph_are_chinese(tmp_path, text):
+    path = write(tmp_path / "l.txt", f"a.png\t{text}\n".encode("gb18030"))
+    labels, entries, _ = read(path)
+    assert (labels.encoding, entries) == ("gb18030", [("a.png", text, "1")])
+
+
+def test_wide_encodings_that_do_not_fit_are_named_with_their_line(tmp_path):
+    rows = "a.png\tx\nb.png\ty\n"
+    odd = write(tmp_path / "odd.txt", rows.encode("utf-16-be") + b"\0")
+    with pytest.raises(DataError, match=r"odd\.txt:3: not UTF-16-BE"):
+        find_labels(odd, encoding="utf-16-be")
+    bare = write(tmp_path / "bare.txt", rows.encode("utf-16-be"))
+    with pytest.raises(DataError, match=r"bare\.txt:1: not UTF-16"):
+        find_labels(bare, encoding="utf-16")
+    wide = write(tmp_path / "wide.txt", rows.encode("utf-32"))
+    assert [text for _, text, _ in read(wide, encoding="utf-32")[1]] == ["x", "y"]
+    write(tmp_path / "pairs" / "a.png", "")
+    pair = write(tmp_path / "pairs" / "a.gt.txt", "x\ny".encode("utf-16-be") + b"\0")
+    (problem,) = read(pair.parent, encoding="utf-16-be")[2]
+    assert problem.startswith(f"{pair}:2: not UTF-16-BE")
+
+
+def test_images_of_pairs_may_lie_in_a_folder_of_their_own(tmp_path):
+    for name in ("a.png", "b.jpg", "sub/a.png", "spare.png"):
+        write(tmp_path / "images" / name, "")
+    write(tmp_path / "gt" / "a.gt.txt", "one")
+    write(tmp_path / "gt" / "b.gt.txt", "two")
+    write(tmp_path / "gt" / "lonely.gt.txt", "three")
+    write(tmp_path / "gt" / "sub" / "a.txt", "four")
+    found = find_labels(tmp_path / "gt", images=tmp_path / "images")
+    assert [labels.format for labels in found] == ["pairs", "pairs"]
+    entries = [entry for labels in found for entry in labels]
+    assert [
+        (entry.path.relative_to(tmp_path / "images").as_posix(), entry.text)
+        for entry in entries
+        if isinstance(entry, Entry)
+    ] == [("a.png", "one"), ("b.jpg", "two"), ("sub/a.png", "four")]
+    assert [str(entry).rpartition("/")[2] for entry in entries if isinstance(entry, Problem)] == [
+        "lonely.gt.txt: no image beside this label"
+    ]
+    (one,) = find_labels(tmp_path / "gt" / "a.gt.txt", images=tmp_path / "images")
+    assert [entry.text for entry in one] == ["one"]
+
+
+def test_what_may_be_labels_and_is_passed_over_is_named(tmp_path):
+    write(tmp_path / "fm" / "labels.txt", "a.png\tx\n")
+    write(tmp_path / "fm" / "sub" / "deep" / "labels.txt", "b.png\ty\n")
+    write(tmp_path / "fm" / "sub" / "notes.txt", "of nothing\n")
+    write(tmp_path / "pages" / "page.xml", '<PcGts><Page imageFilename="page.png"/></PcGts>')
+    for name in ("list.csv", "b.gt.txt", "b.png", "readme.txt"):
+        write(tmp_path / "pages" / name, "b\n")
+    for name in ("a.nrm.png", "a.txt", "b.txt"):
+        write(tmp_path / "pairs" / name, "c\n")
+    write(tmp_path / "plain" / "a.png", "")
+    write(tmp_path / "plain" / "a.gt.txt", "d\n")
+    write(tmp_path / "plain" / "readme.txt", "d\n")
+    write(tmp_path / "tables" / "mine.csv", "file,text\n")
+    (tmp_path / "plain" / "more").symlink_to(tmp_path / "fm")
+    with pytest.warns(OcrccWarning) as told:
+        assert len(find_labels(tmp_path)) == 4
+    (one,) = told
+    named = str(one.message).partition("meant: ")[2].replace(f"{tmp_path}/", "").split(", ")
+    assert named == [
+        *("fm/sub/deep/labels.txt", "pages/list.csv", "pages/b.gt.txt", "pairs/b.txt", "plain/more (a link)"),
+        "… (6 in all)",
+    ]

@@ -90,3 +90,54 @@ def test_webdataset(tmp_path, suffix):
         "label without an image",
         "line in another encoding",
     ]
+
+
+def archive(path, members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    (labels,) = find_labels(path)
+    found = list(labels)
+    return (
+        [(str(entry.path), entry.text, entry.image) for entry in found if isinstance(entry, Entry)],
+        [str(problem).rpartition("#")[2] for problem in found if isinstance(problem, Problem)],
+    )
+
+
+def test_lines_of_a_tar_whose_names_have_dots(tmp_path):
+    members = [
+        *(("page.1.5.png", encoded(1)), ("page.1.5.txt", b"one"), ("page.1.7.png", encoded(2))),
+        *(("page.1.7.gt.txt", b"two"), ("page.2.PNG", encoded(3)), ("page.2.TXT", b"three")),
+        *(("page.3.png", encoded(4)), ("page.4.txt", b"five"), ("page.json", b'{"shot": "2020"}')),
+    ]
+    entries, problems = archive(tmp_path / "a.tar", members)
+    assert entries == [
+        ("page.1.5.png", "one", encoded(1)),
+        ("page.1.7.png", "two", encoded(2)),
+        ("page.2.png", "three", encoded(3)),
+    ]
+    assert problems == ["page.3: an image without a label beside it", "page.4: no image beside this label"]
+
+
+def test_what_a_sample_of_a_tar_has_twice_is_named(tmp_path):
+    members = [
+        *(("a.image.png", encoded(1)), ("a.other.png", encoded(2)), ("a.label.txt", b"a"), ("a.note.txt", b"b")),
+        *(("b.png", encoded(3)), ("b.png", encoded(4)), ("b.txt", b"b"), ("b.json", b'{"text": "of b"}')),
+    ]
+    entries, problems = archive(tmp_path / "a.tar", members)
+    assert entries == [("a.image.png", "a", encoded(1)), ("b.png", "b", encoded(3))]
+    assert problems == [
+        "a.other.png: a.image.png is taken for this label",
+        "a.note.txt: a.label.txt is taken for this image",
+        "b.png: a second member of this name",
+    ]
+
+
+def test_texts_of_a_tar_in_a_named_encoding(tmp_path):
+    path = tmp_path / "a.tar"
+    _, problems = archive(path, [("a.png", encoded(1)), ("a.txt", "己".encode("gb18030"))])
+    assert problems == ["a: its text is not UTF-8"]
+    (labels,) = find_labels(path, encoding="gb18030")
+    assert [entry.text for entry in labels] == ["己"]

@@ -207,3 +207,53 @@ def test_the_first_row_of_a_table_without_a_header_may_be_the_malformed_one(tmp_
     assert [entry.text for entry in found if isinstance(entry, Entry)] == ["3, 4", "5, 6"]
     (problem,) = problems(found)
     assert problem.startswith("gt.csv:1: quotes that do not match")
+
+
+def test_a_cell_with_a_line_break_spoils_only_itself(tmp_path):
+    rows = 'a.png,"foo\nbar"\nb.png,"1,234.00"\nc.png,"say ""hi"""\nd.png,"two\n\nmore, lines"\ne.png,plain\n'
+    for header in ("file,text\n", ""):
+        for delimiter in (",", ";"):
+            content = header + rows if delimiter == "," else (header + rows).replace(",", ";")
+            (tmp_path / "labels.csv").write_text(content)
+            found = read(tmp_path / "labels.csv")
+            texts = [entry.text for entry in found if isinstance(entry, Entry) and entry.path.name[0] in "abcde"]
+            assert texts == [f"1{delimiter}234.00", 'say "hi"', "plain"]
+            first = 2 if header else 1
+            assert f"labels.csv:{first}: quotes that do not match: a cell with a line break" in problems(found)[0]
+
+
+def test_a_text_that_was_never_quoted_may_not_begin_with_an_open_quote(tmp_path):
+    (tmp_path / "labels.csv").write_text('filename,words\na.png,Hello, world\nb.png,1,2\nc.png,"foo\nd.png,5" pipe\n')
+    found = read(tmp_path / "labels.csv")
+    assert [entry.text for entry in found if isinstance(entry, Entry)] == ["Hello, world", "1,2", '5" pipe']
+    assert problems(found)[0].startswith("labels.csv:4: quotes that do not match")
+
+
+def test_a_table_whose_texts_are_all_quoted(tmp_path):
+    (tmp_path / "labels.csv").write_text('a.png,"say ""hi"""\nb.png,"so"\n')
+    assert [entry.text for entry in read(tmp_path / "labels.csv")] == ['say "hi"', "so"]
+    (tmp_path / "labels.csv").write_text('a.png;"say ""hi"""\nb.png;"so"\nc.png;plain\n')
+    assert [entry.text for entry in read(tmp_path / "labels.csv")] == ['say "hi"', "so", "plain"]
+
+
+def test_line_ends_of_unicode_are_part_of_a_label_studio_text(tmp_path):
+    texts = ["a\u2028b", "c\u0085d", "e\u000cf", "g"]
+    rows = "".join(f'7,1,{number},{number}.png,"{text}"\r\n' for number, text in enumerate(texts))
+    (tmp_path / "export.csv").write_bytes(("annotation_id,annotator,id,image,transcription\r\n" + rows).encode())
+    assert [entry.text for entry in read(tmp_path / "export.csv")] == texts
+
+
+@pytest.mark.parametrize(
+    "first", ['{"image": "a.png", "text": "{x}"}', '{"id": {"n": 1}, "path": "a.png", "gt": "{x}"}']
+)
+def test_a_list_of_records_may_have_braces_in_its_first(tmp_path, first):
+    (tmp_path / "l.json").write_text(f'[{first},\n {{"image": "b.png", "text": "y"}}]')
+    (labels,) = find_labels(tmp_path / "l.json")
+    assert labels.format == "json"
+    assert [entry.text for entry in labels] == ["{x}", "y"]
+
+
+def test_a_document_in_another_encoding_than_was_named(tmp_path):
+    (tmp_path / "l.json").write_bytes('[{"image": "a.png", "text": "ä"}]'.encode("latin-1"))
+    (problem,) = problems(read(tmp_path / "l.json", encoding="utf-8"))
+    assert problem.startswith("l.json: not UTF-8")

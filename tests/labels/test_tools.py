@@ -245,3 +245,18 @@ def test_entities_of_an_xml_file_are_not_expanded(page, tmp_path):
         (tmp_path / "project" / "page.xml").write_text(text)
         (problem,) = problems(read(tmp_path / "project"))
         assert "has entities of its own" in problem
+
+
+def test_an_index_of_page_xml_that_is_no_number_counts_as_none(page, tmp_path):
+    texts = "".join(f'<TextEquiv index="{index}"><Unicode>{index}</Unicode></TextEquiv>' for index in ("1", "²"))
+    line = f'<TextLine><Coords points="5,5 50,5 50,20 5,20"/>{texts}</TextLine>'
+    file = tmp_path / "project" / "page.xml"
+    file.write_text(f'<PcGts><Page imageFilename="page.png"><TextRegion>{line}</TextRegion></Page></PcGts>')
+    assert [entry.text for entry in read(file)] == ["²"]
+
+
+def test_half_a_surrogate_pair_in_the_name_of_a_task(page, tmp_path):
+    task = {"id": "\ud800", "image": "page.png", "text": "x", "annotator": 1, "annotation_id": 1}
+    (tmp_path / "project" / "export.json").write_text(json.dumps([task]))
+    assert build_lmdb([tmp_path / "project" / "export.json"], tmp_path / "out.lmdb").train.lines == 1
+    assert "(task \\ud800)" in LmdbDataset(tmp_path / "out.lmdb").source(0)

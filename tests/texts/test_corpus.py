@@ -162,3 +162,32 @@ def test_the_shipped_lexicon_can_be_said_in_gb2312():
     words = {word for section in read_lexicon(text, "lexicon").values() for word in section}
     assert len(words) > 1000
     assert [word for word in words if GB2312.missing(word)] == []
+
+
+def test_what_a_charset_lacks_of_the_sources_is_told(tmp_path):
+    cyrillic, german, own = tmp_path / "r.txt", tmp_path / "d.txt", tmp_path / "o.txt"
+    cyrillic.write_text("Привет мир\n" * 2000, encoding="utf-8")
+    german.write_text("Die Größe der Straße\n" * 2000, encoding="utf-8")
+    own.write_text("\ufeffThe size of the street\n" * 2000, encoding="utf-8")
+    letters = Charset("".join(map(chr, range(33, 127))) + " ", name="letters")
+    (told,) = Texts(only("corpus", corpus=(str(own), str(german))), letters).cut()
+    assert told.startswith(f"{german}: charset 'letters' lacks 'ß' (U+00DF) x ")
+    assert Texts(SynthConfig(texts={"short": 1.0}, corpus=(str(cyrillic),)), letters).cut() == []
+    with pytest.raises(ConfigError, match=r"r\.txt: charset 'letters' lacks .* all that was looked at"):
+        Texts(only("words", words=(str(cyrillic),)), letters).cut()
+
+
+def test_a_western_corpus_is_not_taken_for_chinese(tmp_path):
+    path = tmp_path / "d.txt"
+    path.write_bytes("Plain.\nMüller Straße, Größe\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"d\.txt:2: neither UTF-8 nor GB 18030"):
+        CorpusFile(path)
+
+
+def test_templates_may_have_a_mark_comments_and_weights_with_a_point(tmp_path):
+    path = tmp_path / "t.txt"
+    path.write_bytes("\ufeff#comment\r\n1.5| {digits:2}\r\n0.5| a\u2028b\r\n".encode())
+    found, sums = read_templates(path, Vocabulary({}, "己"))
+    assert list(sums) == [1.5, 2.0]
+    assert len(found[0].draw(Dice(0, 1))) == 2
+    assert found[1].draw(Dice(0, 1)) == "a\u2028b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,10 +18,10 @@ from ocrcc.errors import ConfigError
 
 
 def _shard(text: str) -> tuple[int, int]:
-    number, slash, total = text.partition("/")
-    if not (slash and number.isdigit() and total.isdigit() and 1 <= int(number) <= int(total)):
+    written = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", text)
+    if not (written and 1 <= int(written[1]) <= int(written[2])):
         raise ConfigError(f"--shard {text}: not I/N with I from 1 to N", "for instance --shard 2/8")
-    return int(number), int(total)
+    return int(written[1]), int(written[2])
 
 
 @with_config_options("texts", "font_weights", "effects", "height", changes=SynthConfig)
