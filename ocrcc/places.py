@@ -21,6 +21,8 @@ from ocrcc.files import beside, new_aside, read_small, sync_folder, whole
 
 _HEAD = 4096
 """Bytes at the start of a file that must show who made it."""
+_LINE = 1 << 20
+"""Bytes of its first line that are looked at where that has to be of a certain form."""
 _PATIENCE = 30.0
 """Seconds that a reader waits for a writer that is giving names."""
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
@@ -41,14 +43,20 @@ class Kind:
 
 
 def marked(name: str, *marks: bytes | re.Pattern[bytes]) -> Kind:
-    """Make the kind of a file that says within its first bytes that it is ours; without marks, none ever is."""
+    """Make the kind of a file that says within its first bytes that it is ours; without marks, none ever is.
+
+    Args:
+        name: What to call it.
+        *marks: What stands there, or what the file matches up to the end of its first line, however far that is.
+    """
 
     def ours(path: Path) -> bool:
         if not path.is_file():
             return False
         with path.open("rb") as file:
             head = file.read(_HEAD)
-        return any(mark in head if isinstance(mark, bytes) else mark.search(head) for mark in marks)
+            line = head if b"\n" in head else head + file.readline(_LINE)
+        return any(mark in head if isinstance(mark, bytes) else mark.search(line) for mark in marks)
 
     return Kind(name, ours)
 

@@ -183,7 +183,7 @@ def test_help_imports_no_command():
         "print(sorted(name for name in sys.modules if name.startswith(('ocrcc.cli.', 'rich'))))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "['ocrcc.cli.render']", done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "['ocrcc.cli.render', 'ocrcc.cli.streams']", done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("module", "line"), _COMMANDS.values(), ids=_COMMANDS)

@@ -6,20 +6,20 @@ the others' files: each is imported when it is called, and ``--help`` lists them
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
 import warnings
 from importlib import import_module
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import ocrcc
 from ocrcc.cli import render
+from ocrcc.cli.streams import is_of_output, open_missing
 from ocrcc.errors import ConfigError, DataError, OcrccError, OcrccWarning, StoppedError
 from ocrcc.files import hush_pillow
 
@@ -98,12 +98,14 @@ class _Group(TyperGroup):
             raise typer.Exit(DataError.exit_code) from None
         except OSError as error:
             if error.filename is None:
-                if error.errno == errno.ENOSPC:  # what is left in Python's buffers cannot be brought out either
-                    print_error(DataError(f"standard output: {error.strerror}"))
-                    os._exit(DataError.exit_code)
-                raise  # not of a place: a bug, or a closed pipe, of which typer takes care
+                raise  # of standard output, or of no place: a bug, or a closed pipe, of which typer takes care
             print_error(DataError(f"{os.fsdecode(error.filename)}: {error.strerror or error}"))
             raise typer.Exit(DataError.exit_code) from None
+
+
+def _output_lost(error: OSError) -> NoReturn:
+    print_error(DataError(f"standard output: {error.strerror or error}"))
+    os._exit(DataError.exit_code)  # what is left in Python's buffers cannot be brought out either
 
 
 def print_error(error: OcrccError) -> None:
@@ -160,6 +162,7 @@ def main() -> None:
     # other program on two cores, lines were read at 30 a second, and at 105 with threads that sleep. Torch reads this
     # at its import.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    open_missing()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
@@ -175,6 +178,13 @@ def main() -> None:
     warnings.showwarning = show_warning  # type: ignore[assignment]
     try:
         app()
+    except OcrccError as error:  # before any command runs, as of --help
+        print_error(error)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if not is_of_output(error):
+            raise
+        _output_lost(error)
     finally:
         _finish_output()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is left is Python's own, which would tell of it at length
@@ -187,5 +197,4 @@ def _finish_output() -> None:
     except BrokenPipeError:
         pass
     except OSError as error:
-        print_error(DataError(f"standard output: {error.strerror or error}"))
-        os._exit(DataError.exit_code)
+        _output_lost(error)

@@ -26,6 +26,7 @@ _OBJECT = (
 )
 READINGS = marked(
     "file of readings",
+    re.compile(rb"\A\Z"),  # as JSON Lines and text are if nothing could be read
     re.compile(rf"\A{_HEADER}".encode()),
     re.compile(_OBJECT.encode()),
     b'<meta name="ocr-system" content="ocrcc ',

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable
+import sys
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
+
+import numpy as np
 
 from ocrcc.errors import ConfigError
 
@@ -54,7 +60,8 @@ class Pattern:
         except (re.error, RecursionError, OverflowError) as error:
             raise ConfigError(f"{pattern!r} is no regular expression: {error}") from None
         try:
-            machine = greenery.parse(_in_greenery_s_words(pattern)).to_fsm()
+            words, self._kinds = _in_greenery_s_words(pattern)
+            machine = greenery.parse(words).to_fsm()
         except Exception as error:  # its parser raises what it likes
             raise ConfigError(
                 f"{pattern!r} has something that no finite automaton can do, such as look-around, flags, \\b, \\1 or ^",
@@ -72,7 +79,8 @@ class Pattern:
     def step(self, state: Any, char: str) -> State | None:
         """Return the state after a character."""
         if char not in self._classes:
-            self._classes[char] = next(each for each in self._alphabet if each.accepts(char))
+            kind = self._kinds.of(char)
+            self._classes[char] = next(each for each in self._alphabet if each.accepts(kind))
         after = self._map[state].get(self._classes[char])
         return after if after in self._live else None
 
@@ -202,52 +210,104 @@ def _digit(char: str) -> int | None:
     return int(char) if char.isascii() and char.isdigit() else None
 
 
-_ESCAPED, _ESCAPED_IN_CLASS = "()*+.?[\\]{|}", "-[\\]^"
-"""What greenery wants to be escaped, and takes no escape of anything else that is no letter or digit."""
+_TOKEN = re.compile(
+    r"(?P<group>\(\?P<\w+>|\(\?:|[()|])"
+    r"|(?P<times>[*+?]|\{(?=[\d,])\d*,?\d*\})"
+    r"|(?P<anchor>[\^$]|\\[AZzbB])"
+    r"|(?P<char>\[\^?\]?(?:\\.|[^\]\\])*\]"
+    r"|\\(?:x..|u.{4}|U.{8}|N\{[^}]*\}|0[0-7]{0,2}|[1-3][0-7]{2}|.)|.)",
+    flags=re.DOTALL,
+)
+_FIRST_STAND_IN = 0x10000
+"""From here on, characters stand for kinds of characters; none of them means anything to greenery."""
+_UNUSED = 0x40000
+"""From here on, no character is a letter, digit or space."""
 
 
-def _in_greenery_s_words(pattern: str) -> str:
-    """Write a regular expression of Python so that greenery, whose escapes and anchors are others, has it the same.
+class _Kinds:
+    """Tells characters apart as far as a pattern does, as `re` itself has its classes and escapes: all of Unicode.
+
+    Args:
+        words: Parts of the pattern that match one character each.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        changes: defaultdict[int, set[str]] = defaultdict(set)
+        for word in words:
+            for first, end in _ranges(word):
+                changes[first] ^= {word}
+                changes[end] ^= {word}
+        within: frozenset[str] = frozenset()
+        numbers = {within: 0}
+        self._firsts, self._numbers = [0], [0]
+        for first in sorted(changes):
+            within ^= changes[first]
+            self._firsts.append(first)
+            self._numbers.append(numbers.setdefault(within, len(numbers)))
+        self._of_word: defaultdict[str, str] = defaultdict(str)
+        for within, number in numbers.items():
+            for word in within:
+                self._of_word[word] += chr(_FIRST_STAND_IN + number)
+
+    def of(self, char: str) -> str:
+        """Return what stands for a character."""
+        return chr(_FIRST_STAND_IN + self._numbers[bisect_right(self._firsts, ord(char)) - 1])
+
+    def matched_by(self, word: str) -> str:
+        """Return the class, in greenery's words, of all that a part of the pattern matches."""
+        return f"[{self._of_word[word]}]"
+
+
+def _ranges(word: str) -> Iterator[tuple[int, int]]:
+    """Give the code points from and up to which a part of a pattern matches."""
+    if len(word) == 1 and word != ".":
+        yield ord(word), ord(word) + 1
+        return
+    # Most of Unicode lies beyond all characters that have a class of their own, and takes longest to go through.
+    named = any(escape in word for escape in (r"\U", r"\N")) or max(word) >= chr(_UNUSED)
+    end = sys.maxunicode + 1 if named else _UNUSED + 1
+    for found in re.finditer(word + "+", _characters(end)):
+        yield found.start(), found.end() if found.end() < end else sys.maxunicode + 1
+
+
+@lru_cache
+def _characters(end: int) -> str:
+    return np.arange(end, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def _in_greenery_s_words(pattern: str) -> tuple[str, _Kinds]:
+    """Write a regular expression of Python so that greenery, whose escapes and classes are others, has it the same.
+
+    Returns:
+        It, over the characters that stand for the kinds it tells apart; and those.
 
     Raises:
         ValueError: An anchor stands where it is of no use, or a quantifier is possessive.
+        re.error: There is a back-reference.
     """
-    tokens = re.findall(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\{\d*,?\d*\}|.", pattern, flags=re.DOTALL)
-    if tokens[:1] == ["^"]:
+    tokens = [(str(found.lastgroup), found[0]) for found in _TOKEN.finditer(pattern)]
+    if tokens and tokens[0][1] in ("^", r"\A"):
         del tokens[0]
-    if tokens[-1:] == ["$"]:
+    if tokens and tokens[-1][1] in ("$", r"\Z", r"\z"):
         del tokens[-1]
+    kinds = _Kinds({token for name, token in tokens if name == "char"})
     words: list[str] = []
     before = ""
-    for token in tokens:
-        quantified = before in ("*", "+", "?") or (len(before) > 2 and before[0] == "{")
-        if token in ("^", "$") or (token == "+" and quantified):
-            raise ValueError(token)
-        if token == "?" and quantified:
-            continue  # which text is taken first is of no consequence
-        if len(token) > 1 and token[0] == "[":
-            head = 2 if token[1] == "^" else 1
-            inner = re.findall(r"\\.|.", token[head:-1], flags=re.DOTALL)
-            last = len(inner) - 1
-            inner = [
-                "\\" + each
-                if each in ("[", "]", "^") or (each == "-" and at in (0, last))
-                else _escape(each, _ESCAPED_IN_CLASS)
-                for at, each in enumerate(inner)
-            ]
-            words.append(token[:head] + "".join(inner) + "]")
-        elif token.startswith("{,"):
-            words.append("{0" + token[1:])
-        else:
-            words.append(_escape(token, _ESCAPED))
-        before = token
-    return "".join(words)
-
-
-def _escape(token: str, needed: str) -> str:
-    """Leave an escape out where greenery knows none."""
-    return (
-        token[1]
-        if len(token) == 2 and token[0] == "\\" and not token[1].isalnum() and token[1] not in needed
-        else token
-    )
+    for name, token in tokens:
+        match name:
+            case "char":
+                words.append(kinds.matched_by(token))
+            case "group":
+                words.append(token[0])
+            case "times" if before == "times":
+                if token != "?":
+                    raise ValueError(token)
+                # Which text is taken first is of no consequence.
+            case "times" if token[0] == "{":
+                words.append(re.sub(r"\d+", lambda digits: str(int(digits[0])), token.replace("{,", "{0,")))
+            case "times" if before != "group" or words[-1] == ")":
+                words.append(token)
+            case _:
+                raise ValueError(token)
+        before = name
+    return "".join(words), kinds

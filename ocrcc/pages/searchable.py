@@ -91,8 +91,12 @@ class SearchablePdf:
             self._sources[file] = self._open.enter_context(self._pikepdf.open(file))
         self._pdf.pages.append(self._sources[file].pages[index])
         added = self._pdf.pages[-1]
-        media, crop = (np.array([float(side) for side in box]) for box in (added.mediabox, added.cropbox))
-        (left, bottom), (right, top) = np.maximum(media[:2], crop[:2]), np.minimum(media[2:], crop[2:])
+        # A box is given by any two opposite corners, in any order.
+        media, crop = (
+            np.sort(np.array([float(side) for side in box]).reshape(2, 2), axis=0)
+            for box in (added.mediabox, added.cropbox)
+        )
+        (left, bottom), (right, top) = np.maximum(media[0], crop[0]), np.minimum(media[1], crop[1])
         rotation = int(added.obj.get("/Rotate", 0)) % 360
         across, down = np.array([right - left, 0.0]), np.array([0.0, bottom - top])
         return added, {  # where the page's first pixel is, and its ways to the right and down

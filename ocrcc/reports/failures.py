@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ocrcc.projection.points import visible
 LIST = "failures.tsv"
 HEADER = ("image", "text", "read", "edits", "confidence", "source")
 """With ``image`` and ``text``, build-lmdb takes the list as labels."""
+_BREAKS = re.compile("[\t\n\r]")
 
 
 def check_failures(out: Path) -> None:
@@ -58,11 +60,14 @@ def write_failures(out: Path, wrong: Iterable[WrongRead], datasets: Sequence[Lmd
                 rows = csv.writer(file, delimiter="\t", lineterminator="\n")
                 rows.writerow(HEADER)
                 for number, line in enumerate(lines, start=1):
-                    raw = datasets[line.dataset].image_bytes(line.index)
+                    dataset = datasets[line.dataset]
+                    raw = dataset.image_bytes(line.index)
                     name = f"images/{number:06d}.{suffix_of(raw)}"
                     (aside / name).write_bytes(raw)
-                    texts = (visible(text) if text.strip() else text for text in (line.truth, line.read))
-                    rows.writerow((name, *texts, line.edits, f"{line.confidence:.4f}", visible(line.source)))
+                    # The label goes back into a dataset as it is, joiners and all; only columns and lines have to stay.
+                    label = _BREAKS.sub(" ", dataset.label(line.index))
+                    read = visible(line.read) if line.read.strip() else line.read
+                    rows.writerow((name, label, read, line.edits, f"{line.confidence:.4f}", visible(line.source)))
             aside.rename(out)
         except OSError as error:
             raise DataError(f"{out}: cannot be written: {error.strerror or error}") from None

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -21,7 +20,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.files import check_regular, sync_folder, whole
+from ocrcc.files import DISK_IS_FULL, check_regular, sync_folder, whole
 from ocrcc.labels.entries import check_text
 from ocrcc.places import SOFTWARE, claimed, sweep_folder
 
@@ -119,10 +118,9 @@ class DecisionLog:
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, self._size)
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             raise DataError(
                 f"{self.folder / _NAME}: cannot be written: {error.strerror or error}",
-                "make room on the disk, and decide once more" if full else None,
+                "make room on the disk, and decide once more" if error.errno in DISK_IS_FULL else None,
             ) from None
         self._size += len(raw)
 

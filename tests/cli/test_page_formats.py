@@ -156,10 +156,28 @@ def test_a_file_of_readings_is_known_as_ours(form, tmp_path):
         assert READINGS.ours(path)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_file_of_no_readings_may_be_replaced(form, tmp_path):
+    path = tmp_path / "readings"
+    path.write_text(written(form, []))
+    assert READINGS.ours(path)
+
+
+def test_a_reading_is_known_as_ours_however_long_it_is(tmp_path):
+    path = tmp_path / "readings"
+    long = Recognition(path="long.png", text="长" * 5000 + '"\\', confidence=0.5, chars=())
+    path.write_text(written("json", [long]), encoding="utf-8")
+    assert READINGS.ours(path)
+    path.write_text(json.dumps({"path": "a.png", "text": "a" * 5000, "label": 1}) + "\n")
+    assert not READINGS.ours(path), "of somebody else"
+    path.write_text('{"path": "a.png", "text": "' + "a" * 5000)
+    assert not READINGS.ours(path)
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "",
+        "\n",
         "some text",
         "path\ttext\n",
         '{"path": "a.png", "label": "x"}\n',

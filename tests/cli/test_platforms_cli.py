@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
+from drawn_lines import draw_line
 from typer.testing import CliRunner
 
 from ocrcc.cli import app
@@ -46,3 +48,50 @@ def test_a_working_directory_that_is_gone_is_an_error(tmp_path, monkeypatch):
     done = CliRunner().invoke(app, ["samples", str(tmp_path / "samples")])
     assert done.exit_code == 2
     assert done.stderr == "error: the folder that this was started in is no longer there\nhint: cd to another\n"
+
+
+def started(close, *arguments, folder):
+    """Run the command line as a shell does with streams closed: ``<&-``."""
+    command = ["sh", "-c", f'exec "$@" {close}', "sh", sys.executable, "-m", "ocrcc", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture
+def image(tmp_path):
+    draw_line("0123").save(tmp_path / "line.png")
+    return tmp_path / "line.png"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such shell there")
+@pytest.mark.parametrize("close", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_and_not_needed_do_not_matter(close, wild_model, image, tmp_path):
+    done = started(close, "predict", image, "-m", wild_model, "-o", "out.tsv", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "out.tsv").read_text().startswith("path\ttext")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such shell there")
+def test_results_for_a_stream_that_is_closed_are_an_error(wild_model, image, tmp_path):
+    for arguments in (["predict", image, "-m", wild_model, "-f", "tsv"], ["charset", "ascii"], ["--help"]):
+        done = started(">&-", *arguments, folder=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[0] == "error: standard output is closed"
+    done = started("<&-", "predict", "-", folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (3, "error: nothing to read")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such errors there")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO])
+@pytest.mark.parametrize("arguments", [["charset", "ascii"], ["--help"]])
+def test_whatever_ends_standard_output_is_told_in_a_sentence(number, arguments):
+    code = f"""
+import io, sys
+class Device(io.RawIOBase):
+    def writable(self): return True
+    def write(self, data): raise OSError({number}, "it takes no more")
+sys.stdout = io.TextIOWrapper(io.BufferedWriter(Device()), encoding="utf-8")
+from ocrcc.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "error: standard output: it takes no more\n")

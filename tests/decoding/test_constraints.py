@@ -85,16 +85,47 @@ PATTERNS = (
     r"\$[-\-a\.]x{,2}",
     "a+?b*?|[]x]|[^]x-]5",
     r"(?:a|b){2}\,x?\\?$",
+    r"\w+", r"\W+", r"\d+", r"\D+", r"\s+", r"\S*", r"[\w-]+", r"[^\d]+", r"[^\w\s]*", r"[\s\d]+", r"[\W\d]+",
+    r"[\u4e00-\u9fff]+", r"[^\u4e00-\u9fff]+", r"[\U00020000-\U0002a6df龥]", r"\u4e2d\x61?", r"[\x30-\x39\0]+",
+    r"\0?\a\061", r"[\b\101-\103]\N{YEN SIGN}?", r"\A\w\Z", r"\A\d|中\Z", ".+", r"(?P<one>中|\d){1,02}[一{}]?",
+    r"a{,}{x",
 )  # fmt: skip
+FOREIGN = "５٣²½éßЖ가𠀀\u3000\xa0\u2003\u200b\u2028\x1c\n\t\0\a\b_ABC{}！，\U00040000\U0010ffff"
 
 
-@settings(deadline=None, max_examples=80)
-@given(st.sampled_from(PATTERNS), st.text("0159abcx.,-]¥$\\一龥中", max_size=6))
+@settings(deadline=None, max_examples=400)
+@given(st.sampled_from(PATTERNS), st.text("0159abcx.,-]¥$\\一龥中" + FOREIGN, max_size=6))
 def test_patterns_match_as_python_has_them(pattern, text):
     assert matches(Pattern(pattern), text) == bool(re.fullmatch(pattern, text))
 
 
-@pytest.mark.parametrize("pattern", ["(", "[", r"(a)\1", "(?=a)b", "(?i)a", r"\bx", "*", "[]", "a^b", "a*+b"])
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_patterns_have_python_s_classes_of_characters(pattern):
+    made = Pattern(pattern)
+    words = ["中文", "１２", "a{x", "\x071", "B¥"]
+    for text in ("", "中 文", "中\u3000文", "a\n", "中\n", *words, *"019azAZ_-.,{}中龥一" + FOREIGN):
+        assert matches(made, text) == bool(re.fullmatch(pattern, text)), text
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(",
+        r"[",
+        r"(a)\1",
+        r"(?P<a>b)(?P=a)",
+        r"a\Zb",
+        r"(\Aa)",
+        r"(?>a)b",
+        r"(?=a)b",
+        r"(?i)a",
+        r"\bx",
+        r"*",
+        r"[]",
+        r"a^b",
+        r"a*+b",
+    ],
+)
 def test_patterns_that_are_none_or_no_automaton_s(pattern):
     with pytest.raises(ConfigError):
         Pattern(pattern)

@@ -139,6 +139,32 @@ def test_pages_of_a_pdf_stay_what_they_are_whichever_way_they_lie(tmp_path):
         assert "".join(text.split()) == "".join("".join(TEXTS).split())
 
 
+@pytest.mark.parametrize(
+    ("media", "crop"),
+    [
+        ([700, 500, 0, 0], [50, 60, 650, 460]),
+        ([0, 500, 700, 0], [650, 60, 50, 460]),
+        ([0, 0, 700, 500], [650, 460, 50, 60]),
+    ],
+)
+def test_the_text_lies_the_same_whichever_corners_of_a_page_are_given(tmp_path, media, crop):
+    scan, out = tmp_path / "scan.pdf", tmp_path / "out.pdf"
+    scan_of_pages(scan)
+    sizes = [frame.load().size for frame in open_frames(str(scan), dpi=72)]
+    pages = [page_of(f"{scan}#{number}", size) for number, size in enumerate(sizes, start=1)]
+    written(pages, out)
+    wanted = [boxes_of(out, number) for number in range(4)]
+    with pikepdf.open(scan, allow_overwriting_input=True) as pdf:
+        for page in pdf.pages:
+            page.obj.MediaBox, page.obj.CropBox = media, crop
+        pdf.save()
+    written(pages, out)
+    for number, boxes in enumerate(wanted):
+        found = boxes_of(out, number)
+        assert found.keys() == boxes.keys()
+        assert all(found[char] == pytest.approx(box, abs=0.1) for char, box in boxes.items())
+
+
 def test_a_page_that_has_text_gets_no_second_one(tmp_path):
     scan, out = tmp_path / "scan.pdf", tmp_path / "out.pdf"
     scan_of_pages(scan, (0,), text="born digital")

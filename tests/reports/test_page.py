@@ -141,7 +141,7 @@ def test_failures_are_copied_with_a_list_that_is_labels(model, lines, tmp_path):
     dataset = LmdbDataset(lines)
     stored = {dataset.image_bytes(index) for index in range(len(dataset))}
     assert all((folder / row[0]).read_bytes() in stored for row in table[1:])
-    assert not set("\x1b\x07\u202e") & set((folder / "failures.tsv").read_text(encoding="utf-8"))
+    assert not set("\x1b\x07\u202e") & set("".join(column for row in table for column in (row[0], *row[2:])))
     built = build_lmdb([folder / "failures.tsv"], tmp_path / "again.lmdb")
     assert (built.train.lines, built.skipped) == (len(table) - 1, {})
     assert "<script>alert(1)" in "".join(
@@ -150,6 +150,18 @@ def test_failures_are_copied_with_a_list_that_is_labels(model, lines, tmp_path):
     again = run(model, "--data", lines, "--failures", folder)
     assert again.exit_code == 2
     assert "exists" in again.stderr
+
+
+def test_labels_that_were_copied_are_the_same_when_they_are_built_again(model, tmp_path):
+    labels = ["a\u200cb", "a\xadb\u200b", "\u202eab", 'a"b', '"ab"', '""', ' "a""b" ', "\u3000ab ", "a\\u200cb", "a\tb"]
+    path, folder = tmp_path / "lines.lmdb", tmp_path / "failures"
+    store(path, [(draw_line(str(number) * 3), label) for number, label in enumerate(labels)])
+    assert run(model, "--data", path, "--failures", folder).exit_code == 0
+    build_lmdb([folder / "failures.tsv"], tmp_path / "again.lmdb")
+    before, again = LmdbDataset(path), LmdbDataset(tmp_path / "again.lmdb")
+    by_image = {again.image_bytes(index): again.label(index) for index in range(len(again))}
+    built = [by_image[before.image_bytes(index)] for index in range(len(labels))]
+    assert built == [*labels[:-1], "a b"], "a tab, which a table has between its columns, is the space it looks like"
 
 
 def test_without_jinja_it_is_said_at_once(monkeypatch, tmp_path):
