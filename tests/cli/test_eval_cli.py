@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from wild import save_wild_model
 
 from ocrcc.charset import MISSING_HINT, Charset
-from ocrcc.cli import app
+from ocrcc.cli import app, scores
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.reading.reader import LineReader
@@ -332,3 +332,21 @@ def test_what_helps_with_labels_is_an_option_of_build_lmdb(model, tmp_path, labe
     assert f"hint: {hint}" in result.stderr
     again = CliRunner().invoke(app, ["build-lmdb", str(tmp_path / "labels.tsv"), str(tmp_path / "a.lmdb")])
     assert f"hint: {hint.replace('ocrcc build-lmdb … ', '')}" in again.stderr
+
+
+def test_models_with_different_names_have_them_in_the_tables(model, halves, tmp_path):
+    names = [f"{first}-run-with-a-long-name-of-many-steps" for first in ("a", "b")]
+    paths = [tmp_path / f"{name}.safetensors" for name in names]
+    for path in paths:
+        path.write_bytes(model.read_bytes())
+    result = run(paths[0], "--compare", paths[1], "--data", halves[0])
+    assert all(f"│ {name} " in result.stdout for name in names)
+    assert f"against {names[1]}: 0 lines fixed" in result.stdout
+
+
+def test_names_are_cut_only_where_they_still_differ():
+    ends = ["general-charset-run-1", "general-charset-run-2"]
+    assert scores._cut(ends) == ["general…et-run-1", "general…et-run-2"]
+    assert scores._cut(["short", *ends[:1], *ends[:1]]) == ["short", "general…et-run-1", "general…et-run-1"]
+    middle = ["general-charset-1-long-run", "general-charset-2-long-run"]
+    assert scores._cut(middle) == middle
