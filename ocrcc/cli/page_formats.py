@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from html import escape as escape_markup
@@ -42,6 +43,7 @@ _ESCAPES = {
     **{0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"},
 }
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCES = {code: f"&#{code};" for code in _ESCAPES if not _NO_XML.match(chr(code))}
 
 
 def one_line(text: str) -> str:
@@ -145,7 +147,8 @@ def write_alto(pages: Iterable[Page]) -> Iterator[str]:
     """
     coming = iter(pages)
     first = list(islice(coming, 2))
-    source = f"<fileName>{_xml(one_line(first[0].path))}</fileName>" if len(first) == 1 else ""
+    # References of XML name the file as it is called, and do nothing to a terminal.
+    source = f"<fileName>{_xml(first[0].path).translate(_REFERENCES)}</fileName>" if len(first) == 1 else ""
     yield (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<alto xmlns="http://www.loc.gov/standards/alto/ns-v4#" xmlns:xlink="http://www.w3.org/1999/xlink"\n'
@@ -160,7 +163,7 @@ def write_alto(pages: Iterable[Page]) -> Iterator[str]:
     for number, page in enumerate(chain(first, coming), start=1):
         size = f'WIDTH="{page.width}" HEIGHT="{page.height}"'
         lines = [_alto_line(line, f"{number}_{index}") for index, line in enumerate(page.lines, start=1)]
-        href = quote(one_line(page.path), safe="/#:", errors="backslashreplace")
+        href = _address(page.path)
         block = f'<TextBlock ID="block_{number}" {_place([line.box for line in page.lines])} xlink:href="{href}">\n'
         yield (
             f'<Page ID="page_{number}" PHYSICAL_IMG_NR="{number}" {size} PROCESSINGREFS="ocr">\n'
@@ -169,6 +172,15 @@ def write_alto(pages: Iterable[Page]) -> Iterator[str]:
             + "</PrintSpace>\n</Page>\n"
         )
     yield "</Layout>\n</alto>\n"
+
+
+def _address(path: str) -> str:
+    """Write a path so that it is percent-decoded to the bytes that the file is called by."""
+    try:
+        raw = os.fsencode(path)
+    except UnicodeEncodeError:  # no file can be called so
+        raw = path.encode(errors="backslashreplace")
+    return quote(raw, safe="/#:")
 
 
 def _alto_line(line: PageLine, number: str) -> str:

@@ -139,8 +139,15 @@ def _short(names: list[str]) -> list[str]:
         stem = path.stem if path.suffix in (".safetensors", ".onnx", ".lmdb") else path.name
         run = {"best": path.parent.name, "last": f"{path.parent.name} (last)"}
         short.append(run.get(stem) or stem if path.suffix == ".safetensors" else stem)
-    short = short if len(set(short)) == len(names) else names
-    return [name if len(name) <= _NARROW else f"…{name[1 - _NARROW :]}" for name in short]
+    short = short if len(set(short)) == len(set(names)) else names
+    return _cut(short) if render.out.is_terminal else short
+
+
+def _cut(names: list[str]) -> list[str]:
+    """Cut names in the middle, if that still tells them apart: runs of one series often end or begin alike."""
+    half = _NARROW // 2
+    cut = [name if len(name) <= _NARROW else f"{name[: half - 1]}…{name[-half:]}" for name in names]
+    return cut if len(set(cut)) == len(set(names)) else names
 
 
 def _figures(metrics: Metrics, folded: bool) -> tuple[object, ...]:

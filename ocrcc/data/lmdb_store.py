@@ -35,14 +35,15 @@ class LmdbDataset:
 
     Args:
         path: An LMDB folder or file with the field's keys; ours or anybody's.
+        name: What to call it, where its path means nothing to anybody.
 
     Raises:
         DataError: There is none, or it lacks what a dataset must have.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, name: str = "") -> None:
         self.path = Path(path)
-        self.name = str(path)
+        self.name = name or str(path)
         self._file: LmdbFile | None = None
         raw = self._get(COUNT)
         if raw is None or not re.fullmatch(rb"\d{1,9}", raw):  # the keys have nine digits
@@ -136,12 +137,12 @@ class LmdbDataset:
         try:
             return raw.decode().strip("\r\n")
         except UnicodeDecodeError as error:
-            raise DataError(f"{self.path}#{self.number(index)}: its label is not UTF-8: {error.reason}") from None
+            raise DataError(f"{self.name}#{self.number(index)}: its label is not UTF-8: {error.reason}") from None
 
     def source(self, index: int) -> str:
         """Say where a line came from: as its builder said, and its place here."""
         raw = self._get(b"source-%09d" % self.number(index))
-        place = f"{self.path}#{self.number(index)}"
+        place = f"{self.name}#{self.number(index)}"
         return f"{place} ({raw.decode(errors='replace')})" if raw else place
 
     def line(self, index: int) -> Line:
@@ -156,7 +157,7 @@ class LmdbDataset:
     def _record(self, kind: bytes, index: int) -> bytes:
         raw = self._get(b"%s-%09d" % (kind, self.number(index)))
         if raw is None:
-            raise DataError(f"{self.path}#{self.number(index)}: no {kind.decode()} in the dataset")
+            raise DataError(f"{self.name}#{self.number(index)}: no {kind.decode()} in the dataset")
         return raw
 
     def _get(self, key: bytes) -> bytes | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from tempfile import TemporaryDirectory
 from ocrcc.config import BuildConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.build import BuildResult, build_lmdb
-from ocrcc.errors import DataError
+from ocrcc.errors import DataError, OcrccError
 
 Say = Callable[[str], None]
 """Told what somebody should know."""
@@ -32,7 +33,7 @@ def opened(paths: Sequence[str | Path], say: Say = lambda _: None) -> Iterator[l
 
 
 def open_lines(path: str | Path, made: Path, say: Say = lambda _: None, *, anew: bool = True) -> LmdbDataset:
-    """Open a dataset, or build one of labels.
+    """Open a dataset, or build one of labels, which keeps their name.
 
     Args:
         path: An LMDB, a label file, or a folder with labels.
@@ -51,10 +52,15 @@ def open_lines(path: str | Path, made: Path, say: Say = lambda _: None, *, anew:
     out = made / f"{path.resolve().stem or 'lines'}.lmdb"
     if anew or not out.exists():
         made.mkdir(parents=True, exist_ok=True)
-        built = build_lmdb([path], out, BuildConfig(), force=True)
+        try:
+            built = build_lmdb([path], out, BuildConfig(), force=True)
+        except OcrccError as error:
+            if error.hint:  # may name options, which whoever opens labels otherwise does not have
+                error.hint = re.sub("--(?=[a-z])", "ocrcc build-lmdb … --", error.hint, count=1)
+            raise
         if built.skipped:
             say(_left_out(path, built))
-    return LmdbDataset(out)
+    return LmdbDataset(out, name=str(path))
 
 
 def _left_out(path: Path, built: BuildResult) -> str:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from wild import save_wild_model
 
 from ocrcc.charset import MISSING_HINT, Charset
-from ocrcc.cli import app
+from ocrcc.cli import app, scores
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.reading.reader import LineReader
@@ -300,3 +300,53 @@ def test_centers_can_have_a_share_in_reading(model, halves, tmp_path):
     assert found["0"]["line_accuracy"] == 1
     assert found["1"]["line_accuracy"] < 1
     assert {pair["predicted"] for pair in found["1"]["confusions"]} == {"0"}
+
+
+def test_labels_keep_their_name_wherever_a_dataset_is_named(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw_line("012").save(tmp_path / "a.png")
+    (tmp_path / "zw.tsv").write_text("a.png\tzz\n", encoding="utf-8")
+    result = run(model, "-d", "zw.tsv", "--worst", "3", "--json", "r.json", "--failures", "wrong", "--report", "r.html")
+    assert result.exit_code == 0, result.stderr
+    written = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert [dataset["name"] for dataset in written["datasets"]] == ["zw.tsv"]
+    assert "zw.tsv#1 (zw.tsv:1)" in (tmp_path / "wrong" / "failures.tsv").read_text(encoding="utf-8")
+    assert "zw.tsv#1 (zw.tsv:1)" in result.stdout
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "zw.tsv" in page
+    assert "zw.lmdb" not in page + result.stdout + result.stderr + json.dumps(written)
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (b"a.png\tx\n", "give the folder that the paths are relative to: ocrcc build-lmdb … --images DIR"),
+        (b"a\tb\0" * 9, "for UTF-16 without a mark: ocrcc build-lmdb … --encoding utf-16-le or utf-16-be"),
+        (b"a.png\t\x81\xff\n" * 9, "save it as UTF-8, or name its encoding: ocrcc build-lmdb … --encoding big5"),
+    ],
+)
+def test_what_helps_with_labels_is_an_option_of_build_lmdb(model, tmp_path, labels, hint):
+    (tmp_path / "labels.tsv").write_bytes(labels)
+    result = run(model, "-d", tmp_path / "labels.tsv")
+    assert result.exit_code == 3
+    assert f"hint: {hint}" in result.stderr
+    again = CliRunner().invoke(app, ["build-lmdb", str(tmp_path / "labels.tsv"), str(tmp_path / "a.lmdb")])
+    assert f"hint: {hint.replace('ocrcc build-lmdb … ', '')}" in again.stderr
+
+
+def test_models_with_different_names_have_them_in_the_tables(model, halves, tmp_path):
+    names = [f"{first}-run-with-a-long-name-of-many-steps" for first in ("a", "b")]
+    paths = [tmp_path / f"{name}.safetensors" for name in names]
+    for path in paths:
+        path.write_bytes(model.read_bytes())
+    result = run(paths[0], "--compare", paths[1], "--data", halves[0])
+    assert all(f"│ {name} " in result.stdout for name in names)
+    assert f"against {names[1]}: 0 lines fixed" in result.stdout
+
+
+def test_names_are_cut_only_where_they_still_differ():
+    ends = ["general-charset-run-1", "general-charset-run-2"]
+    assert scores._cut(ends) == ["general…et-run-1", "general…et-run-2"]
+    assert scores._cut(["short", *ends[:1], *ends[:1]]) == ["short", "general…et-run-1", "general…et-run-1"]
+    middle = ["general-charset-1-long-run", "general-charset-2-long-run"]
+    assert scores._cut(middle) == middle

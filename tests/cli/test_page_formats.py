@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
+from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
 import pytest
@@ -118,6 +120,16 @@ def test_each_of_several_alto_pages_names_its_image():
     assert root.find(f".//{ALTO}fileName") is None
     assert [each.get(HREF) for each in root.iter(f"{ALTO}TextBlock")] == ["%E4%B8%A4%20%E9%A1%B5.pdf#1", "x.png"]
     assert len(list(root.iter(f"{ALTO}Page"))) == 3
+
+
+def test_alto_names_files_as_they_are_called():
+    path = "a\u200e\tb\x9b\u2028 100%.png"
+    assert parse("alto", [page("a", path=path)]).find(f".//{ALTO}fileName").text == path
+    assert not set("\u200e\x9b\u2028") & set(written("alto", [page("a", path=path)]))
+    wild = os.fsdecode(b"\xff\x1b\n\xe4\xb8\xad.png")
+    root = parse("alto", [page("a", path=one) for one in (path, wild)])
+    named = [unquote_to_bytes(each.get(HREF)) for each in root.iter(f"{ALTO}TextBlock")]
+    assert named == [path.encode(), b"\xff\x1b\n\xe4\xb8\xad.png"]
 
 
 @pytest.mark.parametrize("form", ["hocr", "alto"])

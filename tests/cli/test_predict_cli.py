@@ -68,6 +68,14 @@ def test_one_path_on_standard_input_still_gets_its_name(run, folder):
     assert run("-", stdin="lines/00.png\n").stdout.startswith("lines/00.png\t")
 
 
+def test_a_file_that_is_called_as_standard_input_is_does_not_change_what_is_printed(run, folder, tmp_path):
+    (tmp_path / "-").write_bytes((folder / "01.png").read_bytes())
+    expected = run("lines").stdout
+    names = "".join(f"lines/{number:02d}.png\n" for number in range(12))
+    assert run("-", stdin=names).stdout == expected
+    assert "\t" not in run("./-").stdout
+
+
 def test_json_has_one_object_a_line_with_characters_and_pixels(run, folder):
     result = run("lines", "--format", "json", "--alternatives", "2")
     readings = [json.loads(line) for line in result.stdout.splitlines()]
@@ -142,6 +150,26 @@ def test_what_was_read_is_drawn(run, folder, tmp_path):
             picture.crop((0, line.height, *picture.size)), Image.new("RGB", line.size, "white")
         ).getbbox()
     assert run("lines", "--visualize", "drawn").exit_code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="paths are too short there")
+def test_pictures_of_files_with_the_longest_names_are_drawn(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines").mkdir()
+    for name in ("a" * 251, "中" * 83, "#" + "b" * 250):
+        draw_line("12").save(tmp_path / "lines" / f"{name}.png")
+    result = run("lines", "--visualize", "drawn")
+    assert result.exit_code == 0, result.stderr
+    pictures = sorted(path.name for path in (tmp_path / "drawn").iterdir())
+    assert pictures == [f"0001--{'b' * 229}.png", f"0002-{'a' * 230}.png", f"0003-{'中' * 76}.png"]
+
+
+def test_a_review_without_look_alikes_says_what_that_switches_off(run, folder):
+    result = run("lines", "--lookalikes", "", "--review", "doubts.tsv")
+    assert result.exit_code == 0, result.stderr
+    assert "--lookalikes '' switches a model's calibration off" in result.stderr
+    assert "not calibrated" not in result.stderr
+    assert "the model is not calibrated" in run("lines", "--review", "doubts.tsv").stderr
 
 
 def test_unreadable_files_are_named_and_the_rest_is_read(run, folder):

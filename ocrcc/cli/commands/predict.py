@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -33,6 +34,8 @@ _FORMATS: dict[str, Literal["tsv", "json", "hocr", "pdf"]] = {
     ".pdf": "pdf",
 }
 """What a file's suffix means where no format is given."""
+_LONGEST = 230
+"""Bytes of a picture's name beside its number and suffix; file systems take 255."""
 
 if TYPE_CHECKING:
     from ocrcc.reading.reader import Unreadable
@@ -185,7 +188,7 @@ def command(
     if sys.stderr.isatty() and STDIN not in paths:
         images = list(images)
         total = len(images)
-    single = len(paths) == 1 and Path(paths[0]).is_file()
+    single = len(paths) == 1 and paths[0] != STDIN and Path(paths[0]).is_file()
     write = choose_writer(format, single=single, escape=render.harmless if to_terminal else one_line)
     # On a terminal a moving bar and lines of results would overwrite one another.
     bar = render.show_progress("predict") if table is not None or not to_terminal else nullcontext(_no_report)
@@ -223,7 +226,9 @@ def command(
     if review is not None and doubts is not None:
         write_doubts(review, chosen)
         render.notice(f"{review}: {len(chosen)} of {doubts.count} characters to look at, the worst first")
-        if not doubts.calibrated:
+        if not settings.lookalikes:
+            render.warn("--lookalikes '' switches a model's calibration off, so these are the least confident ones")
+        elif not doubts.calibrated:
             render.warn("the model is not calibrated, so these are the least confident ones")
             render.notice("  ocrcc calibrate MODEL --data LABELLED_LINES finds more of the errors")
     render.warn_each("images may be read wrongly" if len(hints) > 1 else "image may be read wrongly", hints)
@@ -301,9 +306,12 @@ def _drawn(results: Iterable[Result], folder: Path, settings: PredictConfig) -> 
 
 
 def _plain_name(path: str) -> str:
-    """Return what a file's picture is called: without its suffix, and with the number of its page."""
+    """Return what a file's picture is called: without its suffix, with the number of its page, and cut to what fits."""
     name, _, page = Path(path).name.partition("#")
-    return Path(name).stem + (f"-{page}" if page else "")
+    stem, end = Path(name).stem, f"-{page}" if page else ""
+    while len(os.fsencode(stem + end)) > _LONGEST:
+        stem, end = (stem[:-1], end) if stem else (stem, end[:-1])
+    return stem + end
 
 
 def _on_terminal() -> bool:
