@@ -194,3 +194,14 @@ def test_an_unknown_recipe_is_a_usage_error(name, words):
     result = call("pretrain", "--config", name)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--seed", "-1"), ("--seed", "99999999999"), ("--learning-rate", "nan"), ("--mix", "nan"), ("--augment", "-1")],
+)
+def test_a_number_that_cannot_be_is_named_before_anything_is_made(digits_lmdb, tmp_path, option, value):
+    result = call("pretrain", "--train", digits_lmdb, "--steps", 1, option, value, "--out", tmp_path / "run", *QUICK)
+    assert result.exit_code == 2, result.output
+    assert f"{option[2:].replace('-', '_')} is {float(value) if option != '--seed' else value}, not " in result.stderr
+    assert not (tmp_path / "run").exists()
