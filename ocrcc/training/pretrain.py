@@ -16,7 +16,7 @@ from torch import nn
 from ocrcc.bidi import has_right_to_left
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import DataConfig, Preprocessing, PretrainConfig, TrainConfig
-from ocrcc.datasets.opened import Say
+from ocrcc.datasets.opened import Opener, Say
 from ocrcc.evaluation.evaluate import evaluate_datasets
 from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes
@@ -28,7 +28,7 @@ from ocrcc.training.lineage import check_lineage, describe_lineage
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
 from ocrcc.training.run import Judgement, Trainee, Validate
-from ocrcc.training.sources import Opener, Sources, charset_of, check_paths, check_validation, open_sources
+from ocrcc.training.sources import Sources, charset_of, check_paths, check_validation, open_sources
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.types import LabelledLines
 

@@ -13,7 +13,7 @@ from ocrcc.charset import MISSING_HINT, Charset, Normalisation, charset_from_tex
 from ocrcc.config import Unknown
 from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.datasets.opened import Say, open_lines
+from ocrcc.datasets.opened import Opener
 from ocrcc.errors import CharsetError, ConfigError
 from ocrcc.synth.source import load_source
 from ocrcc.types import LabelledLines, LineSource
@@ -36,32 +36,6 @@ class Sources:
     lines: int
     skipped: dict[str, int]
     missing: Counter[str]
-
-
-class Opener:
-    """Opens what the options of a run name; labels become datasets in the run folder, once.
-
-    Args:
-        out: The run folder.
-        resume: Take the datasets that are there.
-        say: Told of lines of label files that cannot be used.
-    """
-
-    def __init__(self, out: Path, resume: bool, say: Say = lambda _: None) -> None:
-        self._made, self._anew, self._say = out / "data", not resume, say
-        self._known: dict[str, LmdbDataset] = {}
-
-    def __call__(self, spec: str) -> LmdbDataset:
-        """Open one.
-
-        Raises:
-            ConfigError: There is no such file or folder.
-            DataError: It has no lines that can be read.
-        """
-        if spec not in self._known:
-            place = self._made / str(len(self._known) + 1)
-            self._known[spec] = open_lines(spec, place, self._say, anew=self._anew)
-        return self._known[spec]
 
 
 def charset_of(specs: Sequence[str], normalisation: Normalisation, opener: Opener) -> Charset:

@@ -17,7 +17,7 @@ from torch import nn
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
-from ocrcc.datasets.opened import Say
+from ocrcc.datasets.opened import Opener, Say
 from ocrcc.errors import DataError
 from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
@@ -32,7 +32,7 @@ from ocrcc.training.loop import LogEntry, OnStep, TrainResult
 from ocrcc.training.objective import CenterObjective
 from ocrcc.training.pretrain import Prepared, launch, measure, validator
 from ocrcc.training.run import Trainee
-from ocrcc.training.sources import Opener, Sources, check_validation, open_sources, with_replay
+from ocrcc.training.sources import Sources, check_validation, open_sources, with_replay
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.tuning.general_lines import general_lines
 from ocrcc.tuning.guard import Guard, Verdict, verdict

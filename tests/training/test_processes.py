@@ -15,9 +15,10 @@ from stored_lines import store
 
 from ocrcc.config import Preprocessing, PretrainConfig, TrainConfig
 from ocrcc.data.batching import TrainingChunks
+from ocrcc.datasets.opened import Opener
 from ocrcc.errors import ConfigError
 from ocrcc.training.pretrain import pretrain
-from ocrcc.training.sources import Opener, charset_of, open_sources
+from ocrcc.training.sources import charset_of, open_sources
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
 STOPS = """
