@@ -32,7 +32,7 @@ class TrainConfig:
     Attributes:
         seed: Of weights, order, augmentation and rendering.
         steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`.
-        epochs: Passes over the training lines; 0 means not set.
+        epochs: Passes over the lines of ``train``, each seen once on average; 0 means not set.
         minutes: Minutes of training; 0 means not set.
         batch_size: Lines a step and process, at most; lines of a rare width make smaller batches.
         optimizer: Any name that timm's optimizer factory knows.

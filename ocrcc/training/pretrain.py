@@ -28,7 +28,7 @@ from ocrcc.training.lineage import check_lineage, describe_lineage
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
 from ocrcc.training.run import Judgement, Trainee, Validate
-from ocrcc.training.sources import Sources, charset_of, check_paths, check_validation, open_sources
+from ocrcc.training.sources import Sources, charset_of, check_sources, check_validation, open_sources
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.types import LabelledLines
 
@@ -129,7 +129,7 @@ def launch(
         before_first_step: Not called when a run is resumed.
         watcher: Makes what is told of every step.
     """
-    check_paths(task.paths())
+    check_sources(task, config.epochs)
     check_device(device)
     main = int(os.environ.get("RANK", "0")) == 0
     with run_folder(out, resume=resume) if main else nullcontext():

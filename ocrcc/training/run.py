@@ -133,7 +133,6 @@ class Run:
         self.trainee, self.config, self.out, self.accelerator = trainee, config, out, accelerator
         self.state = State()
         self.started = time.monotonic()
-        self.lines = _lines_to_see(config, sources)
         self.chunks = TrainingChunks(
             sources,
             trainee.charset,
@@ -145,6 +144,7 @@ class Run:
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
+        self.lines = config.epochs and config.epochs * self.chunks.lines_of_an_epoch()
         optimizer = _optimizer(trainee.recognizer, config)
         self.schedule = _schedule(optimizer, config)
         self._moving = [weight for weight in trainee.recognizer.backbone.parameters() if weight.requires_grad]
@@ -358,14 +358,6 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
             raise ConfigError(f"torch.compile failed: {reason}", "install a C++ compiler, or drop --compile") from None
 
     return forward
-
-
-def _lines_to_see(config: TrainConfig, sources: Sequence[MixedSource]) -> float:
-    """Return how many lines all processes together see in the run's epochs; 0 if something else ends it."""
-    sizes = [source.size for source in sources]
-    if config.epochs and None in sizes:
-        raise ConfigError("rendered lines have no epochs", "use --steps or --minutes")
-    return config.epochs * sum(size or 0 for size in sizes)
 
 
 def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

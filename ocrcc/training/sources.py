@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ocrcc.charset import MISSING_HINT, Charset, Normalisation, charset_from_text, lacks, normalise
-from ocrcc.config import Unknown
-from ocrcc.data.batching import MixedSource
+from ocrcc.config import DataConfig, Unknown
+from ocrcc.data.batching import MixedSource, endless
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.opened import Opener
 from ocrcc.errors import CharsetError, ConfigError
@@ -154,12 +154,14 @@ def check_validation(datasets: Sequence[LabelledLines], charset: Charset) -> dic
     return {name: characters for name, characters in gone.items() if characters}
 
 
-def check_paths(specs: Sequence[str]) -> None:
-    """Fail early, before anything is written, on a source that is plainly not there.
+def check_sources(task: DataConfig, epochs: float) -> None:
+    """Fail early, before anything is written, on a source that is plainly not there or of which there are no epochs.
 
     Raises:
-        ConfigError: A path does not exist.
+        ConfigError: A path does not exist, or lines are rendered that are to be gone through.
     """
-    for spec in specs:
+    if epochs and any(spec.startswith(_SYNTH) for spec in task.train):
+        raise endless()
+    for spec in task.paths():
         if not spec.startswith(_SYNTH) and not Path(spec).exists():
             raise ConfigError(f"{spec}: no such dataset or label file", "make one with ocrcc build-lmdb or ocrcc synth")

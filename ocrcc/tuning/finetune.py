@@ -351,7 +351,7 @@ def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig,
     recognizer.to(device).eval()
     objective.to(device)
     endless = any(mixed.size is None for mixed in own)
-    wanted = task.init_lines if endless else min(task.init_lines, prepared.sources.lines)
+    wanted = task.init_lines if endless else min(task.init_lines, sum(mixed.size or 0 for mixed in own))
     read = placed = 0
     with torch.no_grad():
         while read < wanted:

@@ -14,7 +14,7 @@ from torch import nn
 
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
-from ocrcc.errors import CharsetError, DataError, ModelError
+from ocrcc.errors import CharsetError, ConfigError, DataError, ModelError
 from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses import separation
 from ocrcc.losses.center import Centers
@@ -181,6 +181,35 @@ def test_replayed_lines_are_mixed_in_by_their_share(task, letters_lmdb, tmp_path
     assert (first.weight, second.weight) == (0.75, 0.25)
     assert second.size == 2  # of its three lines one has an x
     assert prepared[0].sources.skipped == {str(letters_lmdb): 1}
+
+
+def test_the_first_centers_take_each_own_line_once_however_many_are_replayed(task, digits_lmdb, tmp_path, monkeypatch):
+    read, place = [], CenterObjective.place
+
+    def counted(objective, batch, output):
+        read.append(len(batch.labels))
+        return place(objective, batch, output)
+
+    monkeypatch.setattr(CenterObjective, "place", counted)
+    finetune(replace(task, replay=(str(digits_lmdb),)), replace(QUICK, steps=1), tmp_path / "run", device="cpu")
+    assert 40 <= sum(read) < 40 + QUICK.batch_size
+
+
+@pytest.mark.parametrize(("share", "epochs", "lines"), [(0.5, 1, 80), (0.75, 0.5, 80), (0, 0.5, 20)])
+def test_an_epoch_is_one_of_own_lines_however_many_are_replayed(task, tmp_path, share, epochs, lines):
+    """There are 40 own lines."""
+    replay = store_drawn(tmp_path / "few.lmdb", ["123", "45", "6"])
+    config = replace(QUICK, steps=0, epochs=epochs)
+    finetune(replace(task, replay=(str(replay),), replay_share=share), config, tmp_path / "run", device="cpu")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["processes"][0]["state"]
+    assert lines <= state["lines"] < lines + QUICK.batch_size
+
+
+def test_rendered_lines_have_no_epochs_and_that_is_told_first(task, tmp_path):
+    for train in (("synth:nosuch",), (*task.train, "synth:documents")):
+        with pytest.raises(ConfigError, match="rendered lines have no epochs"):
+            finetune(replace(task, train=train), replace(QUICK, steps=0, epochs=1), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_frozen_backbone_stays_as_it_was_and_then_learns(task, tmp_path):
