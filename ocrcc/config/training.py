@@ -38,7 +38,8 @@ class TrainConfig:
         optimizer: Any name that timm's optimizer factory knows.
         learning_rate: At the peak of the schedule.
         weight_decay: As the optimizer defines it.
-        schedule: Any name that timm's scheduler factory knows, or ``none``.
+        schedule: cosine, tanh, poly (a straight line), step (to a tenth after each third), multistep (to a tenth at a
+            half and at three quarters), another that timm's scheduler factory knows and that needs no figure, or none.
         warmup: Share of the run in which the learning rate rises, 0..1.
         clip_norm: Gradients are scaled down to this norm; 0 for never.
         ema_decay: Of the averaged weights that are evaluated and saved; 0 for none.
