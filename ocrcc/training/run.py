@@ -86,7 +86,8 @@ class Trainee:
         pretrained: The recogniser that the run started from, frozen; it is the first candidate for the best. None
             if there is nothing to be kept.
         settings: The options of the run, for ``config.toml`` and the model's metadata.
-        lineage: What `ocrcc.training.lineage.describe_lineage` says of its data, for the metadata.
+        lineage: For the metadata: the fingerprint of what it is ``pretrained`` from, if that is still there beside it,
+            and what `ocrcc.training.lineage.describe_lineage` says of its data.
     """
 
     recognizer: Recognizer
@@ -331,6 +332,9 @@ class Run:
                 self.average.load_state_dict(stored["average"])
             self.objective.load_state_dict(stored["objective"])
             self.optimizer.load_state_dict(stored["optimizer"])
+            if self.schedule is None:  # no schedule brings what is given now
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.config.learning_rate
             if (scaler := self.accelerator.scaler) is not None and stored.get("scaler"):
                 scaler.load_state_dict(stored["scaler"])
             # Earlier versions kept the first process's alone.

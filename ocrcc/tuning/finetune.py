@@ -23,6 +23,7 @@ from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
+from ocrcc.models.contract import fingerprint
 from ocrcc.models.experts import can_have_an_expert, one_encoder, parsed
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import MODELS, create_model
@@ -184,6 +185,7 @@ def prepare(
         ),
         pretrained=pretrained if task.guard else None,
         settings={**asdict(task), **asdict(config)},
+        lineage={"pretrained": fingerprint(given.path)},
     )
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:

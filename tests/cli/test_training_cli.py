@@ -81,6 +81,11 @@ def test_resume_goes_on_with_the_runs_settings(digits_lmdb, tmp_path):
     result = call("pretrain", "--resume", tmp_path / "run", "--steps", 3)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("3 steps in")
+    again = ["--resume", tmp_path / "run", "--train", digits_lmdb, "--steps", 4, *QUICK]
+    assert call("pretrain", *again, "--seed", 0).stdout.startswith("4 steps in")
+    result = call("pretrain", *again, "--seed", 5)
+    assert result.exit_code == 2
+    assert "seed is 5, and was 0" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -84,5 +84,6 @@ def test_two_processes_go_on_where_each_was(tmp_path):
     one, other = (load_file(tmp_path / name / "last.safetensors") for name in ("straight", "stopped"))
     assert all(torch.equal(one[name], other[name]) for name in one)
     task = PretrainConfig(train=(str(lines),), arch="lcnet_050")
+    how = TrainConfig(steps=34, seed=int(seed), batch_size=6, workers=0, threads=1)
     with pytest.raises(ConfigError, match="2 processes trained it"):
-        pretrain(task, TrainConfig(steps=34), tmp_path / "stopped", resume=True, device="cpu")
+        pretrain(task, how, tmp_path / "stopped", resume=True, device="cpu")

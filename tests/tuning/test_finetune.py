@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from drawn_lines import draw_line
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from stored_lines import store, store_drawn
 from torch import nn
 
@@ -19,6 +20,7 @@ from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses import separation
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import load_model
+from ocrcc.models.contract import read_metadata
 from ocrcc.models.registry import create_model
 from ocrcc.training.objective import CenterObjective, CtcObjective
 from ocrcc.training.pretrain import pretrain
@@ -103,6 +105,34 @@ def test_a_resumed_run_ends_with_the_very_weights_and_centers(task, tmp_path):
     whole, cut = (load_file(tmp_path / name / "last.safetensors") for name in ("whole", "cut"))
     assert "centers" in whole
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_run_goes_on_from_the_model_that_it_began_with(task, tmp_path, known):
+    base = tmp_path / "base.safetensors"
+    shutil.copy(Path(task.pretrained) / "last.safetensors", base)
+    config, out = replace(QUICK, steps=1), tmp_path / "run"
+    finetune(replace(task, pretrained=str(base)), config, out, device="cpu")
+    moved = replace(task, pretrained=str(base.rename(tmp_path / "moved.safetensors")))
+    assert finetune(moved, replace(config, steps=2), out, device="cpu", resume=True).steps == 2
+    if not known:  # as earlier versions left it
+        tensors, metadata = load_file(out / "last.safetensors"), read_metadata(out / "last.safetensors")
+        del metadata["lineage"]["pretrained"]
+        save_file(tensors, out / "last.safetensors", {"ocrcc": json.dumps(metadata)})
+    shutil.copy(out / "last.safetensors", moved.pretrained)
+    if not known:
+        assert finetune(moved, replace(config, steps=3), out, device="cpu", resume=True).steps == 3
+        return
+    with pytest.raises(ConfigError, match="pretrained is another model than it began with"):
+        finetune(moved, replace(config, steps=3), out, device="cpu", resume=True)
+
+
+def test_what_decides_which_lines_are_held_back_stays_as_it_was(task, tmp_path):
+    finetune(task, replace(QUICK, steps=1), tmp_path / "run", device="cpu")
+    other = replace(task, guard=True, replay_share=0.25, retain=task.train)
+    words = "retain is .*, and was none; guard is True, and was False"
+    with pytest.raises(ConfigError, match="replay_share is 0.25, and was 0.5; " + words):
+        finetune(other, QUICK, tmp_path / "run", device="cpu", resume=True)
 
 
 def test_each_term_adds_to_the_loss_and_gives_gradients():
