@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ocrcc.config.setting import FONTS, INPUT, LOOKALIKES, MODEL, OUTPUT, SPEED, TEXTS, setting
+from ocrcc.config.setting import FONTS, INPUT, LOOKALIKES, MODEL, OUTPUT, SPEED, TEXTS, check_numbers, setting
 from ocrcc.errors import ConfigError
 
 
@@ -35,6 +35,7 @@ class BuildConfig:
     encoding: str = setting("auto", INPUT, "CODEC")
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not 0 <= self.val_fraction < 1:
             raise ConfigError(f"val_fraction is {self.val_fraction}, not in 0..1")
         if self.workers < 0 or min(self.max_pixels, self.max_page_pixels) <= 0:
@@ -111,6 +112,7 @@ class SynthConfig:
     effects: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         problems = []
         for name in ("corpus", "words", "exclude"):
             if isinstance(getattr(self, name), str):
@@ -163,6 +165,7 @@ class LookalikesConfig:
     lists: tuple[str, ...] = setting(("well-known",), INPUT, "GROUPS")
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.neighbours < 1:
             raise ConfigError(f"neighbours is {self.neighbours}, not 1 or more")
         if not (0 <= self.threshold <= 1 and 0 <= self.model_threshold <= 1):

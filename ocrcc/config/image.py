@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from ocrcc.config.setting import INPUT, setting
+from ocrcc.config.setting import INPUT, check_numbers, setting
 from ocrcc.errors import ConfigError
 
 _MOST_VALUES = 1 << 22
@@ -161,3 +161,6 @@ class ImportConfig:
     resize: Literal["smooth", "paddle", "triangle"] = setting("paddle", INPUT)
     min_width: int = setting(320, INPUT)
     padding: float = setting(0.0, INPUT)
+
+    def __post_init__(self) -> None:
+        check_numbers(self)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ocrcc.config.setting import CHECK, INPUT, LOOKALIKES, OUTPUT, PAGES, READING, SPEED, setting
+from ocrcc.config.setting import CHECK, INPUT, LOOKALIKES, OUTPUT, PAGES, READING, SPEED, check_numbers, setting
 from ocrcc.errors import ConfigError
 
 DEFAULT_MODEL = "ocrcc-zh-small"
@@ -43,6 +43,7 @@ class EvaluateConfig:
     compare: tuple[str, ...] = setting((), INPUT, "MODEL")
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.batch_size <= 0:
             raise ConfigError("batch_size is not positive")
         if min(self.workers, self.threads, self.worst, self.center_share) < 0:
@@ -101,6 +102,7 @@ class PredictConfig:
     find_side: int = setting(2000, PAGES)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if min(self.batch_size, self.window, self.workers) <= 0:
             raise ConfigError("batch_size, window and workers must be positive")
         if min(self.threads, self.alternatives, self.center_share) < 0:
@@ -140,6 +142,7 @@ class CalibrateConfig:
     limit: int = setting(0, INPUT)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.batch_size <= 0 or min(self.threads, self.limit) < 0:
             raise ConfigError("batch_size must be positive, threads and limit cannot be negative")
         if not self.lookalikes:
@@ -162,6 +165,7 @@ class ReviewConfig:
     dpi: int = setting(PredictConfig.dpi, INPUT)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not 0 < self.unsure <= 1:
             raise ConfigError(f"unsure is {self.unsure}, not between 0 and 1")
         if not 0 <= self.port < 65536:
@@ -192,6 +196,7 @@ class ExportConfig:
     seed: int = setting(0, CHECK)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if min(self.samples, self.rendered, self.seed) < 0 or not self.samples + self.rendered:
             raise ConfigError("samples, rendered and seed cannot be negative, nor the first two both 0")
         if not 0 <= self.agreement <= 1:
@@ -235,6 +240,7 @@ class ProjectConfig:
     threads: int = setting(0, SPEED)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         problems = []
         if min(self.worst, self.batch_size) <= 0:
             problems.append("worst and batch_size must be positive")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import field, fields
 from typing import Any, TypeVar
+
+from ocrcc.errors import ConfigError
 
 DATA = "Lines"
 INPUT = "Input"
@@ -27,6 +31,9 @@ GROUPS = (
 )
 """What options are shown in, in the order of a command's help."""
 
+_SEEDS = 1 << 32
+"""What NumPy's global generator takes."""
+
 _Value = TypeVar("_Value")
 
 
@@ -49,3 +56,27 @@ def shown(config: type, name: str) -> dict[str, Any]:
         if name in known and known[name].metadata:
             return dict(known[name].metadata)
     raise LookupError(f"{config.__name__}.{name} does not say where it is shown")
+
+
+def check_numbers(config: Any) -> None:
+    """Make sure of what holds for every settings class: numbers are finite, and a seed is one.
+
+    It comes before a class's own checks: of NaN, every comparison is false.
+
+    Raises:
+        ConfigError: Some are not; it names them.
+    """
+    problems = []
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if wrong := [number for number in _numbers(value) if not math.isfinite(number)]:
+            problems.append(f"{each.name} is {wrong[0]}, not a finite number")
+        if each.name == "seed" and not 0 <= value < _SEEDS:
+            problems.append(f"seed is {value}, not 0..{_SEEDS - 1}")
+    if problems:
+        raise ConfigError("; ".join(problems))
+
+
+def _numbers(value: object) -> Iterator[float]:
+    values = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else (value,)
+    return (number for number in values if isinstance(number, float))

@@ -7,7 +7,18 @@ from typing import ClassVar, Literal
 
 from ocrcc.config.image import Preprocessing
 from ocrcc.config.reading import DEFAULT_MODEL
-from ocrcc.config.setting import DATA, GENERAL, LEARNING, LENGTH, LOOKALIKES, MODEL, SAVING, SPEED, setting
+from ocrcc.config.setting import (
+    DATA,
+    GENERAL,
+    LEARNING,
+    LENGTH,
+    LOOKALIKES,
+    MODEL,
+    SAVING,
+    SPEED,
+    check_numbers,
+    setting,
+)
 from ocrcc.errors import ConfigError
 
 Precision = Literal["no", "bf16", "fp16"]
@@ -21,13 +32,14 @@ class TrainConfig:
     Attributes:
         seed: Of weights, order, augmentation and rendering.
         steps: Optimizer steps; 0 leaves the end to `epochs` or `minutes`.
-        epochs: Passes over the training lines; 0 means not set.
+        epochs: Passes over the lines of ``train``, each seen once on average; 0 means not set.
         minutes: Minutes of training; 0 means not set.
         batch_size: Lines a step and process, at most; lines of a rare width make smaller batches.
         optimizer: Any name that timm's optimizer factory knows.
         learning_rate: At the peak of the schedule.
         weight_decay: As the optimizer defines it.
-        schedule: Any name that timm's scheduler factory knows, or ``none``.
+        schedule: cosine, tanh, poly (a straight line), step (to a tenth after each third), multistep (to a tenth at a
+            half and at three quarters), another that timm's scheduler factory knows and that needs no figure, or none.
         warmup: Share of the run in which the learning rate rises, 0..1.
         clip_norm: Gradients are scaled down to this norm; 0 for never.
         ema_decay: Of the averaged weights that are evaluated and saved; 0 for none.
@@ -79,6 +91,7 @@ class TrainConfig:
     unknown: Unknown = setting("fail", DATA)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         problems = []
         if sum(bool(end) for end in (self.steps, self.epochs, self.minutes)) not in self.ends:
             problems.append("give exactly one of steps, epochs and minutes")
@@ -86,7 +99,6 @@ class TrainConfig:
             "steps",
             "epochs",
             "minutes",
-            "warmup",
             "clip_norm",
             "freeze_backbone",
             "workers",
@@ -97,16 +109,16 @@ class TrainConfig:
             "weight_decay",
         ):
             if getattr(self, name) < 0:
-                problems.append(f"{name} is negative")
+                problems.append(f"{name} is negative: {getattr(self, name)}")
         for name in ("batch_size", "learning_rate", "log_every"):
             free = name == "learning_rate" and not self.rate_is_given
             if getattr(self, name) < 0 or not (getattr(self, name) or free):
-                problems.append(f"{name} is {'negative' if free else 'not positive'}")
+                problems.append(f"{name} is {'negative' if free else 'not positive'}: {getattr(self, name)}")
         for name in ("warmup", "augment"):
-            if getattr(self, name) > 1:
-                problems.append(f"{name} is over 1")
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)}, not 0..1")
         if not 0 <= self.ema_decay < 1:
-            problems.append("ema_decay is not in 0..1")
+            problems.append(f"ema_decay is {self.ema_decay}, not 0..1, without 1")
         if problems:
             raise ConfigError("; ".join(problems))
 
@@ -153,10 +165,12 @@ class DataConfig:
     corpus: tuple[str, ...] = setting((), DATA, "FILE")
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if not self.train:
             raise ConfigError("nothing to train on", "give --train LMDB, or --train synth:documents")
         if self.mix and (len(self.mix) != len(self.train) or min(self.mix) <= 0):
-            raise ConfigError("mix must give each training source a positive weight")
+            given = ", ".join(map(str, self.mix))
+            raise ConfigError(f"mix must give each training source a positive weight, not {given}")
 
     def paths(self) -> tuple[str, ...]:
         """Return everything that lines are drawn from or measured on."""
@@ -243,11 +257,11 @@ class FinetuneConfig(DataConfig):
             "project_every",
         ):
             if getattr(self, name) < 0:
-                problems.append(f"{name} is negative")
+                problems.append(f"{name} is negative: {getattr(self, name)}")
         if not 0 <= self.center_alpha <= 1:
-            problems.append("center_alpha is not in 0..1")
+            problems.append(f"center_alpha is {self.center_alpha}, not 0..1")
         if not 0 <= self.replay_share < 1:
-            problems.append("replay_share is not in 0..1, without 1")
+            problems.append(f"replay_share is {self.replay_share}, not 0..1, without 1")
         if problems:
             raise ConfigError("; ".join(problems))
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ocrcc.charset import BLANK, Charset
 from ocrcc.config import Preprocessing
 from ocrcc.data.augment import augment
-from ocrcc.errors import DataError, OcrccError
+from ocrcc.errors import ConfigError, DataError, OcrccError
 from ocrcc.files import hush_pillow
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.processes import end_at_exit, leave_stopping_to_parent, loader_died
@@ -108,6 +108,11 @@ class MixedSource:
         return self.source.size if self.kept is None else len(self.kept)
 
 
+def endless() -> ConfigError:
+    """Make the error of epochs over lines without end."""
+    return ConfigError("rendered lines have no epochs", "use --steps or --minutes")
+
+
 class TrainingChunks(Dataset[list[TrainingBatch] | OcrccError]):
     """Chunk number -> its batches, a pure function of the arguments; that is all a resumed run needs.
 
@@ -151,6 +156,19 @@ class TrainingChunks(Dataset[list[TrainingBatch] | OcrccError]):
         self.world = world
         self.shares = _shares([source.weight for source in self.sources], batch_size * LINES_PER_CHUNK)
         self._orders: dict[tuple[int, int], np.ndarray] = {}
+
+    def lines_of_an_epoch(self) -> float:
+        """Return how many lines are drawn until each that is not replayed was seen once, on average.
+
+        Raises:
+            ConfigError: Some of them are rendered, and never end.
+        """
+        own = [
+            (mixed.size, share) for mixed, share in zip(self.sources, self.shares, strict=True) if not mixed.replayed
+        ]
+        if any(size is None for size, _ in own):
+            raise endless()
+        return sum(size or 0 for size, _ in own) * sum(self.shares) / sum(share for _, share in own)
 
     def __getitem__(self, number: int) -> list[TrainingBatch] | OcrccError:
         try:

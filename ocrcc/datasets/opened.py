@@ -63,6 +63,32 @@ def open_lines(path: str | Path, made: Path, say: Say = lambda _: None, *, anew:
     return LmdbDataset(out, name=str(path))
 
 
+class Opener:
+    """Opens what the options of a run name; labels become datasets in the run folder, once.
+
+    Args:
+        out: The run folder.
+        resume: Take the datasets that are there.
+        say: Told of lines of label files that cannot be used.
+    """
+
+    def __init__(self, out: Path, resume: bool, say: Say = lambda _: None) -> None:
+        self._made, self._anew, self._say = out / "data", not resume, say
+        self._known: dict[str, LmdbDataset] = {}
+
+    def __call__(self, spec: str) -> LmdbDataset:
+        """Open one.
+
+        Raises:
+            ConfigError: There is no such file or folder.
+            DataError: It has no lines that can be read.
+        """
+        if spec not in self._known:
+            place = self._made / str(len(self._known) + 1)
+            self._known[spec] = open_lines(spec, place, self._say, anew=self._anew)
+        return self._known[spec]
+
+
 def _left_out(path: Path, built: BuildResult) -> str:
     reasons = ", ".join(f"{count} x {reason}" for reason, count in built.skipped.items())
     return f"{path}: {sum(built.skipped.values())} lines left out ({reasons}); the first: {built.skipped_lines[0]}"

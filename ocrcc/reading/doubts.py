@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ocrcc.errors import ConfigError
 from ocrcc.types import Doubt, Page, PageLine, Recognition, RecognizedChar
 
 BUDGET = 0.02
@@ -67,9 +68,14 @@ class Doubts:
 
     Args:
         budget: Which share of all characters that is, 0..1.
+
+    Raises:
+        ConfigError: It is no share.
     """
 
     def __init__(self, budget: float = BUDGET) -> None:
+        if not 0 <= budget <= 1:  # a command line's own bounds let NaN pass
+            raise ConfigError(f"budget is {budget}, not 0..1")
         self._budget = budget
         self._all: list[Doubtful] = []
         self.calibrated = True

@@ -30,14 +30,14 @@ def _described(source: object) -> dict[str, Any]:
 
 
 def check_lineage(out: Path, now: Mapping[str, Any]) -> None:
-    """Make sure that a run is gone on with on the data that it has been trained on.
+    """Make sure that a run is gone on with on the data that it has been trained on, beside the model that it was.
 
     Args:
         out: The run folder.
         now: What `describe_lineage` says of what was opened.
 
     Raises:
-        ConfigError: Other lines, or another charset.
+        ConfigError: Other lines, another charset, or another pretrained model.
         ModelError: The run's metadata is damaged.
     """
     path = out / "last.safetensors"
@@ -47,6 +47,10 @@ def check_lineage(out: Path, now: Mapping[str, Any]) -> None:
     try:
         if before["charset"] != now["charset"]:
             raise ConfigError(f"{out}: was trained with another charset", "start a new run in another folder")
+        if before.get("pretrained", now.get("pretrained")) != now.get("pretrained"):  # earlier versions do not know
+            raise ConfigError(
+                f"{out}: pretrained is another model than it began with", "bring back the one that it was"
+            )
         for kind in ("train", "val"):
             known, found = ([source.get("sha256") for source in each[kind]] for each in (before, now))
             changed = [

@@ -16,11 +16,13 @@ from torch import nn
 from ocrcc.bidi import has_right_to_left
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import DataConfig, Preprocessing, PretrainConfig, TrainConfig
-from ocrcc.datasets.opened import Say
+from ocrcc.config.resuming import check_course
+from ocrcc.datasets.opened import Opener, Say
 from ocrcc.evaluation.evaluate import evaluate_datasets
 from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.models.checkpoint import LoadedModel, load_model
+from ocrcc.models.contract import read_metadata
 from ocrcc.models.registry import create_model
 from ocrcc.training.devices import check_device
 from ocrcc.training.folder import run_folder, write_settings
@@ -28,7 +30,7 @@ from ocrcc.training.lineage import check_lineage, describe_lineage
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
 from ocrcc.training.run import Judgement, Trainee, Validate
-from ocrcc.training.sources import Opener, Sources, charset_of, check_paths, check_validation, open_sources
+from ocrcc.training.sources import Sources, charset_of, check_sources, check_validation, open_sources
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.types import LabelledLines
 
@@ -129,13 +131,16 @@ def launch(
         before_first_step: Not called when a run is resumed.
         watcher: Makes what is told of every step.
     """
-    check_paths(task.paths())
+    check_sources(task, config.epochs)
     check_device(device)
     main = int(os.environ.get("RANK", "0")) == 0
     with run_folder(out, resume=resume) if main else nullcontext():
+        if resume:
+            check_course(out, read_metadata(out / "last.safetensors").get("config"), task, config)
         prepared = prepare(task, config, out, resume, say)
         sources = [mixed.source for mixed in prepared.sources.mixed]
-        lineage = describe_lineage(prepared.trainee.charset, sources, prepared.validation)
+        data = describe_lineage(prepared.trainee.charset, sources, prepared.validation)
+        lineage = {**prepared.trainee.lineage, **data}
         if resume:
             check_lineage(out, lineage)
         if main:

@@ -36,6 +36,12 @@ from ocrcc.training.window import Window
 
 _SCHEDULE_POINTS = 10_000
 """The learning rate changes at so many points of a run, however its end is given."""
+_AS_IS_USUAL: Mapping[str, Any] = {
+    "poly": {"decay_rate": 1.0},  # which is its power
+    "step": {"decay_epochs": _SCHEDULE_POINTS / 3},
+    "multistep": {"decay_milestones": [_SCHEDULE_POINTS // 2, _SCHEDULE_POINTS * 3 // 4]},
+}
+"""timm's defaults are for runs of 300 points, over before the warm-up is."""
 _LOST_IN_A_ROW = 20
 """Steps without a finite gradient, one after the other, that end a run: it is then no matter of single lines."""
 
@@ -80,7 +86,8 @@ class Trainee:
         pretrained: The recogniser that the run started from, frozen; it is the first candidate for the best. None
             if there is nothing to be kept.
         settings: The options of the run, for ``config.toml`` and the model's metadata.
-        lineage: What `ocrcc.training.lineage.describe_lineage` says of its data, for the metadata.
+        lineage: For the metadata: the fingerprint of what it is ``pretrained`` from, if that is still there beside it,
+            and what `ocrcc.training.lineage.describe_lineage` says of its data.
     """
 
     recognizer: Recognizer
@@ -133,7 +140,6 @@ class Run:
         self.trainee, self.config, self.out, self.accelerator = trainee, config, out, accelerator
         self.state = State()
         self.started = time.monotonic()
-        self.lines = _lines_to_see(config, sources)
         self.chunks = TrainingChunks(
             sources,
             trainee.charset,
@@ -145,6 +151,7 @@ class Run:
             rank=accelerator.process_index,
             world=accelerator.num_processes,
         )
+        self.lines = config.epochs and config.epochs * self.chunks.lines_of_an_epoch()
         optimizer = _optimizer(trainee.recognizer, config)
         self.schedule = _schedule(optimizer, config)
         self._moving = [weight for weight in trainee.recognizer.backbone.parameters() if weight.requires_grad]
@@ -298,7 +305,9 @@ class Run:
         processes = gather_object([{"random": torch.get_rng_state(), "state": asdict(self.state)}])
         if not self.accelerator.is_main_process:
             return
+        scaler = self.accelerator.scaler  # of fp16 alone
         state = {
+            "scaler": None if scaler is None else scaler.state_dict(),
             "recognizer": self.recognizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
             "objective": self.objective.state_dict(),
@@ -323,6 +332,11 @@ class Run:
                 self.average.load_state_dict(stored["average"])
             self.objective.load_state_dict(stored["objective"])
             self.optimizer.load_state_dict(stored["optimizer"])
+            if self.schedule is None:  # no schedule brings what is given now
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.config.learning_rate
+            if (scaler := self.accelerator.scaler) is not None and stored.get("scaler"):
+                scaler.load_state_dict(stored["scaler"])
             # Earlier versions kept the first process's alone.
             processes = stored.get("processes") or [{"random": stored["random"], "state": stored["state"]}]
             own = processes[min(self.accelerator.process_index, len(processes) - 1)]
@@ -360,14 +374,6 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
     return forward
 
 
-def _lines_to_see(config: TrainConfig, sources: Sequence[MixedSource]) -> float:
-    """Return how many lines all processes together see in the run's epochs; 0 if something else ends it."""
-    sizes = [source.size for source in sources]
-    if config.epochs and None in sizes:
-        raise ConfigError("rendered lines have no epochs", "use --steps or --minutes")
-    return config.epochs * sum(size or 0 for size in sizes)
-
-
 def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     if (name := config.optimizer) not in list_optimizers():
         raise ConfigError(f"timm has no optimizer named {name!r}", "such as adamw, adam, sgd, lion, rmsprop")
@@ -376,6 +382,8 @@ def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimi
 
 def _schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> Scheduler | None:
     try:
+        if config.schedule == "plateau":
+            raise ValueError("it follows a figure, and not the steps")
         schedule, _ = create_scheduler_v2(
             optimizer,
             sched=config.schedule,
@@ -383,9 +391,11 @@ def _schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> Schedule
             warmup_epochs=round(config.warmup * _SCHEDULE_POINTS),
             warmup_lr=config.learning_rate / 100,
             min_lr=config.learning_rate / 1000,
+            **_AS_IS_USUAL.get(config.schedule, {}),
         )
     except (ValueError, AssertionError):
         schedule = None
     if schedule is None and config.schedule != "none":  # older timm gives None for a name that it does not know
-        raise ConfigError(f"timm has no schedule named {config.schedule!r}", "such as cosine, poly, step, none")
+        hint = "such as cosine, tanh, poly, step, multistep, none"
+        raise ConfigError(f"timm has no schedule named {config.schedule!r} that follows the steps alone", hint)
     return schedule

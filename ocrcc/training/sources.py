@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ocrcc.charset import MISSING_HINT, Charset, Normalisation, charset_from_text, lacks, normalise
-from ocrcc.config import Unknown
-from ocrcc.data.batching import MixedSource
+from ocrcc.config import DataConfig, Unknown
+from ocrcc.data.batching import MixedSource, endless
 from ocrcc.data.lmdb_store import LmdbDataset
-from ocrcc.datasets.opened import Say, open_lines
+from ocrcc.datasets.opened import Opener
 from ocrcc.errors import CharsetError, ConfigError
 from ocrcc.synth.source import load_source
 from ocrcc.types import LabelledLines, LineSource
@@ -36,32 +36,6 @@ class Sources:
     lines: int
     skipped: dict[str, int]
     missing: Counter[str]
-
-
-class Opener:
-    """Opens what the options of a run name; labels become datasets in the run folder, once.
-
-    Args:
-        out: The run folder.
-        resume: Take the datasets that are there.
-        say: Told of lines of label files that cannot be used.
-    """
-
-    def __init__(self, out: Path, resume: bool, say: Say = lambda _: None) -> None:
-        self._made, self._anew, self._say = out / "data", not resume, say
-        self._known: dict[str, LmdbDataset] = {}
-
-    def __call__(self, spec: str) -> LmdbDataset:
-        """Open one.
-
-        Raises:
-            ConfigError: There is no such file or folder.
-            DataError: It has no lines that can be read.
-        """
-        if spec not in self._known:
-            place = self._made / str(len(self._known) + 1)
-            self._known[spec] = open_lines(spec, place, self._say, anew=self._anew)
-        return self._known[spec]
 
 
 def charset_of(specs: Sequence[str], normalisation: Normalisation, opener: Opener) -> Charset:
@@ -180,12 +154,14 @@ def check_validation(datasets: Sequence[LabelledLines], charset: Charset) -> dic
     return {name: characters for name, characters in gone.items() if characters}
 
 
-def check_paths(specs: Sequence[str]) -> None:
-    """Fail early, before anything is written, on a source that is plainly not there.
+def check_sources(task: DataConfig, epochs: float) -> None:
+    """Fail early, before anything is written, on a source that is plainly not there or of which there are no epochs.
 
     Raises:
-        ConfigError: A path does not exist.
+        ConfigError: A path does not exist, or lines are rendered that are to be gone through.
     """
-    for spec in specs:
+    if epochs and any(spec.startswith(_SYNTH) for spec in task.train):
+        raise endless()
+    for spec in task.paths():
         if not spec.startswith(_SYNTH) and not Path(spec).exists():
             raise ConfigError(f"{spec}: no such dataset or label file", "make one with ocrcc build-lmdb or ocrcc synth")

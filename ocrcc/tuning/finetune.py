@@ -18,12 +18,13 @@ from torch import nn
 from ocrcc.charset import Charset, describe
 from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig, TuneConfig
 from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
-from ocrcc.datasets.opened import Say
+from ocrcc.datasets.opened import Opener, Say
 from ocrcc.errors import DataError
 from ocrcc.evaluation.report import Metrics
 from ocrcc.lookalikes import Lookalikes, load_lookalikes, sibling_table
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
+from ocrcc.models.contract import fingerprint
 from ocrcc.models.experts import can_have_an_expert, one_encoder, parsed
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import MODELS, create_model
@@ -33,7 +34,7 @@ from ocrcc.training.loop import LogEntry, OnStep, TrainResult
 from ocrcc.training.objective import CenterObjective
 from ocrcc.training.pretrain import Prepared, launch, measure, validator
 from ocrcc.training.run import Trainee
-from ocrcc.training.sources import Opener, Sources, check_validation, open_sources, with_replay
+from ocrcc.training.sources import Sources, check_validation, open_sources, with_replay
 from ocrcc.training.transfer import Transfer, transfer
 from ocrcc.tuning.general_lines import general_lines
 from ocrcc.tuning.guard import Guard, Verdict, verdict
@@ -209,6 +210,7 @@ def prepare(
         ),
         pretrained=pretrained if task.guard else None,
         settings={**asdict(task), **asdict(config)},
+        lineage={"pretrained": fingerprint(given.path)},
     )
 
     def reading(datasets: Sequence[LabelledLines]) -> Callable[[nn.Module], Metrics]:
@@ -380,7 +382,7 @@ def place_centers(prepared: Prepared, task: FinetuneConfig, config: TrainConfig,
     recognizer.to(device).eval()
     objective.to(device)
     endless = any(mixed.size is None for mixed in own)
-    wanted = task.init_lines if endless else min(task.init_lines, prepared.sources.lines)
+    wanted = task.init_lines if endless else min(task.init_lines, sum(mixed.size or 0 for mixed in own))
     read = placed = 0
     with torch.no_grad():
         while read < wanted:

@@ -23,12 +23,13 @@ from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig
 from ocrcc.data.batching import evaluation_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import FirstLines, SomeLines
+from ocrcc.datasets.opened import Opener
 from ocrcc.decoding.alignment import align, gather_features
 from ocrcc.errors import CharsetError, OcrccError
 from ocrcc.models.checkpoint import LoadedModel
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.synth.source import load_source
-from ocrcc.training.sources import Opener, Sources, charset_of
+from ocrcc.training.sources import Sources, charset_of
 from ocrcc.training.transfer import Transfer
 from ocrcc.types import LabelledLines, SizedLineSource
 

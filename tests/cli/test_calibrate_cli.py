@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 
 import pytest
 from drawn_lines import draw_line, png
@@ -13,6 +14,7 @@ from ocrcc.cli import app
 from ocrcc.cli.commands import predict
 from ocrcc.config import ExportConfig
 from ocrcc.data.lmdb_writer import LmdbWriter
+from ocrcc.errors import ConfigError
 from ocrcc.export.export import export
 from ocrcc.reading.doubts import Doubts, reason, worth
 from ocrcc.reading.reader import LineReader
@@ -171,3 +173,9 @@ def test_what_is_said_to_be_wrong_is_the_likeliest():
     assert (first.path, reason(first.char), first.worth) == ("b", "nothing read", pytest.approx(0.9))
     assert second.char == chars[1]
     assert doubts.calibrated
+
+
+@pytest.mark.parametrize("budget", [math.nan, -0.1, 1.1])
+def test_a_budget_is_a_share(budget):
+    with pytest.raises(ConfigError, match=rf"budget is {budget}, not 0\.\.1"):
+        Doubts(budget)

@@ -81,6 +81,11 @@ def test_resume_goes_on_with_the_runs_settings(digits_lmdb, tmp_path):
     result = call("pretrain", "--resume", tmp_path / "run", "--steps", 3)
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("3 steps in")
+    again = ["--resume", tmp_path / "run", "--train", digits_lmdb, "--steps", 4, *QUICK]
+    assert call("pretrain", *again, "--seed", 0).stdout.startswith("4 steps in")
+    result = call("pretrain", *again, "--seed", 5)
+    assert result.exit_code == 2
+    assert "seed is 5, and was 0" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -194,3 +199,14 @@ def test_an_unknown_recipe_is_a_usage_error(name, words):
     result = call("pretrain", "--config", name)
     assert result.exit_code == 2
     assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--seed", "-1"), ("--seed", "99999999999"), ("--learning-rate", "nan"), ("--mix", "nan"), ("--augment", "-1")],
+)
+def test_a_number_that_cannot_be_is_named_before_anything_is_made(digits_lmdb, tmp_path, option, value):
+    result = call("pretrain", "--train", digits_lmdb, "--steps", 1, option, value, "--out", tmp_path / "run", *QUICK)
+    assert result.exit_code == 2, result.output
+    assert f"{option[2:].replace('-', '_')} is {float(value) if option != '--seed' else value}, not " in result.stderr
+    assert not (tmp_path / "run").exists()

@@ -15,7 +15,7 @@ from ocrcc.data import batching
 from ocrcc.data.batching import LINES_PER_CHUNK, MixedSource, TrainingChunks, evaluation_batches, training_batches
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
-from ocrcc.errors import DataError
+from ocrcc.errors import ConfigError, DataError
 from ocrcc.types import Line
 
 DIGITS = Charset("0123456789")
@@ -102,6 +102,18 @@ def test_an_epoch_has_every_line_once(digits_lmdb):
     stream = chunks(MixedSource(source=dataset, weight=1), batch_size=5)  # 80 lines a chunk: two epochs of 40
     seen = [source for batch in take_chunk(stream) for source in batch.sources]
     assert sorted(seen) == sorted(2 * [dataset.source(index) for index in range(40)])
+
+
+def test_an_epoch_is_over_when_each_own_line_was_seen_once_on_average(digits_lmdb):
+    own, replay = MixedSource(source=LmdbDataset(digits_lmdb), weight=1.0), Endless()
+    assert chunks(own).lines_of_an_epoch() == 40
+    for share, drawn in ((0.5, 80), (0.75, 160)):
+        kept = MixedSource(source=replay, weight=share / (1 - share), replayed=True)
+        assert chunks(own, kept).lines_of_an_epoch() == drawn
+    few = MixedSource(source=LmdbDataset(digits_lmdb), weight=1.0, kept=np.arange(10))
+    assert chunks(own, few).lines_of_an_epoch() == 50
+    with pytest.raises(ConfigError, match="rendered lines have no epochs"):
+        chunks(own, MixedSource(source=replay, weight=1.0)).lines_of_an_epoch()
 
 
 def test_processes_share_the_lines_out(digits_lmdb):

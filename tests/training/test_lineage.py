@@ -17,6 +17,7 @@ from ocrcc.config import PretrainConfig, TrainConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import SomeLines
 from ocrcc.errors import ConfigError
+from ocrcc.models import checkpoint
 from ocrcc.models.contract import read_metadata
 from ocrcc.training.pretrain import pretrain
 
@@ -74,3 +75,72 @@ def test_a_run_goes_on_with_the_lines_that_it_began_with(tmp_path):
         pretrain(task, replace(HOW, steps=2), out, resume=True)
     store_drawn(val, TEXTS[:2], overwrite=True)
     assert pretrain(task, replace(HOW, steps=2), out, resume=True).steps == 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"seed": 6}, r"seed is 6, and was 0"),
+        ({"batch_size": 2, "augment": 0.25}, r"batch_size is 2, and was 4; augment is 0\.25, and was 0\.5"),
+        ({"mix": (2.0,)}, r"mix is 2\.0, and was none"),
+        ({"train": ("{train}", "{train}")}, r"train is .*t\.lmdb, .*t\.lmdb, and was .*t\.lmdb"),
+        ({"train": ("synth:documents",)}, r"train is synth:documents, and was .*t\.lmdb"),
+        ({"val": ("{train}",)}, r"val is .*t\.lmdb, and was none"),
+        ({"arch": "tinynet_plain"}, r"arch is tinynet_plain, and was lcnet_050"),
+    ],
+)
+def test_a_run_goes_on_with_the_settings_that_it_began_with(tmp_path, changed, words):
+    train = str(store_drawn(tmp_path / "t.lmdb", TEXTS))
+    task = PretrainConfig(train=(train,), arch="lcnet_050")
+    pretrain(task, HOW, tmp_path / "run")
+    given = {
+        name: tuple(str(each).format(train=train) if isinstance(each, str) else each for each in value)
+        if isinstance(value, tuple)
+        else value
+        for name, value in changed.items()
+    }
+    other = replace(task, **{name: value for name, value in given.items() if hasattr(task, name)})
+    how = replace(HOW, steps=2, **{name: value for name, value in given.items() if hasattr(HOW, name)})
+    settings = (tmp_path / "run" / "config.toml").read_bytes()
+    with pytest.raises(ConfigError, match=words):
+        pretrain(other, how, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / "config.toml").read_bytes() == settings
+
+
+def test_what_ends_reports_or_rescues_a_run_may_change_and_its_lines_may_have_moved(tmp_path):
+    train = store_drawn(tmp_path / "t.lmdb", TEXTS)
+    task = PretrainConfig(train=(str(train),), arch="lcnet_050")
+    pretrain(task, replace(HOW, schedule="none"), tmp_path / "run")
+    moved, rates = train.rename(tmp_path / "moved.lmdb"), []
+    how = replace(
+        HOW,
+        schedule="none",
+        steps=2,
+        log_every=1,
+        eval_every=1,
+        save_every=1,
+        patience=3,
+        workers=1,
+        learning_rate=0.25,
+    )
+    result = pretrain(
+        replace(task, train=(str(moved),)), replace(how, learning_rate=0.25), tmp_path / "run", resume=True,
+        on_log=lambda entry: rates.append(entry.scalars["learning_rate"]),
+    )  # fmt: skip
+    assert result.steps == 2
+    assert rates == [0.25]
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path, monkeypatch):
+    """It knows neither all settings of today nor what it was tuned from."""
+    task = PretrainConfig(train=(str(store_drawn(tmp_path / "t.lmdb", TEXTS)),), arch="lcnet_050")
+    saved = checkpoint.save_model
+
+    def older(path, **given):
+        saved(path, **{**given, "info": {**given["info"], "config": {"seed": 0, "gone": 1}}})
+
+    monkeypatch.setattr("ocrcc.training.run.save_model", older)
+    pretrain(task, HOW, tmp_path / "run")
+    assert pretrain(task, replace(HOW, steps=2), tmp_path / "run", resume=True).steps == 2
+    with pytest.raises(ConfigError, match="seed is 1, and was 0"):
+        pretrain(task, replace(HOW, seed=1, steps=3), tmp_path / "run", resume=True)

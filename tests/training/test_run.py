@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import nn
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource
+from ocrcc.errors import ConfigError
 from ocrcc.models.contract import read_metadata
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.training.loop import train
@@ -151,6 +153,65 @@ def test_the_rate_rises_in_the_warm_up_and_falls_afterwards(tmp_path):
 def test_without_warm_up_or_schedule_the_rate_is_what_was_given(tmp_path):
     _, _, rows = course(replace(BARE, learning_rate=2e-3), tmp_path / "run")
     assert [row["learning_rate"] for row in rows] == [2e-3] * 4
+
+
+def rates(schedule: str, at: Sequence[float], **changed) -> list[float]:
+    """Give the learning rates at some shares of a run."""
+    sources = [MixedSource(source=Drawn(), weight=1.0)]
+    config = replace(BARE, schedule=schedule, learning_rate=1.0, **changed)
+    run = Run(trainee(), config, Path(), Accelerator(cpu=True), sources)
+    received = run.chunks[0][0]
+    found = []
+    for share in at:
+        run.step(received, share)
+        found.append(run.optimizer.param_groups[0]["lr"])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("poly", [1, 0.8002, 0.5005, 0.3007, 0.001]),
+        ("step", [1, 1, 0.1, 0.01, 0.01]),
+        ("multistep", [1, 1, 0.1, 0.1, 0.01]),
+        ("cosine", [1, 0.9046, 0.5005, 0.2069, 0.001]),
+    ],
+)
+def test_every_schedule_that_is_named_runs_over_the_whole_run(schedule, expected):
+    found = rates(schedule, (0, 0.2, 0.5, 0.7, 0.9999))
+    assert found == pytest.approx(expected, abs=2e-4)
+    risen = rates(schedule, (0, 0.05, 0.1), warmup=0.1)
+    assert risen[:2] == pytest.approx([0.01, 0.505])
+    assert risen[2] > 0.9
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "nosuch"])
+def test_a_schedule_that_cannot_be_followed_is_refused_and_those_that_can_are_named(schedule):
+    with pytest.raises(ConfigError, match=f"no schedule named '{schedule}'") as caught:
+        rates(schedule, ())
+    for name in caught.value.hint.removeprefix("such as ").split(", "):
+        assert rates(name, (0.1,))[0] > 0.5
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_resumed_run_scales_gradients_as_it_did(tmp_path, there):
+    """As fp16 has it on a GPU; a run of an earlier version left nothing of it."""
+
+    def new() -> Run:
+        accelerator = Accelerator(cpu=True)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=65536.0)
+        return Run(trainee(), BARE, tmp_path, accelerator, [MixedSource(source=Drawn(), weight=1.0)])
+
+    first = new()
+    first.accelerator.scaler.load_state_dict(first.accelerator.scaler.state_dict() | {"scale": 128.0})
+    first.save()
+    if not there:
+        state = torch.load(tmp_path / "state.pt", weights_only=True)
+        del state["scaler"]
+        torch.save(state, tmp_path / "state.pt")
+    again = new()
+    again.load()
+    assert again.accelerator.scaler.get_scale() == (128.0 if there else 65536.0)
 
 
 def test_the_best_is_the_one_with_the_lowest_score(tmp_path):

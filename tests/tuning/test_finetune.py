@@ -2,23 +2,25 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from drawn_lines import draw_line
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from stored_lines import store, store_drawn
 from torch import nn
 
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig
-from ocrcc.errors import CharsetError, DataError, ModelError
+from ocrcc.errors import CharsetError, ConfigError, DataError, ModelError
 from ocrcc.lookalikes import Group, Lookalikes, sibling_table
 from ocrcc.losses import separation
 from ocrcc.losses.center import Centers
 from ocrcc.models.checkpoint import load_model
+from ocrcc.models.contract import read_metadata
 from ocrcc.models.registry import create_model
 from ocrcc.training.objective import CenterObjective, CtcObjective
 from ocrcc.training.pretrain import pretrain
@@ -105,6 +107,34 @@ def test_a_resumed_run_ends_with_the_very_weights_and_centers(task, tmp_path):
     assert all(torch.equal(whole[key], cut[key]) for key in whole)
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_a_run_goes_on_from_the_model_that_it_began_with(task, tmp_path, known):
+    base = tmp_path / "base.safetensors"
+    shutil.copy(Path(task.pretrained) / "last.safetensors", base)
+    config, out = replace(QUICK, steps=1), tmp_path / "run"
+    finetune(replace(task, pretrained=str(base)), config, out, device="cpu")
+    moved = replace(task, pretrained=str(base.rename(tmp_path / "moved.safetensors")))
+    assert finetune(moved, replace(config, steps=2), out, device="cpu", resume=True).steps == 2
+    if not known:  # as earlier versions left it
+        tensors, metadata = load_file(out / "last.safetensors"), read_metadata(out / "last.safetensors")
+        del metadata["lineage"]["pretrained"]
+        save_file(tensors, out / "last.safetensors", {"ocrcc": json.dumps(metadata)})
+    shutil.copy(out / "last.safetensors", moved.pretrained)
+    if not known:
+        assert finetune(moved, replace(config, steps=3), out, device="cpu", resume=True).steps == 3
+        return
+    with pytest.raises(ConfigError, match="pretrained is another model than it began with"):
+        finetune(moved, replace(config, steps=3), out, device="cpu", resume=True)
+
+
+def test_what_decides_which_lines_are_held_back_stays_as_it_was(task, tmp_path):
+    finetune(task, replace(QUICK, steps=1), tmp_path / "run", device="cpu")
+    other = replace(task, guard=True, replay_share=0.25, retain=task.train)
+    words = "retain is .*, and was none; guard is True, and was False"
+    with pytest.raises(ConfigError, match="replay_share is 0.25, and was 0.5; " + words):
+        finetune(other, QUICK, tmp_path / "run", device="cpu", resume=True)
+
+
 def test_each_term_adds_to_the_loss_and_gives_gradients():
     torch.manual_seed(0)
     charset = Charset("0O1l")
@@ -181,6 +211,35 @@ def test_replayed_lines_are_mixed_in_by_their_share(task, letters_lmdb, tmp_path
     assert (first.weight, second.weight) == (0.75, 0.25)
     assert second.size == 2  # of its three lines one has an x
     assert prepared[0].sources.skipped == {str(letters_lmdb): 1}
+
+
+def test_the_first_centers_take_each_own_line_once_however_many_are_replayed(task, digits_lmdb, tmp_path, monkeypatch):
+    read, place = [], CenterObjective.place
+
+    def counted(objective, batch, output):
+        read.append(len(batch.labels))
+        return place(objective, batch, output)
+
+    monkeypatch.setattr(CenterObjective, "place", counted)
+    finetune(replace(task, replay=(str(digits_lmdb),)), replace(QUICK, steps=1), tmp_path / "run", device="cpu")
+    assert 40 <= sum(read) < 40 + QUICK.batch_size
+
+
+@pytest.mark.parametrize(("share", "epochs", "lines"), [(0.5, 1, 80), (0.75, 0.5, 80), (0, 0.5, 20)])
+def test_an_epoch_is_one_of_own_lines_however_many_are_replayed(task, tmp_path, share, epochs, lines):
+    """There are 40 own lines."""
+    replay = store_drawn(tmp_path / "few.lmdb", ["123", "45", "6"])
+    config = replace(QUICK, steps=0, epochs=epochs)
+    finetune(replace(task, replay=(str(replay),), replay_share=share), config, tmp_path / "run", device="cpu")
+    state = torch.load(tmp_path / "run" / "state.pt", weights_only=True)["processes"][0]["state"]
+    assert lines <= state["lines"] < lines + QUICK.batch_size
+
+
+def test_rendered_lines_have_no_epochs_and_that_is_told_first(task, tmp_path):
+    for train in (("synth:nosuch",), (*task.train, "synth:documents")):
+        with pytest.raises(ConfigError, match="rendered lines have no epochs"):
+            finetune(replace(task, train=train), replace(QUICK, steps=0, epochs=1), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_frozen_backbone_stays_as_it_was_and_then_learns(task, tmp_path):

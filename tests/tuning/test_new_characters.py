@@ -13,11 +13,12 @@ from stored_lines import store, store_drawn
 from ocrcc.charset import Charset
 from ocrcc.config import FinetuneConfig, PretrainConfig, TrainConfig, TuneConfig
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.datasets.opened import Opener
 from ocrcc.evaluation.evaluate import read_dataset
 from ocrcc.models.checkpoint import load_model
 from ocrcc.models.registry import create_model
 from ocrcc.training.pretrain import pretrain
-from ocrcc.training.sources import Opener, open_sources
+from ocrcc.training.sources import open_sources
 from ocrcc.training.transfer import transfer
 from ocrcc.tuning.finetune import finetune
 from ocrcc.tuning.guard import mixture
