@@ -20,6 +20,7 @@ def foreign(
     character: bool = True,
     attention: bool = False,
     opset: int = 11,
+    bias: bool = True,
 ) -> Path:
     """Write a small recogniser as PaddlePaddle's converter does: weights as constants, SAME padding, space last.
 
@@ -31,6 +32,8 @@ def foreign(
         "down.w": rng.normal(size=(8, 6, 3, 3)) * 0.2, "fc.w": rng.normal(size=(8, classes)),
         "fc.b": rng.normal(size=classes),
     }  # fmt: skip
+    if not bias:
+        del weights["fc.b"]
     if attention:
         weights |= {"q.w": rng.normal(size=(8, 8)), "k.w": rng.normal(size=(8, 8))}
     make = helper.make_node
@@ -55,8 +58,8 @@ def foreign(
         make("Reshape", ["p", "shape"], ["s"]),
         *(looks if attention else [make("Transpose", ["s"], ["t"], perm=[0, 2, 1])]),
         make("MatMul", ["t", "fc.w"], ["m"]),
-        make("Add", ["m", "fc.b"], ["l"]),
-        make(ends, ["l"], ["y"], axis=2),
+        *([make("Add", ["m", "fc.b"], ["l"])] if bias else []),
+        make(ends, ["l" if bias else "m"], ["y"], axis=2),
     ]
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 48, "w"])],

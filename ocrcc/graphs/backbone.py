@@ -108,6 +108,7 @@ class GraphBackbone(GraphPart):
     Attributes:
         width_stride: Pixels a frame.
         feature_width: D.
+        head_has_bias: Whether the last layer behind it can have one, in the file.
 
     Raises:
         ModelError: An operation cannot be run in torch.
@@ -117,7 +118,7 @@ class GraphBackbone(GraphPart):
         behind = _weights_behind(model, layout)
         own = [key for key in weight_names(model, layout) if key not in behind]
         super().__init__(model, layout, input_name(model), layout.frames or layout.features, own, name)
-        self.width_stride = layout.stride
+        self.width_stride, self.head_has_bias = layout.stride, bool(layout.bias)
         self._parted, self._frames_first = bool(layout.frames), layout.frames_first
         self.feature_width = math.prod(layout.frame_shape) if layout.frames else _inputs(model, layout)
 

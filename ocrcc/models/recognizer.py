@@ -30,6 +30,8 @@ class Recognizer(nn.Module):
         self.feature_width: int = encoder.feature_width  # type: ignore[assignment]
         self.num_classes = num_classes
         self.head = nn.Linear(self.feature_width, num_classes)
+        if not getattr(backbone, "head_has_bias", True):  # its file has no room for what it would learn
+            nn.init.zeros_(self.head.bias).requires_grad_(False)
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Turn images (N, K, H, W) into the classifier's input (N, T, D), T = W / width_stride."""

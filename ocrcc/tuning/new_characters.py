@@ -356,6 +356,8 @@ def _fitted(
         optimizer.zero_grad()
         value = loss()
         value.backward()
+        if not bias.requires_grad and rows.grad is not None:  # the model has none
+            rows.grad[:, -1] = 0
         return value.item()
 
     optimizer.step(closure)

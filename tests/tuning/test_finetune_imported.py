@@ -108,3 +108,20 @@ def test_the_backbone_stays_where_the_graph_has_one(digits_lmdb, tmp_path, exper
     pairs = zip(before.backbone.parameters(), after.backbone.parameters(), strict=True)
     assert [torch.equal(one, two) for one, two in pairs] == [stays] * len(moved)
     assert not torch.equal(before.head.weight, after.head.weight)
+
+
+@pytest.mark.parametrize("added", ["", "Az"])
+def test_a_last_layer_without_a_bias_learns_none_and_can_be_given_back(digits_lmdb, tmp_path, added):
+    pytest.importorskip("onnxruntime")
+    file, lines = foreign(tmp_path / "one.onnx", classes=11, bias=False), (str(digits_lmdb),)
+    task = FinetuneConfig(pretrained=str(file), train=lines, init_lines=16, guard=False)
+    if added:
+        (tmp_path / "few.txt").write_text("\n".join("0123456789" + added))
+        task = replace(task, charset=str(tmp_path / "few.txt"))
+    finetune(task, QUICK, tmp_path / "run", device="cpu")
+    before, after = (load_model(path, device="cpu").recognizer for path in (file, tmp_path / "run/last.safetensors"))
+    assert not after.head.bias.any()
+    assert not torch.equal(before.head.weight, after.head.weight[: len(before.head.weight)])
+    back = export(tmp_path / "run", tmp_path / "back.onnx", ExportConfig(samples=4, rendered=0)).path
+    again = evaluate(back, [digits_lmdb], EvaluateConfig(compare=(str(tmp_path / "run"),), workers=0), device="cpu")
+    assert again.total.strict == again.baseline.total.strict
