@@ -119,7 +119,8 @@ def _folder_faces(folder: Path) -> list[Face]:
         raise DataError(f"{error.filename}: {error.strerror}")
 
     faces = []
-    for path in (Path(parent, name) for parent, _, names in walk(folder, complain) for name in names):
+    # Folders too: one that is called a.ttf is told.
+    for path in (Path(parent, name) for parent, *named in walk(folder, complain) for names in named for name in names):
         if path.suffix.lower() not in SUFFIXES:
             continue
         for index in range(_count_faces(path)):
