@@ -25,7 +25,9 @@ _MOST_TEXT = 64 << 20
 _LONGEST_NAME = 160
 """Bytes of a name that a hidden neighbour's name repeats; file systems take 255 in all."""
 _PASSING = (".ipynb_checkpoints", "__MACOSX")
-_NEIGHBOUR = re.compile(r"\..+\.([0-9a-f]{8}\.tmp(\.[^.]{0,15})?|lock|replacing)", re.DOTALL)
+TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp(\.[^.]{0,15})?")
+"""What a temporary neighbour's name (`new_aside`) has behind that of the file to be."""
+_NEIGHBOUR = re.compile(rf"\..+\.({TEMPORARY.pattern}|lock|replacing)", re.DOTALL)
 """Names of hidden neighbours that writers make (`beside`, `new_aside`)."""
 
 

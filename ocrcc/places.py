@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.files import beside, new_aside, read_small, sync_folder, whole
+from ocrcc.files import TEMPORARY, beside, new_aside, read_small, sync_folder, whole
 
 _HEAD = 4096
 """Bytes at the start of a file that must show who made it."""
@@ -26,7 +26,6 @@ _LINE = 1 << 20
 _PATIENCE = 30.0
 """Seconds that a reader waits for a writer that is giving names."""
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
-_TEMPORARY = re.compile(r"[0-9a-f]{8}\.tmp(\.[^.]{0,15})?")
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def sweep_folder(folder: Path) -> None:
     """Remove the temporary files of killed writers from a folder of ours that is claimed."""
     for entry in _entries(folder):
         hidden, _, rest = entry.name.rpartition(".tmp")[0].rpartition(".")
-        if hidden.startswith(".") and _TEMPORARY.fullmatch(rest + ".tmp"):
+        if hidden.startswith(".") and TEMPORARY.fullmatch(rest + ".tmp"):
             remove(entry)
 
 
@@ -203,7 +202,7 @@ def _is_aside(entry: Path, path: Path) -> bool:
     return (
         entry.parent == path.parent
         and entry.name.startswith(start)
-        and _TEMPORARY.fullmatch(entry.name.removeprefix(start)) is not None
+        and TEMPORARY.fullmatch(entry.name.removeprefix(start)) is not None
     )
 
 

@@ -111,9 +111,10 @@ def build_lmdb(
     """
     config = config or BuildConfig()
     _check_output(out, sources, force)
-    outputs = [out, val_path(out)] if config.val_fraction else [out]
-    for path in outputs[1:]:
-        _check_output(path, sources, force)
+    outputs = [out]
+    if config.val_fraction:
+        outputs.append(val_path(out))
+        _check_output(outputs[1], sources, force)
     jobs, described = _open_sources(sources, config, images, merge)
     total = jobs.count()
     skipped, named = Counter[str](), list[str]()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 
 import torch
 from accelerate.utils import set_seed
@@ -126,7 +125,7 @@ def prepare(
     say: Say,
     *,
     device: str = "cpu",
-    left_out: Mapping[str, int] = MappingProxyType({}),
+    left_out: Mapping[str, int] | None = None,
 ) -> Prepared:
     """Open everything that a run needs; the model's rows and centers are kept by character.
 
@@ -171,7 +170,7 @@ def prepare(
         robbers = robbing(recognizer, now.new, charset, start.preprocessing, [*retained, *apart], device)
         if robbers:
             again = replace(asked, unknown="skip")
-            return prepare(task, again, out, resume, say, device=device, left_out={**left_out, **robbers})
+            return prepare(task, again, out, resume, say, device=device, left_out={**(left_out or {}), **robbers})
     replay = replay or open_some(task.replay)
     expert = None
     if looker is not None:

@@ -147,7 +147,7 @@ class Guard:
         if same_weights(tuned, start):
             return self._judged(self.before, 0.0, 1.0, self.pretrained)
         before = max(mean_loss(self.before.own), 1e-6)
-        untouched = same_weights(tuned, mixture(start, tuned, 0.0, self.new))
+        untouched = bool(self.new) and same_weights(tuned, mixture(start, tuned, 0.0, self.new))
         shares = SHARES[:1] if untouched else SHARES
         read = [(share, self.read_own(self._candidate(start, tuned, share))) for share in shares]
         read.sort(key=lambda one: mean_loss(one[1]))

@@ -29,13 +29,17 @@ def lines() -> Batch:
     )
 
 
-def test_the_terms_rise_from_nothing_to_their_weight():
+def of_random_features(**settings: float) -> tuple[CenterObjective, RecognizerOutput]:
     torch.manual_seed(0)
     head = nn.Linear(6, 5)
-    config = FinetuneConfig(pretrained="x", train=("y",), center_weight=2.0, twin_weight=3.0, term_warmup=4)
-    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
+    config = FinetuneConfig(pretrained="x", train=("y",), **settings)
     features = torch.randn(2, 10, 6)
     output = RecognizerOutput(features=features, logits=head(features))
+    return CenterObjective(config, head, TWINS, Centers(5, 6)), output
+
+
+def test_the_terms_rise_from_nothing_to_their_weight():
+    objective, output = of_random_features(center_weight=2.0, twin_weight=3.0, term_warmup=4)
     assert objective.place(lines(), output) == 4
     shares = []
     for _ in range(6):
@@ -46,12 +50,7 @@ def test_the_terms_rise_from_nothing_to_their_weight():
 
 
 def test_without_warm_up_the_terms_weigh_all_from_the_second_step():
-    torch.manual_seed(0)
-    head = nn.Linear(6, 5)
-    config = FinetuneConfig(pretrained="x", train=("y",), center_weight=0.0, twin_weight=3.0, term_warmup=0)
-    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
-    features = torch.randn(2, 10, 6)
-    output = RecognizerOutput(features=features, logits=head(features))
+    objective, output = of_random_features(center_weight=0.0, twin_weight=3.0, term_warmup=0)
     found = [objective(lines(), output) for _ in range(2)]
     first, second = (float(each.total.detach() - each.scalars["ctc"]) for each in found)
     assert first == 0
@@ -60,12 +59,7 @@ def test_without_warm_up_the_terms_weigh_all_from_the_second_step():
 
 def test_a_batch_of_replayed_lines_alone_is_a_step_too(monkeypatch):
     """Each process sums its centers with those of the others, whatever its own lines are."""
-    torch.manual_seed(0)
-    head = nn.Linear(6, 5)
-    config = FinetuneConfig(pretrained="x", train=("y",))
-    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
-    features = torch.randn(2, 10, 6)
-    output = RecognizerOutput(features=features, logits=head(features))
+    objective, output = of_random_features()
     objective.place(lines(), output)
     monkeypatch.setattr(objective, "_kept", lambda batch, output: output.logits.sum() * 0)
     seen = []
@@ -77,14 +71,9 @@ def test_a_batch_of_replayed_lines_alone_is_a_step_too(monkeypatch):
 
 
 def test_features_that_are_no_numbers_are_not_among_the_findings():
-    torch.manual_seed(0)
-    head = nn.Linear(6, 5)
-    config = FinetuneConfig(pretrained="x", train=("y",))
-    objective = CenterObjective(config, head, TWINS, Centers(5, 6))
-    features = torch.randn(2, 10, 6)
-    output = RecognizerOutput(features=features, logits=head(features))
+    objective, output = of_random_features()
     objective.place(lines(), output)
-    lost = RecognizerOutput(features=features * float("nan"), logits=output.logits)
+    lost = RecognizerOutput(features=output.features * float("nan"), logits=output.logits)
     objective(lines(), lost)
     assert objective.findings().scalars == {}
     objective(lines(), lost)
