@@ -13,9 +13,6 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
-from timm.optim import create_optimizer_v2, list_optimizers
-from timm.scheduler import create_scheduler_v2
-from timm.scheduler.scheduler import Scheduler
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch._dynamo.exc import BackendCompilerFailed
@@ -31,17 +28,10 @@ from ocrcc.models.checkpoint import save_model
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.training.folder import STATE
 from ocrcc.training.objective import Objective, Terms
+from ocrcc.training.schedule import SCHEDULE_POINTS, make_optimizer, make_schedule
 from ocrcc.training.tracking import NamedMargin
 from ocrcc.training.window import Window
 
-_SCHEDULE_POINTS = 10_000
-"""The learning rate changes at so many points of a run, however its end is given."""
-_AS_IS_USUAL: Mapping[str, Any] = {
-    "poly": {"decay_rate": 1.0},  # which is its power
-    "step": {"decay_epochs": _SCHEDULE_POINTS / 3},
-    "multistep": {"decay_milestones": [_SCHEDULE_POINTS // 2, _SCHEDULE_POINTS * 3 // 4]},
-}
-"""timm's defaults are for runs of 300 points, over before the warm-up is."""
 _LOST_IN_A_ROW = 20
 """Steps without a finite gradient, one after the other, that end a run: it is then no matter of single lines."""
 
@@ -152,8 +142,8 @@ class Run:
             world=accelerator.num_processes,
         )
         self.lines = config.epochs and config.epochs * self.chunks.lines_of_an_epoch()
-        optimizer = _optimizer(trainee.recognizer, config)
-        self.schedule = _schedule(optimizer, config)
+        optimizer = make_optimizer(trainee.recognizer, config)
+        self.schedule = make_schedule(optimizer, config)
         self._moving = [weight for weight in trainee.recognizer.backbone.parameters() if weight.requires_grad]
         self.model, self.optimizer = accelerator.prepare(trainee.recognizer, optimizer)
         self.forward = _compiled(self.model) if config.compile else self.model
@@ -186,7 +176,7 @@ class Run:
         self.model.train()
         self._freeze(self.state.step < self.config.freeze_backbone)
         if self.schedule is not None:
-            self.schedule.step(int(progress * _SCHEDULE_POINTS))
+            self.schedule.step(int(progress * SCHEDULE_POINTS))
         batch = received.batch.to(str(self.accelerator.device))
         buffers = [buffer for buffer in self.recognizer.buffers() if buffer.is_floating_point()]
         before = [buffer.clone() for buffer in buffers]
@@ -372,30 +362,3 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
             raise ConfigError(f"torch.compile failed: {reason}", "install a C++ compiler, or drop --compile") from None
 
     return forward
-
-
-def _optimizer(recognizer: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    if (name := config.optimizer) not in list_optimizers():
-        raise ConfigError(f"timm has no optimizer named {name!r}", "such as adamw, adam, sgd, lion, rmsprop")
-    return create_optimizer_v2(recognizer, opt=name, lr=config.learning_rate, weight_decay=config.weight_decay)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, config: TrainConfig) -> Scheduler | None:
-    try:
-        if config.schedule == "plateau":
-            raise ValueError("it follows a figure, and not the steps")
-        schedule, _ = create_scheduler_v2(
-            optimizer,
-            sched=config.schedule,
-            num_epochs=_SCHEDULE_POINTS,
-            warmup_epochs=round(config.warmup * _SCHEDULE_POINTS),
-            warmup_lr=config.learning_rate / 100,
-            min_lr=config.learning_rate / 1000,
-            **_AS_IS_USUAL.get(config.schedule, {}),
-        )
-    except (ValueError, AssertionError):
-        schedule = None
-    if schedule is None and config.schedule != "none":  # older timm gives None for a name that it does not know
-        hint = "such as cosine, tanh, poly, step, multistep, none"
-        raise ConfigError(f"timm has no schedule named {config.schedule!r} that follows the steps alone", hint)
-    return schedule

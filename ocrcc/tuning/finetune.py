@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -15,7 +14,7 @@ from accelerate.utils import set_seed
 from torch import nn
 
 from ocrcc.charset import Charset, describe
-from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig, TuneConfig
+from ocrcc.config import FinetuneConfig, Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingChunks, training_batches
 from ocrcc.datasets.opened import Opener, Say
 from ocrcc.errors import DataError
@@ -26,7 +25,7 @@ from ocrcc.models.checkpoint import LoadedModel, load_model, pick_device
 from ocrcc.models.contract import fingerprint
 from ocrcc.models.experts import can_have_an_expert, one_encoder, parsed
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.models.registry import MODELS, create_model
+from ocrcc.models.registry import create_model
 from ocrcc.space.characters import Viewer, siblings_of
 from ocrcc.space.snapshots import Snapshots
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult
@@ -40,16 +39,9 @@ from ocrcc.tuning.guard import Guard, Verdict, verdict
 from ocrcc.tuning.kinds import Looker, Remembering, keep_expert, kept_expert, plan_expert
 from ocrcc.tuning.new_characters import choose_charset, place_all, robbing
 from ocrcc.tuning.own_lines import parted, trusted
+from ocrcc.tuning.pace import of_another_make, with_length, with_rate
 from ocrcc.types import LabelledLines
 
-_STEPS_PER_ROOT_LINE = 20
-_FEWEST_STEPS, _MOST_STEPS = 100, 20_000
-_VALIDATIONS = 5
-_RATE = 3e-4
-_RATE_BEHIND, _RATE_OF_OTHERS = 1e-4, 3e-5
-"""Of files of other makes: behind a backbone that stays as it is, and of all their weights. The batch norms of the
-backbone are folded into its convolutions, and nothing scales what a step changes: at 1e-4 and 3e-4, PP-OCRv6 small
-reads the very lines that it learns worse for as long as the rate rises."""
 _SILENT = -40.0
 """The logit of a class that is never read."""
 _UNREADABLE = 0.6
@@ -155,14 +147,14 @@ def prepare(
     if task.guard:
         own, untrained = trusted(own, pretrained, charset, start.preprocessing, config, device, notes)
     own, validation, too_few = parted(own, [opener(path) for path in task.val], task, config, notes)
-    config = _with_length(config, own.lines)
+    config = with_length(config, own.lines)
     if now.new and not resume:
         notes.append(place_all(recognizer, now, charset, start, own, task, config, device))
     looker = None
     if task.guard and task.experts and not (untrained or too_few) and can_have_an_expert(pretrained):
         looker = Looker(pretrained, charset, start.preprocessing, config.batch_size, config.seed, device)
-    others = _of_another_make(given.arch)
-    config = _with_rate(config, others, behind=looker is not None)
+    others = of_another_make(given.arch)
+    config = with_rate(config, others, behind=looker is not None)
     pretrained.to(device)
     seen = pretrained if looker is None else Remembering(pretrained, looker.memory)
     retained, apart, replay = _general(task, config, charset, start.preprocessing, opener, seen, notes)
@@ -268,31 +260,6 @@ def _objective(
         centers.center_counts.copy_(moved.center_counts)
     siblings = torch.tensor(sibling_table(lookalikes, charset), dtype=torch.int64)
     return CenterObjective(task, recognizer.head, siblings, centers, pretrained, same_frames=frozen)
-
-
-def _with_length(config: TrainConfig, lines: int) -> TrainConfig:
-    """Choose how long to train, if nobody did, and how often to validate.
-
-    With twice the lines, each is seen 0.7 times as often.
-    """
-    if not (config.steps or config.epochs or config.minutes):
-        steps = round(_STEPS_PER_ROOT_LINE * math.sqrt(lines)) if lines else 10 * _FEWEST_STEPS
-        config = replace(config, steps=min(_MOST_STEPS, max(_FEWEST_STEPS, steps)))
-    if not config.eval_every and isinstance(config, TuneConfig) and config.steps:
-        config = replace(config, eval_every=math.ceil(config.steps / _VALIDATIONS))
-    return config
-
-
-def _with_rate(config: TrainConfig, others: bool, behind: bool) -> TrainConfig:
-    """Choose how fast to train, if nobody did."""
-    if config.learning_rate:
-        return config
-    return replace(config, learning_rate=_RATE if not others else _RATE_BEHIND if behind else _RATE_OF_OTHERS)
-
-
-def _of_another_make(arch: str) -> bool:
-    spec = MODELS.get(parsed(arch)[0])
-    return spec is not None and bool(spec.graph)
 
 
 def _general(

@@ -23,9 +23,10 @@ from ocrcc.evaluation.metrics import Scores
 from ocrcc.evaluation.report import Metrics
 from ocrcc.models.registry import MODELS
 from ocrcc.training.pretrain import pretrain
-from ocrcc.tuning.finetune import _of_another_make, _with_rate, finetune
+from ocrcc.tuning.finetune import finetune
 from ocrcc.tuning.guard import Found, Guard, Verdict, is_better, is_kept, mean_loss, mixture, standard_errors, verdict
 from ocrcc.tuning.own_lines import _misplaced, hold_out, without
+from ocrcc.tuning.pace import of_another_make, with_rate
 
 
 def metrics(right: str, edits: int, losses: list[float] | None = None) -> Metrics:
@@ -345,14 +346,14 @@ def test_a_run_that_is_killed_before_its_first_save_can_be_gone_on_with(trained,
 
 def test_a_rate_that_nobody_gives_suits_the_recogniser(monkeypatch):
     config = TuneConfig()
-    assert not _of_another_make("lcnet_050")
-    assert not _of_another_make("lcnet_050+experts2")
+    assert not of_another_make("lcnet_050")
+    assert not of_another_make("lcnet_050+experts2")
     monkeypatch.setitem(MODELS, "onnx/other@1", replace(MODELS["lcnet_050"], name="onnx/other@1", graph=b"a graph"))
-    assert _of_another_make("onnx/other@1")
-    assert _of_another_make("onnx/other@1+experts1")
+    assert of_another_make("onnx/other@1")
+    assert of_another_make("onnx/other@1+experts1")
     for others, behind, rate in ((False, False, 3e-4), (False, True, 3e-4), (True, True, 1e-4), (True, False, 3e-5)):
-        assert _with_rate(config, others, behind).learning_rate == rate
-        assert _with_rate(replace(config, learning_rate=1e-3), others, behind).learning_rate == 1e-3
+        assert with_rate(config, others, behind).learning_rate == rate
+        assert with_rate(replace(config, learning_rate=1e-3), others, behind).learning_rate == 1e-3
     with pytest.raises(ConfigError, match="learning_rate is negative"):
         TuneConfig(learning_rate=-1)
     with pytest.raises(ConfigError, match="learning_rate is not positive"):
