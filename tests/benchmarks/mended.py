@@ -3,8 +3,8 @@
     python -m tests.benchmarks.mended --data FOLDER --fonts FOLDER --out FOLDER [--arms NAME …] [--seeds N] [--steps N]
 
 The model is tuned on lines of two presets, clean look-alikes and small, blurred, noisy, compressed type, drawn in the
-fonts of this machine, with the replay and the guard that are there by default; CTC alone has the same steps on the same
-lines. It is measured on the pairs of `tests.benchmarks.pairs` in the fonts of the folder, small type and clean, and on
+fonts of this machine (or on other sets: `ocrcc synth --misread-by` makes lines that the model misreads), with the replay
+and the guard that are there by default; CTC alone has the same steps on the same lines. It is measured on the pairs of `tests.benchmarks.pairs` in the fonts of the folder, small type and clean, and on
 all real lines, folded, read once, as ONNX files under ONNX Runtime. Errors are look-alikes read as anything else; p is
 McNemar's, over lines, against the model before.
 """
@@ -55,6 +55,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", default="rapidocr/ppocr-v6-small")
     parser.add_argument("--data", required=True, type=Path, help="the folder with real lines and texts to render")
     parser.add_argument("--fonts", required=True, type=Path, help="a folder of fonts that no training draws in")
+    parser.add_argument("--train", nargs="+", default=["synth:small", "synth:lookalikes"], help="what it is tuned on")
+    parser.add_argument("--half", choices=("development", "confirmation"), default="development")
     parser.add_argument("--arms", nargs="+", default=list(ARMS)[:2], choices=ARMS, metavar="NAME")
     parser.add_argument("--first-seed", default=0, type=int)
     parser.add_argument("--seeds", default=1, type=int)
@@ -86,7 +88,7 @@ def sets(options: argparse.Namespace) -> dict[str, Path]:
     """Make the lines to be measured on."""
     out = options.out / "lines"
     out.mkdir(parents=True, exist_ok=True)
-    pairs = common_pairs(options.data, "confirmation")
+    pairs = common_pairs(options.data, options.half)
     both = draw_both(options.pairs // 2, pairs, options.data, str(options.fonts))
     return {
         **{f"{name} pairs": store(lines, out / f"{name} pairs.lmdb") for name, lines in both.items()},
@@ -117,7 +119,7 @@ def tuned(options: argparse.Namespace, arm: str, seed: int) -> Path:
     if not (run / "done").exists():
         task = FinetuneConfig(
             pretrained=options.model,
-            train=("synth:small", "synth:lookalikes"),
+            train=tuple(options.train),
             corpus=tuple(str(options.data / "corpus" / name / "text.txt") for name in TEXTS),
             **{name: value for name, value in ARMS[arm].items() if name != "learning_rate"},  # type: ignore[arg-type]
         )

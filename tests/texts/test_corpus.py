@@ -114,6 +114,16 @@ def test_words_are_drawn_whole(tmp_path):
     assert {texts.draw(Dice(0, index)) for index in range(100)} == {"申购确认", "赎回"}
 
 
+def test_some_english_prose_is_set_in_capitals(tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_text("the ground floor\n基金 abc 合同\n" * 200, encoding="utf-8")
+    texts = Texts(only("corpus", corpus=(str(path),)), GB2312)
+    drawn = [texts.draw(Dice(0, index)) for index in range(1000)]
+    english = [text for text in drawn if text.isascii() and len(text) > 3]
+    assert 0.06 < sum(text.isupper() for text in english) / len(english) < 0.2
+    assert not any("ABC" in text for text in drawn if not text.isascii())
+
+
 def test_lengths_are_kept():
     texts = Texts(only("templates", min_length=3, max_length=5), GB2312)
     for index in range(300):
