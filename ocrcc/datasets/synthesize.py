@@ -7,6 +7,7 @@ import itertools
 import os
 import sys
 import time
+import unicodedata
 from collections.abc import Callable, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ocrcc.processes import Pool, cores, in_order, stoppable
 from ocrcc.reading.reader import LineReader
 from ocrcc.synth.degrade import JPEG_BYTES
 from ocrcc.synth.source import SynthSource
+from ocrcc.types import Line
 
 _CHUNK = 64
 """Lines that a worker renders at once."""
@@ -103,7 +105,8 @@ class Maker:
 
     Args:
         source: Renders them.
-        misread_by: A model; lines that it reads right, or that are illegible, are left out. Empty for all lines.
+        misread_by: A model; lines that it reads right, or that are illegible, are left out, and what it took the others
+            for is drawn in their likeness. Empty for all lines.
 
     Raises:
         OcrccError: The model cannot be used.
@@ -118,18 +121,39 @@ class Maker:
 
     def records(self, numbers: range) -> list[Record]:
         """Render lines, twins of minimal pairs together, and return those that are wanted."""
-        records = [encode(self._source, number) for number in numbers]
+        lines = [self._source.line(number) for number in numbers]
+        records = [encode(line) for line in lines]
         if self._reader is None:
             return records
-        wanted = [
-            _is_misread(self._reader.charset.normalise(record.label), line.text)
-            and not self._reader.charset.missing(record.label)
-            for record, line in zip(records, self._reader.recognize([record.image for record in records]), strict=True)
+        charset = self._reader.charset
+        texts = [line.text for line in self._reader.recognize([record.image for record in records])]
+        misread = [
+            _is_misread(charset.normalise(line.label), text) and not charset.missing(line.label)
+            for line, text in zip(lines, texts, strict=True)
         ]
-        if self._source.config.minimal_pairs:  # a twin alone would teach that its class is meant wherever it may be
-            pairs = zip(wanted[::2], wanted[1::2], strict=True)
-            wanted = [either for one, other in pairs for either in 2 * [one or other]]
-        return list(itertools.compress(records, wanted))
+        if self._source.config.minimal_pairs:
+            pairs = zip(misread[::2], misread[1::2], strict=True)
+            return list(itertools.compress(records, [either for one, other in pairs for either in 2 * [one or other]]))
+        wanted = []
+        for number, line, record, text in itertools.compress(zip(numbers, lines, records, texts, strict=True), misread):
+            wanted.append(record)
+            if twin := self._taken_for(line, number, text):
+                wanted.append(twin)
+        return wanted
+
+    def _taken_for(self, line: Line, number: int, text: str) -> Record | None:
+        """Draw a line as it was read, if characters were taken for others.
+
+        A model that learned from what it misreads alone would say the rarer of two look-alikes wherever it may be: it
+        is the rarer that is misread.
+        """
+        assert self._reader is not None
+        said = self._reader.charset.normalise(line.label)
+        other_form = unicodedata.normalize("NFKC", said) == unicodedata.normalize("NFKC", text)
+        if not len(line.label) == len(said) == len(text) or other_form or self._source.charset.missing(text):
+            return None
+        drawn = self._source.retold(line, number, text)
+        return None if drawn is None else encode(drawn)
 
 
 def _is_misread(label: str, text: str) -> bool:
@@ -174,8 +198,8 @@ def synthesise(
         source: Renders the lines.
         out: The dataset to be.
         count: Lines of the whole set; a shard has its part of them.
-        misread_by: A model; only lines that it misreads are kept, and so many are drawn as are needed for that. Shards
-            have other lines each, but not together those of the whole set.
+        misread_by: A model; only lines that it misreads are kept, each beside what it was taken for, and so many are
+            drawn as are needed for that. Shards have other lines each, but not together those of the whole set.
         shard: I and N: the I-th of N parts.
         workers: Processes; 0 means one per core, 1 renders in this one.
         overwrite: Replace a dataset that is there.
@@ -262,9 +286,8 @@ def _make_chunk(numbers: range) -> tuple[int, list[Record], Memory]:
     return len(numbers), _maker.records(numbers), memory_of_process()
 
 
-def encode(source: SynthSource, number: int) -> Record:
-    """Render a line and encode it as it is stored."""
-    line = source.line(number)
+def encode(line: Line) -> Record:
+    """Encode a rendered line as it is stored."""
     data = line.image.info.get(JPEG_BYTES)
     if data is None:
         buffer = io.BytesIO()

@@ -155,6 +155,24 @@ class SynthSource:
         again, so each twin is drawn as often as the other. The twins take the place of a random character
         of a random text, a letter or mark of ASCII where they are such: what stands around favours neither.
         """
+        line = self._line(index)
+        assert line is not None
+        return line
+
+    def retold(self, line: Line, index: int, text: str) -> Line | None:
+        """Render a line once more with another text, in the same font, at the same size, with the same harm.
+
+        Args:
+            line: Line ``index``.
+            index: Its number.
+            text: As long as the line's label, with some of its characters swapped.
+
+        Returns:
+            The line; None if its font lacks one of the characters, or draws it like that in whose place it stands.
+        """
+        return self._line(index, line.label, text)
+
+    def _line(self, index: int, label: str = "", instead: str = "") -> Line | None:
         tools = self._tools()
         if self.config.minimal_pairs:
             dice = Dice(self.seed, index // 2)
@@ -170,7 +188,15 @@ class SynthSource:
                 continue
             text, choice = drawn
             setting = _setting(text, pixel, dice)
+            retold = bool(instead) and text == label
+            if retold:
+                swapped = [(old, new) for old, new in zip(text, instead, strict=True) if old != new]
+                if not all(self._differ(old, new, pixel, choice, tools) for old, new in swapped):
+                    return None
+                text = instead
             ink = typeset(on_the_line(text), choice, tools.fonts, tools.glyphs, setting, dice)
+            if ink is None and retold:
+                return None
             if ink is not None:
                 image = tools.degrader.appear(ink, frames_needed(text), dice, pixel)
                 return Line(image=image, label=text, source=f"{self.name}#{index}")

@@ -3,9 +3,10 @@
     python -m tests.benchmarks.mended --data FOLDER --fonts FOLDER --out FOLDER [--arms NAME …] [--seeds N] [--steps N]
 
 The model is tuned on lines of two presets, clean look-alikes and small, blurred, noisy, compressed type, drawn in the
-fonts of this machine (or on other sets: `ocrcc synth --misread-by` makes lines that the model misreads), with the replay
-and the guard that are there by default; CTC alone has the same steps on the same lines. It is measured on the pairs of `tests.benchmarks.pairs` in the fonts of the folder, small type and clean, and on
-all real lines, folded, read once, as ONNX files under ONNX Runtime. Errors are look-alikes read as anything else; p is
+fonts of this machine, or on other sets (`ocrcc synth --misread-by` makes lines that the model misreads), with the
+replay and the guard that are there by default; CTC alone has the same steps on the same lines. It is measured on the
+pairs of `tests.benchmarks.pairs` in the fonts of the folder, small type and clean, and on all real lines, folded, read
+once, as ONNX files under ONNX Runtime. Errors are look-alikes read as anything else; p is
 McNemar's, over lines, against the model before.
 """
 

@@ -31,7 +31,7 @@ def main() -> None:
     print(f"{source.faces} faces; {memory_of_process().own / 1e6:.0f} MB")
     cold = measure(source.line, range(options.lines))
     warm = measure(source.line, range(options.lines, 2 * options.lines))
-    stored = measure(lambda number: encode(source, number), range(2 * options.lines, 3 * options.lines))
+    stored = measure(lambda number: encode(source.line(number)), range(2 * options.lines, 3 * options.lines))
     labels = [source.line(number).label for number in range(options.lines, 2 * options.lines)]
     control = measure(PlainText(source, labels), range(options.lines))
     mean = sum(map(len, labels)) / len(labels)

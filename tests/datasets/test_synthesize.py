@@ -104,19 +104,30 @@ def test_a_pair_is_in_one_shard(make, tmp_path):
 MODEL = "ocrcc-zh-small"
 
 
-def misread(source: SynthSource, numbers: range) -> list[str]:
-    """The labels of lines that the shipped model, looking once, misreads in a character or two, or in half of them."""
+def misread(source: SynthSource, numbers: range) -> list[tuple[str, str]]:
+    """Labels and readings of what the shipped model, looking once, misreads in a character or two, or half of them."""
     reader = LineReader.load(MODEL, config=PredictConfig(second_look=0.0, layout="line"))
     lines = [source.line(number) for number in numbers]
     read = [line.text for line in reader.recognize([line.image for line in lines])]
-    wrong = [Levenshtein.distance(line.label, text) for line, text in zip(lines, read, strict=True)]
-    return [line.label for line, count in zip(lines, wrong, strict=True) if 0 < count <= max(2, 0.5 * len(line.label))]
+    pairs = [(line.label, text) for line, text in zip(lines, read, strict=True)]
+    return [(label, text) for label, text in pairs if 0 < Levenshtein.distance(label, text) <= max(2, 0.5 * len(label))]
 
 
-def test_only_what_a_model_misreads_is_kept(make, tmp_path):
+def with_what_they_were_taken_for(source: SynthSource, numbers: range) -> list[str]:
+    """The labels of misread lines, each before its reading where a character was taken for another of the charset."""
+    wanted = []
+    for label, text in misread(source, numbers):
+        wanted.append(label)
+        if len(label) == len(text) and not source.charset.missing(text):
+            wanted.append(text)
+    return wanted
+
+
+def test_only_what_a_model_misreads_is_kept_and_what_it_was_taken_for(make, tmp_path):
     source = make()
-    expected = misread(source, range(192))
-    assert 30 < len(expected) < 150
+    expected = with_what_they_were_taken_for(source, range(192))
+    assert 40 < len(expected) < 250
+    assert len(expected) > 1.2 * len(misread(source, range(192)))
     result = synthesise(source, tmp_path / "a.lmdb", 30, misread_by=MODEL, workers=1)
     assert [label for _, label in records(tmp_path / "a.lmdb")] == expected[:30]
     assert result.lines == 30
@@ -125,7 +136,9 @@ def test_only_what_a_model_misreads_is_kept(make, tmp_path):
     synthesise(source, tmp_path / "many.lmdb", 30, misread_by=MODEL, workers=2)
     assert records(tmp_path / "many.lmdb") == records(tmp_path / "a.lmdb")
     synthesise(source, tmp_path / "part.lmdb", 20, misread_by=MODEL, shard=(2, 2), workers=1)
-    assert [label for _, label in records(tmp_path / "part.lmdb")] == misread(source, range(64, 128))[:10]
+    assert [label for _, label in records(tmp_path / "part.lmdb")] == with_what_they_were_taken_for(
+        source, range(64, 128)
+    )[:10]
     write_preview(source, tmp_path / "sheet.png", MODEL, count=1)
     first = Image.open(io.BytesIO(records(tmp_path / "a.lmdb")[0][0]))
     sheet = Image.open(tmp_path / "sheet.png")
@@ -134,7 +147,7 @@ def test_only_what_a_model_misreads_is_kept(make, tmp_path):
 
 def test_of_a_misread_line_its_twin_is_kept_too(make, tmp_path):
     source = make(minimal_pairs=True)
-    wrong = set(misread(source, range(128)))
+    wrong = {label for label, _ in misread(source, range(128))}
     synthesise(source, tmp_path / "a.lmdb", 20, misread_by=MODEL, workers=1)
     labels = [label for _, label in records(tmp_path / "a.lmdb")]
     assert len(labels) == 20
@@ -200,6 +213,6 @@ def test_a_preview_shows_the_first_lines(make, tmp_path):
 
 def test_encoding_is_lossless(make):
     source = make(effects={"jpeg": 0.0})
-    record = encode(source, 3)
+    record = encode(source.line(3))
     assert Image.open(io.BytesIO(record.image)).tobytes() == source.line(3).image.tobytes()
     assert record.size == source.line(3).image.size

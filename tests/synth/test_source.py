@@ -161,6 +161,25 @@ def test_twins_share_font_and_noise(fonts):
     assert np.median(alike) > 0.8
 
 
+def test_a_line_with_another_text_is_the_same_in_all_else(fonts):
+    made = source(fonts, minimal_pairs=True)
+    for index in range(0, 40, 2):
+        first, second = made.line(index), made.line(index + 1)
+        retold = made.retold(first, index, second.label)
+        assert retold is not None
+        assert retold.label == second.label
+        assert np.array_equal(np.asarray(retold.image), np.asarray(second.image))
+
+
+def test_a_line_with_what_its_font_lacks_is_none(tmp_path):
+    build_font(tmp_path / "Half.ttf", characters=CHARACTERS.replace("未", ""))
+    made = SynthSource(SynthConfig(fonts=str(tmp_path), lookalike_fraction=0.0, lookalikes=""), CHARSET)
+    line = made.line(0)
+    assert made.retold(line, 0, "未" + line.label[1:]) is None
+    wide = next(made.line(index) for index in range(500) if "，" in made.line(index).label)
+    assert made.retold(wide, int(wide.source.partition("#")[2]), wide.label.replace("，", "己")) is not None
+
+
 def test_minimal_pairs_without_groups_are_an_error(fonts):
     with pytest.raises(ConfigError, match="minimal pairs need look-alike groups"):
         SynthSource(SynthConfig(fonts=fonts, minimal_pairs=True), CHARSET, lookalikes=Lookalikes(()))
