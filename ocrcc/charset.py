@@ -216,18 +216,24 @@ def lint(symbols: Iterable[str]) -> list[str]:
     return [f"{kind}: {describe(found)}" for kind, found in kinds.items() if found]
 
 
-def load_charset(spec: str, normalisation: Normalisation = "none") -> Charset:
+def load_charset(spec: str, normalisation: Normalisation = "none", *, in_class_order: bool = False) -> Charset:
     """Load a charset by name, or from a UTF-8 file with one character a line.
 
+    Args:
+        spec: The name or the file.
+        normalisation: For the charset.
+        in_class_order: Whether it names the classes of a model that is there, so that none can be left out.
+
     Raises:
-        CharsetError: There is no such name or file, or no character in it. Single lines that are none are warned of.
+        CharsetError: There is no such name or file, or no character in it. Single lines that are none are warned of, or
+            an error where their order counts.
     """
     path = packaged.ASSETS / "charsets" / f"{spec}.txt"
     if spec in (known := packaged.names("charsets", ".txt")):
         return Charset(_read_symbols(path), normalisation, spec)
     path = Path(spec)
     if path.is_file():
-        symbols = _read_symbols(path)
+        symbols = _read_symbols(path, in_class_order)
         return Charset(symbols, normalisation, path.stem, has_right_to_left(symbols))
     close = difflib.get_close_matches(spec, known, n=1)
     raise CharsetError(
@@ -236,8 +242,10 @@ def load_charset(spec: str, normalisation: Normalisation = "none") -> Charset:
     )
 
 
-def _read_symbols(path: Path) -> str:
+def _read_symbols(path: Path, in_class_order: bool = False) -> str:
     """Read a file with one character a line; what is no character, or there again, is named and left out.
+
+    Where every line is a class, all that follow one that is left out would be read as their neighbours.
 
     Others' files, such as PaddleOCR's, have spaces and tabs behind characters, flags of two code points, empty lines.
     """
@@ -247,7 +255,8 @@ def _read_symbols(path: Path) -> str:
         raise CharsetError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})", "save it as UTF-8") from None
     first_line: dict[str, int] = {}
     left_out = []
-    for number, raw in enumerate(text.removesuffix("\n").split("\n"), start=1):
+    text = text.rstrip("\r\n") if in_class_order else text.removesuffix("\n")
+    for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.rstrip("\r")
         char = line if len(line) <= 1 else unicodedata.normalize("NFC", line.rstrip(" \t"))
         if len(char) == 1 and char not in first_line:
@@ -260,6 +269,11 @@ def _read_symbols(path: Path) -> str:
         raise CharsetError(f"{path}: no characters in it", "one character a line; a space is a line with one space")
     if left_out:
         named = "; ".join(left_out[:5]) + (f"; and {len(left_out) - 5} more" if len(left_out) > 5 else "")
+        if in_class_order:
+            raise CharsetError(
+                f"{path}: {len(left_out)} lines are no characters of their own, and each is a class: {named}",
+                "give each class one of its own; for one that is never read any will do, such as U+E000",
+            )
         warnings.warn(f"{path}: {len(left_out)} lines left out: {named}", OcrccWarning, stacklevel=3)
     return "".join(first_line)
 

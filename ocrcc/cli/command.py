@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand
 
-from ocrcc.config.setting import GROUPS, OTHER
+from ocrcc.config.setting import GROUPS, OTHER, too_large
 from ocrcc.errors import ConfigError
 
 EXAMPLES = "Examples:"
@@ -34,7 +34,14 @@ class Command(TyperCommand):
                 meant = [one for one in sorted(known) if _initials(one) == name[2:]]
                 if meant:
                     raise ConfigError(f"no such option: {name}", f"did you mean {' or '.join(meant)}?")
-        return super().parse_args(ctx, args)  # type: ignore[arg-type]
+        rest = super().parse_args(ctx, args)  # type: ignore[arg-type]
+        for (
+            name,
+            value,
+        ) in ctx.params.items():  # not all of them are settings, which are checked wherever they come from
+            if problems := too_large(name, value):
+                raise ConfigError(f"--{name.replace('_', '-')}: {problems[0]}")
+        return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as it is called
         """Return what follows the command's name in its usage."""

@@ -31,8 +31,10 @@ GROUPS = (
 )
 """What options are shown in, in the order of a command's help."""
 
-_SEEDS = 1 << 32
-"""What NumPy's global generator takes."""
+_MOST = {"seed": (1 << 32) - 1, "batch_size": 1 << 16, "workers": 1 << 10, "threads": 1 << 10}
+"""Of whole numbers by their names: what NumPy's global generator takes; what room or processes are made for at once."""
+_MOST_OF_ALL = (1 << 31) - 1
+"""Of all others: beyond what C takes, some library fails in words of its own, or a loop never ends."""
 
 _Value = TypeVar("_Value")
 
@@ -59,7 +61,7 @@ def shown(config: type, name: str) -> dict[str, Any]:
 
 
 def check_numbers(config: Any) -> None:
-    """Make sure of what holds for every settings class: numbers are finite, and a seed is one.
+    """Make sure of what holds for every settings class: numbers are finite, whole ones not endless, and a seed is one.
 
     It comes before a class's own checks: of NaN, every comparison is false.
 
@@ -69,14 +71,28 @@ def check_numbers(config: Any) -> None:
     problems = []
     for each in fields(config):
         value = getattr(config, each.name)
-        if wrong := [number for number in _numbers(value) if not math.isfinite(number)]:
+        if wrong := [one for one in _numbers(value) if isinstance(one, float) and not math.isfinite(one)]:
             problems.append(f"{each.name} is {wrong[0]}, not a finite number")
-        if each.name == "seed" and not 0 <= value < _SEEDS:
-            problems.append(f"seed is {value}, not 0..{_SEEDS - 1}")
+        if each.name == "seed" and not 0 <= value <= _MOST["seed"]:
+            problems.append(f"seed is {value}, not 0..{_MOST['seed']}")
+        else:
+            problems += too_large(each.name, value)
     if problems:
         raise ConfigError("; ".join(problems))
 
 
+def too_large(name: str, value: object) -> list[str]:
+    """Say of a whole number, or of one in a list, that it is larger than anything of that name can be.
+
+    >>> too_large("batch_size", 32), too_large("batch_size", 99_999_999)
+    ([], ['batch_size is 99999999, more than 65536'])
+    """
+    most = _MOST.get(name, _MOST_OF_ALL)
+    return [
+        f"{name} is {number}, more than {most}" for number in _numbers(value) if type(number) is int and number > most
+    ]
+
+
 def _numbers(value: object) -> Iterator[float]:
     values = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else (value,)
-    return (number for number in values if isinstance(number, float))
+    return (number for number in values if isinstance(number, (int, float)))

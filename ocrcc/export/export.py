@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,15 +15,20 @@ import numpy as np
 
 from ocrcc.calibration.store import KINDS, calibration_of
 from ocrcc.config import EvaluateConfig, ExportConfig
-from ocrcc.errors import ConfigError, ModelError
+from ocrcc.errors import ConfigError, ModelError, OcrccError
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import EvaluationResult
 from ocrcc.export.parity import Parity, Report, check_lines, compare, prepared
 from ocrcc.models.checkpoint import LoadedModel, load_model, save_model
 from ocrcc.models.contract import KEY, describe, fingerprint
-from ocrcc.places import check_file, new_folder, output
+from ocrcc.places import Kind, check_file, new_folder, output
 from ocrcc.reading.engines import Engine, torch_engine
 from ocrcc.reading.onnx_engine import CENTERS, COUNTS, load_onnx
+
+_GIVEN_BACK = re.compile(rb'\n\x05ocrcc\x12.{1,4}\{"format": ', re.DOTALL)
+"""What a file that was given back has near its end; who made it first stands at its start."""
+_END = 1 << 20
+"""Bytes in which that is looked for; the largest charset there can be fits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +83,20 @@ def export(
     """
     config = config or ExportConfig()
     suffix = out.suffix.lower()
-    if suffix in KINDS:
-        check_file(out, KINDS[suffix])
+    if suffix in _KINDS:
+        check_file(out, _KINDS[suffix])
     if suffix == ".safetensors" and config.int8:
         raise ConfigError("int8 is for ONNX files alone")
     if suffix == ".onnx":
         _check_installed()
     loaded = load_model(model, device="cpu")
-    if suffix not in KINDS and not loaded.arch.startswith("transformers/"):
+    if suffix not in _KINDS and not loaded.arch.startswith("transformers/"):
         raise ConfigError(f"{out}: the name of an ONNX file ends in .onnx, that of a model in .safetensors")
     if out.exists() and (out.samefile(loaded.path) or (out.parent / "state.pt").exists()):
         raise ConfigError(f"{out}: a model of a training run, which an export does not replace", "choose another name")
     images, rendered = check_lines(loaded, config)
     lines = prepared(images, loaded.preprocessing)
-    with output(out, KINDS[suffix]) if suffix in KINDS else new_folder(out) as aside:
+    with output(out, _KINDS[suffix]) if suffix in _KINDS else new_folder(out) as aside, _called(out, aside):
         engine = {".onnx": _write_onnx, ".safetensors": _write_model}.get(suffix, _write_folder)(loaded, config, aside)
         parity = compare(torch_engine(loaded.recognizer, "cpu"), engine, lines, loaded, report=report)
         _check(parity, config, out)
@@ -107,6 +114,29 @@ def export(
         parity=parity,
         evaluation=evaluation,
     )
+
+
+@contextmanager
+def _called(out: Path, aside: Path) -> Iterator[None]:
+    """Have messages name the file to be, not where it is made."""
+    try:
+        yield
+    except OcrccError as error:
+        error.message = error.message.replace(str(aside), str(out))
+        error.args = (error.message,)
+        raise
+
+
+def _is_export(path: Path) -> bool:
+    """Tell what an export may replace: our own kind, and what was given back to another make."""
+    if KINDS[".onnx"].ours(path) or not path.is_file():
+        return path.is_file()
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _END))
+        return _GIVEN_BACK.search(file.read()) is not None
+
+
+_KINDS = {**KINDS, ".onnx": Kind(KINDS[".onnx"].name, _is_export)}
 
 
 def _write_folder(loaded: LoadedModel, config: ExportConfig, path: Path) -> Engine:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing
-from ocrcc.errors import ModelError
 from ocrcc.graphs import onnx_file
 from ocrcc.graphs.backbone import GraphBackbone, GraphEncoder
 from ocrcc.graphs.expert import GraphExpert, add_experts
+from ocrcc.graphs.onnx_file import Layout
 from ocrcc.models import onnx_contract
 from ocrcc.models.contract import KEY, describe
 from ocrcc.models.experts import ExpertEncoder, Gate, parsed
@@ -35,6 +35,17 @@ def _as_graph_experts(encoder: ExpertEncoder) -> Iterator[GraphExpert]:
         assert isinstance(gate, Gate)
         weight, bias = gate.weight.detach().cpu().numpy(), float(gate.bias)
         yield GraphExpert(weights=_as_arrays(expert.weights()), gate=weight, bias=bias)
+
+
+def _add_bias(model: ModelProto, layout: Layout, bias: np.ndarray) -> None:
+    """Add a bias to a last layer that has none; what comes out keeps its name."""
+    from onnx import helper, numpy_helper
+
+    product, added = "ocrcc.product", "ocrcc.bias"
+    (place,) = (number for number, node in enumerate(model.graph.node) if layout.logits in node.output)
+    model.graph.node[place].output[0] = product
+    model.graph.initializer.append(numpy_helper.from_array(bias, added))
+    model.graph.node.insert(place + 1, helper.make_node("Add", [product, added], [layout.logits]))
 
 
 def give_back(recognizer: Recognizer, arch: str, charset: Charset, preprocessing: Preprocessing) -> ModelProto:
@@ -64,10 +75,14 @@ def give_back(recognizer: Recognizer, arch: str, charset: Charset, preprocessing
     bias = recognizer.head.bias.detach().cpu().numpy()[classes]
     if layout.bias:
         values[layout.bias] = bias
-    elif np.abs(bias).max() > 0:
-        raise ModelError(f"{arch}: its file has no room for the bias that its last layer has learned")
+    elif np.abs(bias).max() > 0:  # it learned none, but a new character that no line shows is silenced by one
+        _add_bias(model, layout, bias)
     for key, value in values.items():
         tensors[key].CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value), tensors[key].name))
+    for value in model.graph.input:  # old files list their weights there too
+        if value.name in values:
+            for dim, size in zip(value.type.tensor_type.shape.dim, tensors[value.name].dims, strict=True):
+                dim.dim_value = size
     if isinstance(encoder, ExpertEncoder):
         add_experts(model, layout, [*_as_graph_experts(encoder)])
     last = model.graph.output[0].type.tensor_type.shape.dim
@@ -78,6 +93,7 @@ def give_back(recognizer: Recognizer, arch: str, charset: Charset, preprocessing
     stored = {entry.key: entry for entry in model.metadata_props}
     listed = symbols.removesuffix(" ") if layout.space_last else symbols
     if onnx_contract.CHARACTERS in stored and "".join(stored[onnx_contract.CHARACTERS].value.split("\n")) != listed:
-        stored[onnx_contract.CHARACTERS].value = "\n".join(listed)
+        # RapidOCR takes whatever Python's splitlines does for the end of a line, and every class behind it for another.
+        stored[onnx_contract.CHARACTERS].value = "\n".join(" " if not char.splitlines()[0] else char for char in listed)
     model.metadata_props.add(key=KEY, value=json.dumps({**contract, "blank": blank}, ensure_ascii=False))
     return model

@@ -84,6 +84,8 @@ def open_file(path: Path) -> ModelProto:
     if not model.graph.node or not model.graph.output:
         raise ModelError(f"{path}: not an ONNX file that can be read: it has no graph")
     check_texts(model, path)
+    if any(tensor.data_type == _HALF and len(tensor.dims) > 1 for tensor in _tensors(model.graph)):
+        raise ModelError(f"{path}: its weights are in float16", "take the float32 file that it was made of")
     check_nodes(model, path)
     _check_external(model, path)
     try:
@@ -166,8 +168,6 @@ def _check_tensors(model: ModelProto, path: Path) -> None:
         )
         if min(tensor.dims, default=1) < 0 or int(np.prod([*map(int, tensor.dims)], dtype=object)) > stored:
             raise ModelError(f"{path}: its tensor {tensor.name!r} says {list(tensor.dims)} and brings {stored} numbers")
-        if tensor.data_type == _HALF and len(tensor.dims) > 1:
-            raise ModelError(f"{path}: its weights are in float16", "take the float32 file that it was made of")
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
@@ -263,13 +263,19 @@ def _checked(layout: Layout, found: Mapping[str, TensorProto], path: Path) -> La
 
 
 def runtime_graph(model: ModelProto, layout: Layout) -> bytes:
-    """Return the graph with the features and the logits as its outputs, and nothing behind them."""
+    """Return the graph with the features and the logits as its outputs, and nothing behind them.
+
+    It takes any number of lines: many files say one where nothing in them needs that.
+    """
     import onnx
     from onnx import TensorProto, helper
 
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     graph = changed.graph
+    for value in graph.input:
+        if value.name == input_name(model) and value.type.tensor_type.shape.dim:
+            value.type.tensor_type.shape.dim[0].Clear()
     del graph.output[:]
     for name in (layout.features, layout.logits):
         graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))

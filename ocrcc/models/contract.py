@@ -83,7 +83,7 @@ def resolve(spec: str | Path) -> Path:
     text = str(spec)
     if text.startswith("hf://"):
         return _from_hub(text.removeprefix("hf://"))
-    if text.startswith("rapidocr/"):
+    if text.startswith("rapidocr/") and not Path(text).exists():  # which is a folder of RapidOCR's own sources, too
         return _from_rapidocr(text.removeprefix("rapidocr/"))
     path = Path(spec)
     if path.is_dir():

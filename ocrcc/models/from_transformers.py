@@ -223,7 +223,7 @@ def _numbers(value: Any) -> list[float]:
 def _charset(symbols: list[str], classes: int, config: ImportConfig, folder: Path) -> Charset:
     """Name the classes; the list that the image processor has starts with the blank."""
     if config.charset:
-        chars = list(load_charset(config.charset))
+        chars = list(load_charset(config.charset, in_class_order=True))
     elif isinstance(symbols, list) and symbols:
         chars = [str(symbol) for symbol in symbols[1:]]
     else:

@@ -61,7 +61,7 @@ def _lines(text: str) -> list[str]:
 
 def _charset(stored: str | None, classes: int, config: ImportConfig, path: Path) -> tuple[Charset, bool]:
     if config.charset:
-        symbols = list(load_charset(config.charset))
+        symbols = list(load_charset(config.charset, in_class_order=True))
     elif stored is not None:
         symbols = _lines(stored)
     else:

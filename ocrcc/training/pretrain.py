@@ -171,7 +171,7 @@ def prepare(task: PretrainConfig, config: TrainConfig, out: Path, resume: bool, 
     start = load_model(origin, device="cpu") if origin else None
     charset = start.charset if resume and start else _charset(task, start, opener)
     preprocessing = (
-        start.preprocessing if start else Preprocessing(height=task.height, channels=1 if task.channels == 1 else 3)
+        start.preprocessing if start else Preprocessing(height=task.height, channels=task.channels)  # type: ignore[arg-type]
     )
     arch = start.arch if start and resume else task.arch
     sources = open_sources(

@@ -49,6 +49,31 @@ def test_what_the_file_does_not_say_is_asked_for(tmp_path, digits_lmdb):
     assert found.preprocessing.colour_order == "rgb"
 
 
+@pytest.mark.parametrize(
+    ("chars", "words"),
+    [
+        ("0\n1\n2\n2\n3\n4\n5\n6\n7\n8\n9\n", "line 4: '2' (U+0032) stands already in line 3"),
+        ("0\n1\n\n2\n3\n4\n5\n6\n7\n8\n9\n", "line 3: empty"),
+        ("0\n1\nab\n2\n3\n4\n5\n6\n7\n8\n9\n", "line 3: 'ab' is 2 characters"),
+    ],
+)
+def test_no_class_is_left_out_of_a_charset_file(tmp_path, digits_lmdb, chars, words):
+    """Ten are left of eleven, and with a space for the last class they would fit: all behind it named wrongly."""
+    (tmp_path / "chars.txt").write_text(chars)
+    path, out = foreign(tmp_path / "bare.onnx", character=False), tmp_path / "model.safetensors"
+    refused = run("import", path, "--out", out, "--data", digits_lmdb, "--charset", tmp_path / "chars.txt")
+    assert refused.exit_code == 3
+    assert words in " ".join(refused.stderr.split())
+    assert not out.exists()
+
+
+def test_empty_lines_at_the_end_of_a_charset_file_are_no_classes(tmp_path, digits_lmdb):
+    (tmp_path / "chars.txt").write_text("\n".join("0123456789 ") + "\r\n\n")
+    path, out = foreign(tmp_path / "bare.onnx", character=False), tmp_path / "model.safetensors"
+    done = run("import", path, "--out", out, "--data", digits_lmdb, "--charset", tmp_path / "chars.txt")
+    assert done.exit_code == 0, done.stderr
+
+
 def test_what_reads_otherwise_is_not_saved(tmp_path, digits_lmdb, monkeypatch):
     from ocrcc.graphs import operations
 

@@ -18,6 +18,20 @@ def test_initials_of_an_option_name_it(arguments, meant):
     assert f"did you mean {meant}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["synth", "x.lmdb", "--count"], "--count: count is 99999999999999999999, more than 2147483647"),
+        (["synth", "x.lmdb", "-n", "1", "--seed"], "--seed: seed is 99999999999999999999, more than 4294967295"),
+        (["unpack", "x.lmdb", "y", "--limit"], "--limit: limit is 99999999999999999999, more than 2147483647"),
+        (["eval", "m", "-d", "x", "--workers"], "--workers: workers is 99999999999999999999, more than 1024"),
+    ],
+)
+def test_a_whole_number_without_end_is_an_error_in_every_command(arguments, words):
+    result = CliRunner().invoke(app, [*arguments, "9" * 20])
+    assert (result.exit_code, result.stderr) == (2, f"error: {words}\n")
+
+
 def test_what_stands_behind_two_dashes_is_no_option(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["build-lmdb", "--", "--bs", "out.lmdb"])

@@ -69,6 +69,33 @@ def test_a_seed_is_what_every_generator_takes(kind):
             kind(**{**NEEDED.get(kind, {}), "seed": seed})
 
 
+WHOLE = [
+    (kind, each.name)
+    for kind in CLASSES
+    for each in fields(kind)
+    if kind is not Preprocessing and each.type in ("int", "tuple[int, ...]") and each.name != "seed"
+]
+
+
+@pytest.mark.parametrize("number", [2**31, 99_999_999_999_999_999_999, 10**400], ids=["C", "more", "no float"])
+@pytest.mark.parametrize(("kind", "name"), WHOLE, ids=lambda each: getattr(each, "__name__", each))
+def test_a_whole_number_without_end_is_named(kind, name, number):
+    value = (number,) if name == "group" else number
+    with pytest.raises(ConfigError, match=f"{name} is {number}, more than "):
+        kind(**{**NEEDED.get(kind, {}), name: value})
+
+
+def test_the_whole_numbers_are_tried():
+    assert {"batch_size", "workers", "threads", "steps", "group", "samples", "window"} <= {name for _, name in WHOLE}
+
+
+@pytest.mark.parametrize(("name", "most"), [("batch_size", 65_536), ("workers", 1024), ("threads", 1024)])
+def test_what_is_made_at_once_has_a_nearer_end(name, most):
+    assert getattr(config.EvaluateConfig(**{name: most}), name) == most
+    with pytest.raises(ConfigError, match=f"{name} is {most + 1}, more than {most}"):
+        config.EvaluateConfig(**{name: most + 1})
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

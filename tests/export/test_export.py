@@ -180,6 +180,16 @@ def test_parity_counts_what_differs(model):
     assert sorted(set(seen)) == [1, 2, 4]
 
 
+def test_messages_name_the_file_that_was_asked_for(model, folder, monkeypatch):
+    def refuse(path):
+        raise ModelError(f"{path}: does not run")
+
+    monkeypatch.setattr("ocrcc.export.export.load_onnx", refuse)
+    with pytest.raises(ModelError) as caught:
+        export(model, folder / "refused.onnx", QUICK)
+    assert caught.value.message == str(caught.value) == f"{folder / 'refused.onnx'}: does not run"
+
+
 def test_it_needs_a_proper_name_and_place(model, tmp_path):
     with pytest.raises(ConfigError, match=r"ends in \.onnx"):
         export(model, tmp_path / "out.bin", QUICK)

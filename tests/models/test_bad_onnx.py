@@ -118,6 +118,23 @@ def test_external_weights(tmp_path, place, message):
         load_model(path)
 
 
+def test_half_precision_is_named_whatever_order_the_operations_stand_in(tmp_path):
+    """A converter puts what turns the input to float16 behind all else."""
+
+    def halved(model):
+        for node in model.graph.node:
+            for attribute in node.attribute:
+                if attribute.HasField("t") and attribute.t.data_type == TensorProto.FLOAT:
+                    values = onnx.numpy_helper.to_array(attribute.t).astype(np.float16)
+                    attribute.t.CopyFrom(onnx.numpy_helper.from_array(values))
+        (conv,) = (node for node in model.graph.node if "x" in node.input)
+        conv.input[0] = "half_x"
+        model.graph.node.append(helper.make_node("Cast", ["x"], ["half_x"], to=TensorProto.FLOAT16))
+
+    with pytest.raises(ModelError, match="its weights are in float16"):
+        load_model(changed(tmp_path, halved))
+
+
 def test_external_weights_behind_a_link(tmp_path):
     inside = tmp_path / "inside"
     inside.mkdir()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,6 +71,15 @@ def test_a_run_folder_means_its_best(tmp_path):
     assert resolve(tmp_path).name == "best.safetensors"
     with pytest.raises(ModelError, match="no such model"):
         resolve("nothing-of-the-kind")
+
+
+def test_a_file_in_a_folder_named_rapidocr_is_that_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rapidocr").mkdir()
+    (tmp_path / "rapidocr" / "mine.onnx").touch()
+    assert resolve("rapidocr/mine.onnx") == Path("rapidocr/mine.onnx")
+    with pytest.raises(ModelError, match="no installed RapidOCR carries it"):
+        resolve("rapidocr/yours.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"\x80\x04cposix\nsystem\n", b"{}", b"\xff" * 100])

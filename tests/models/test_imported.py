@@ -12,7 +12,7 @@ from drawn_lines import draw_line
 from foreign import CHARS, foreign
 from onnx import helper
 
-from ocrcc.errors import CharsetError, ModelError
+from ocrcc.errors import CharsetError, ConfigError, ModelError
 from ocrcc.export.export import export
 from ocrcc.graphs.backbone import GraphEncoder
 from ocrcc.images.transforms import pad, prepare
@@ -189,6 +189,80 @@ def test_new_characters_come_before_the_space_again(file, tmp_path):
     images = batch(loaded)
     old, new = load_onnx(file).engine(images)[1], read.engine(images)[1]
     np.testing.assert_allclose(new[..., [*range(11), 13]], old, atol=1e-5)
+
+
+def grown_by(loaded, chars):
+    charset = loaded.charset.merge(chars)
+    grown = create_model(loaded.arch, charset.num_classes, loaded.preprocessing)
+    transfer(loaded, grown, charset)
+    return grown, charset
+
+
+def test_a_character_that_ends_lines_moves_no_class_of_who_reads_the_file(file, tmp_path):
+    loaded = load_model(file, device="cpu")
+    back = tmp_path / "back.onnx"
+    export(save(tmp_path / "m.safetensors", loaded, *grown_by(loaded, "A\x85B\u2028C")), back)
+    stored = {entry.key: entry.value for entry in onnx.load(str(back)).metadata_props}
+    assert stored["character"].splitlines() == [*CHARS, "A", " ", "B", " ", "C"], "as RapidOCR parts them"
+    assert load_onnx(back).charset.symbols == load_model(back, device="cpu").charset.symbols == CHARS + "A\x85B\u2028C "
+
+
+def test_a_new_character_that_nothing_shows_goes_into_a_file_without_a_bias(tmp_path):
+    loaded = load_model(foreign(tmp_path / "one.onnx", classes=11, bias=False), device="cpu")
+    grown, charset = grown_by(loaded, "A")
+    with torch.no_grad():  # as `finetune` keeps it from being read
+        grown.head.weight[-1], grown.head.bias[-1] = 0, -40
+        wanted = grown.eval()(torch.from_numpy(batch(loaded)))
+    back = tmp_path / "back.onnx"
+    export(save(tmp_path / "m.safetensors", loaded, grown, charset), back)
+    onnx.checker.check_model(onnx.load(str(back)))
+    np.testing.assert_allclose(load_onnx(back).engine(batch(loaded))[1], wanted.logits, atol=1e-4)
+    given = onnxruntime.InferenceSession(str(back)).run(None, {"x": batch(loaded)[..., :512]})[0]
+    assert given[..., -1].max() < 1e-6
+    again = load_model(back, device="cpu").recognizer.head.bias
+    assert again.tolist() == [0.0] * 11 + [-40.0]
+
+
+def test_weights_that_are_listed_as_inputs_take_new_characters(tmp_path):
+    file = foreign(tmp_path / "old.onnx")
+    model = onnx.load(str(file))
+    for node in [node for node in model.graph.node if node.op_type == "Constant"]:
+        (value,) = node.attribute
+        value.t.name = node.output[0]
+        model.graph.initializer.append(value.t)
+        dims = list(value.t.dims)
+        model.graph.input.append(helper.make_tensor_value_info(value.t.name, value.t.data_type, dims))
+        model.graph.node.remove(node)
+    onnx.save(model, str(file))
+    loaded = load_model(file, device="cpu")
+    back = tmp_path / "back.onnx"
+    export(save(tmp_path / "m.safetensors", loaded, *grown_by(loaded, "AB")), back)
+    onnx.checker.check_model(onnx.load(str(back)))
+    assert load_onnx(back).charset.symbols == CHARS + "AB "
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_file_that_says_how_many_lines_it_takes_reads_any_number(tmp_path, lines):
+    file = foreign(tmp_path / "fixed.onnx")
+    wanted = load_onnx(file).engine(np.ones((3, 3, 48, 320), np.float32))[1]
+    model = onnx.load(str(file))
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.shape.dim[0].dim_value = lines
+    onnx.save(model, str(file))
+    np.testing.assert_allclose(load_onnx(file).engine(np.ones((3, 3, 48, 320), np.float32))[1], wanted, atol=1e-5)
+    back = tmp_path / "back.onnx"
+    export(save(tmp_path / "m.safetensors", load_model(file, device="cpu")), back)
+    assert onnx.load(str(back)).graph.input[0].type.tensor_type.shape.dim[0].dim_value == lines
+
+
+def test_what_was_given_back_is_ours_to_replace_and_no_other_is(file, tmp_path):
+    stored, back = save(tmp_path / "m.safetensors", load_model(file, device="cpu")), tmp_path / "back.onnx"
+    before = file.read_bytes()
+    for _ in range(2):
+        export(stored, back)
+    with pytest.raises(ConfigError, match="is no exported model that ocrcc made"):
+        export(stored, file)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(

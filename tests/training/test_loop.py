@@ -163,6 +163,11 @@ def letters_lmdb(tmp_path):
     return store(tmp_path / "letters.lmdb", [(draw_line(text[:2]), text) for text in ("12", "34", "5x", "9" * 14)])
 
 
+def test_channels_are_one_or_three(task, tmp_path):
+    with pytest.raises(ConfigError, match="channels is 2, not 1 or 3"):
+        run(replace(task, channels=2), QUICK, tmp_path / "run")
+
+
 def test_missing_characters_stop_a_run_or_leave_their_lines_out(letters_lmdb, tmp_path):
     task = PretrainConfig(train=(str(letters_lmdb),), charset="digits", arch="lcnet_050")
     with pytest.raises(CharsetError, match=r"'x' \(U\+0078\) x 1, in 1 lines"):
