@@ -13,6 +13,8 @@ from ocrcc.errors import ConfigError
 
 EXAMPLES = "Examples:"
 """The last part of a command's docstring: lines as they are typed, each with what it does before it, as a remark."""
+_MODELS = ("model", "pretrained", "init_from", "misread_by", "compare")
+"""Options that name a model, or several."""
 
 
 class Command(TyperCommand):
@@ -35,12 +37,13 @@ class Command(TyperCommand):
                 if meant:
                     raise ConfigError(f"no such option: {name}", f"did you mean {' or '.join(meant)}?")
         rest = super().parse_args(ctx, args)  # type: ignore[arg-type]
-        for (
-            name,
-            value,
-        ) in ctx.params.items():  # not all of them are settings, which are checked wherever they come from
+        for name, value in ctx.params.items():  # not all are settings, which are checked wherever they come from
+            option = f"--{name.replace('_', '-')}"
             if problems := too_large(name, value):
-                raise ConfigError(f"--{name.replace('_', '-')}: {problems[0]}")
+                raise ConfigError(f"{option}: {problems[0]}")
+            given = value if isinstance(value, (list, tuple)) else (value,)
+            if name in _MODELS and "" in given and ctx.get_parameter_source(name).name == "COMMANDLINE":
+                raise ConfigError(f"{option} is empty", "is a variable of the shell not set?")
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as it is called

@@ -32,6 +32,20 @@ def test_a_whole_number_without_end_is_an_error_in_every_command(arguments, word
     assert (result.exit_code, result.stderr) == (2, f"error: {words}\n")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["predict", "--model", "", "a.png"], "--model"),
+        (["finetune", "--train", "a.lmdb", "--pretrained", ""], "--pretrained"),
+        (["eval", "a.safetensors", "-d", "a.lmdb", "--compare", ""], "--compare"),
+    ],
+)
+def test_a_model_whose_name_is_empty_is_not_the_default(arguments, option):
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stderr == f"error: {option} is empty\nhint: is a variable of the shell not set?\n"
+
+
 def test_what_stands_behind_two_dashes_is_no_option(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, ["build-lmdb", "--", "--bs", "out.lmdb"])
