@@ -41,8 +41,8 @@ class Command(TyperCommand):
             option = f"--{name.replace('_', '-')}"
             if problems := too_large(name, value):
                 raise ConfigError(f"{option}: {problems[0]}")
-            given = value if isinstance(value, (list, tuple)) else (value,)
-            if name in _MODELS and "" in given and ctx.get_parameter_source(name).name == "COMMANDLINE":
+            given, source = value if isinstance(value, (list, tuple)) else (value,), ctx.get_parameter_source(name)
+            if name in _MODELS and "" in given and source is not None and source.name == "COMMANDLINE":
                 raise ConfigError(f"{option} is empty", "is a variable of the shell not set?")
         return rest
 
