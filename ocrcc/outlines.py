@@ -26,14 +26,14 @@ def rectangle(left: float, top: float, right: float, bottom: float) -> Points:
 
 def points_in(written: str) -> Points:
     """Read a chain of points, ``x,y x,y`` or ``x y x y``; none where it is no such chain."""
-    numbers = [number_in(each) for each in re.split(r"[\s,;]+", written.strip())]
+    numbers = [number(each) for each in re.split(r"[\s,;]+", written.strip())]
     if len(numbers) % 2 or None in numbers:
         return ()
     known = [float(each or 0) for each in numbers]
     return tuple(zip(known[::2], known[1::2], strict=True))
 
 
-def number_in(written: str | None) -> float | None:
+def number(written: str | None) -> float | None:
     """Read a number; None where it is none, or infinite."""
     try:
         value = float(written or "")

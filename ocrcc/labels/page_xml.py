@@ -17,17 +17,7 @@ from ocrcc.errors import DataError
 from ocrcc.files import is_file, read_small
 from ocrcc.labels.entries import Entry, Problem, find_image, image_beside, make_entry
 from ocrcc.labels.lines import TEXT_COLUMNS, pick
-from ocrcc.outlines import (
-    clockwise,
-    has_area,
-    is_level,
-    is_upright,
-    number_in,
-    points_in,
-    rectangle,
-    turned,
-    with_bands,
-)
+from ocrcc.outlines import clockwise, has_area, is_level, is_upright, number, points_in, rectangle, turned, with_bands
 from ocrcc.types import Outline, Points
 
 _LINE_CLASSES = {"ocr_line", "ocrx_line", "ocr_header", "ocr_caption", "ocr_textfloat", "ocr_footer"}
@@ -124,7 +114,7 @@ def _alto_outline(line: Any) -> tuple[Points, Points]:
     shape = _child(line, "Shape")
     polygon = None if shape is None else _child(shape, "Polygon")
     outline = () if polygon is None else _points(polygon, "POINTS")
-    box = [number_in(line.get(key)) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
+    box = [number(line.get(key)) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
     if not has_area(outline) and None not in box:
         left, top, width, height = (float(value or 0) for value in box)
         outline = rectangle(left, top, left + width, top + height)
@@ -135,7 +125,7 @@ def _alto_outline(line: Any) -> tuple[Points, Points]:
 def _alto_baseline(line: Any, outline: Points) -> Points:
     """Read a baseline: points since ALTO 4.1, before that one height."""
     written = line.get("BASELINE") or ""
-    if (level := number_in(written)) is not None and outline:
+    if (level := number(written)) is not None and outline:
         across = [x for x, _ in outline]
         return (min(across), level), (max(across), level)
     return points_in(written)
@@ -190,12 +180,12 @@ def read_cvat(path: Path, images: Path) -> Iterator[Entry | Problem]:
 
 def _cvat_box(shape: Any) -> Points:
     """Return a box's corners, turned around its middle."""
-    sides = [number_in(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
+    sides = [number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
     if None in sides:
         return ()
     left, top, right, bottom = (float(side or 0) for side in sides)
     middle = (left + right) / 2, (top + bottom) / 2
-    return turned(rectangle(left, top, right, bottom), number_in(shape.get("rotation")) or 0, middle)
+    return turned(rectangle(left, top, right, bottom), number(shape.get("rotation")) or 0, middle)
 
 
 def _html_encoding(path: Path) -> str | None:
@@ -254,7 +244,7 @@ def _entry(
 
 
 def _size(element: Any, width: str, height: str) -> tuple[float, float] | None:
-    sides = number_in(element.get(width)), number_in(element.get(height))
+    sides = number(element.get(width)), number(element.get(height))
     return (sides[0], sides[1]) if sides[0] and sides[1] and min(sides[0], sides[1]) > 0 else None
 
 
@@ -264,7 +254,7 @@ def _points(element: Any, key: str = "points") -> Points:
         return ()
     if written := element.get(key):
         return points_in(written)
-    corners = [(number_in(each.get("x")), number_in(each.get("y"))) for each in element if _name(each) == "Point"]
+    corners = [(number(each.get("x")), number(each.get("y"))) for each in element if _name(each) == "Point"]
     return tuple((x, y) for x, y in corners if x is not None and y is not None)
 
 
