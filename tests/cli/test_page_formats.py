@@ -135,7 +135,17 @@ def test_alto_names_files_as_they_are_called():
 
 
 ODD = (
-    *("50%.png", "A%20B.png", "A B.png", "%E6%97%A5.png", "日.png", "a#1.png", "semi;colon.png", 'say "hi".png', "it's"),
+    *(
+        "50%.png",
+        "A%20B.png",
+        "A B.png",
+        "%E6%97%A5.png",
+        "日.png",
+        "a#1.png",
+        "semi;colon.png",
+        'say "hi".png',
+        "it's",
+    ),
     *(" lead.png", "line\nbreak.png", "\u202ertl.png", "cafe\u0301.png", "'quoted'.png", os.fsdecode(b"\xff.png")),
 )
 
