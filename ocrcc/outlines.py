@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from statistics import median
@@ -21,6 +22,24 @@ _WIDEST = 1.5
 def rectangle(left: float, top: float, right: float, bottom: float) -> Points:
     """Return a box's corners."""
     return (left, top), (right, top), (right, bottom), (left, bottom)
+
+
+def points_in(written: str) -> Points:
+    """Read a chain of points, ``x,y x,y`` or ``x y x y``; none where it is no such chain."""
+    numbers = [number(each) for each in re.split(r"[\s,;]+", written.strip())]
+    if len(numbers) % 2 or None in numbers:
+        return ()
+    known = [float(each or 0) for each in numbers]
+    return tuple(zip(known[::2], known[1::2], strict=True))
+
+
+def number(written: str | None) -> float | None:
+    """Read a number; None where it is none, or infinite."""
+    try:
+        value = float(written or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def clockwise(points: Points) -> bool:

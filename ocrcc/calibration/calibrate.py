@@ -29,7 +29,7 @@ from ocrcc.types import Doubt, Recognition
 
 _FOLDS = 5
 _LEAST = 20
-"""Wrong characters below which nothing can be told."""
+"""Wrong characters, and right ones, below which nothing can be told."""
 _RIDGE = 1.0
 """Weight of the squared weights, of standardised evidence; keeps outcomes that never came from infinite ones."""
 _STEPS = 50
@@ -112,7 +112,7 @@ def calibrate(
 
     Raises:
         ConfigError: The model ships with the package and no ``out`` is given, or that is something else's.
-        DataError: There are too few wrong characters to tell anything.
+        DataError: There are too few wrong characters, right ones or lines to tell anything.
         ModelError: The model cannot be loaded, or is of another make.
     """
     config = config or CalibrateConfig()
@@ -136,6 +136,15 @@ def calibrate(
         raise DataError(
             f"only {wrong} of {len(seen.outcomes)} characters are wrong, too few to learn from", "give more lines"
         )
+    if len(seen.outcomes) - wrong < _LEAST:
+        raise DataError(
+            f"only {len(seen.outcomes) - wrong} of {len(seen.outcomes)} characters are right, too few to learn from",
+            "see whether the labels belong to these images: ocrcc eval MODEL --data DATA --report FILE.html",
+        )
+    if (lines := len(np.unique(seen.lines))) < _FOLDS:
+        raise DataError(
+            f"only {lines} lines, too few to hold one out and learn from the others", f"give {_FOLDS} or more"
+        )
     held = held_out(seen)
     error = expected_error(held[:, 0], seen.outcomes[:, 0])
     fitted = Calibration(weights=fit(seen.evidence, seen.outcomes), characters=len(held), error=error)
@@ -144,7 +153,7 @@ def calibrate(
     worths = [worth(Doubt(wrong=1 - right, lookalike=alike, dropped=lost)) for right, alike, lost in held.tolist()]
     return CalibrationResult(
         path=out,
-        lines=len(np.unique(seen.lines)),
+        lines=lines,
         characters=len(held),
         wrong=wrong,
         lookalikes=int(seen.outcomes[:, 1].sum()),
@@ -282,7 +291,7 @@ def fit(evidence: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
 def held_out(seen: Observed) -> np.ndarray:
     """Return (M, 3) chances of each character by weights that none of its line had a part in."""
     chances = np.zeros(seen.outcomes.shape)
-    fold = seen.lines % _FOLDS
+    fold = np.unique(seen.lines, return_inverse=True)[1] % _FOLDS  # on some lines nothing was read
     for number in range(_FOLDS):
         apart = fold == number
         if apart.any() and not apart.all():

@@ -86,7 +86,7 @@ def predict_on_ray(
             kind,
             model=model or default_model(),
             config=settings,
-            say=lambda _path, message: lost.append(message),
+            say=lambda path, message: lost.append(message if message.startswith(path) else f"{path}: {message}"),
             report=report,
         )
     render.warn_each("of the inputs could not be read", lost)

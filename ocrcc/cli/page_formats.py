@@ -115,9 +115,10 @@ def write_hocr(pages: Iterable[Page]) -> Iterator[str]:
         '<meta name="ocr-capabilities" content="ocr_page ocr_line ocrx_word ocrx_cinfo" />\n</head>\n<body>\n'
     )
     for number, page in enumerate(pages, start=1):
-        # hOCR has no escape for quotes within its titles.
-        name = one_line(page.path).replace('"', "%22")
-        title = _xml(f'image "{name}"; bbox 0 0 {page.width} {page.height}; ppageno {number - 1}')
+        # hOCR has no escape for quotes within its titles, and XML none for bytes that are no UTF-8.
+        plain = '"' not in page.path and not _NO_XML.search(page.path)
+        named = f'image "{page.path if plain else _address(page.path)}"'
+        title = _xml(f"{named}; bbox 0 0 {page.width} {page.height}; ppageno {number - 1}").translate(_REFERENCES)
         lines = [_hocr_line(line, f"{number}_{index}") for index, line in enumerate(page.lines, start=1)]
         yield f'<div class="ocr_page" id="page_{number}" title="{title}">\n{"".join(lines)}</div>\n'
     yield "</body>\n</html>\n"

@@ -158,7 +158,12 @@ def _expanded(inputs: list[str], say: Say) -> Iterator[str]:
     """Name the files of folders, here and in object stores."""
     for name in inputs:
         if "://" not in name:
-            yield from map(os.path.abspath, find_images([name], on_missing=say))  # workers may start elsewhere
+            for path in map(os.path.abspath, find_images([name], on_missing=say)):  # workers may start elsewhere
+                try:
+                    path.encode()
+                    yield path
+                except UnicodeEncodeError:
+                    say(path, "its name is no UTF-8, as what a cluster is given has to be; rename it")
             continue
         import fsspec
 

@@ -1,19 +1,10 @@
-"""What a line may read as: regular expressions and check digits as automata that take one character after the other."""
+"""What a line may read as: automata that take one character after the other; those of check digits."""
 
 from __future__ import annotations
 
-import re
-import sys
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
-
-import numpy as np
-
-from ocrcc.errors import ConfigError
 
 State = Hashable
 """Where an automaton stands; None is never one."""
@@ -40,53 +31,6 @@ def matches(acceptor: Acceptor, text: str) -> bool:
         if (state := acceptor.step(state, char)) is None:
             return False
     return acceptor.accepts(state)
-
-
-class Pattern:
-    """A regular expression that the whole line has to match.
-
-    Args:
-        pattern: Of Python's syntax, without flags, look-around and back-references, which no finite automaton has.
-
-    Raises:
-        ConfigError: It is none, or has something of that.
-    """
-
-    def __init__(self, pattern: str) -> None:
-        import greenery  # only who gives a pattern waits for it
-
-        try:
-            re.compile(pattern)
-        except (re.error, RecursionError, OverflowError) as error:
-            raise ConfigError(f"{pattern!r} is no regular expression: {error}") from None
-        try:
-            words, self._kinds = _in_greenery_s_words(pattern)
-            machine = greenery.parse(words).to_fsm()
-        except Exception as error:  # its parser raises what it likes
-            raise ConfigError(
-                f"{pattern!r} has something that no finite automaton can do, such as look-around, flags, \\b, \\1 or ^",
-                "use characters, classes, groups, |, *, +, ? and {m,n}",
-            ) from error
-        self.start: State = machine.initial
-        self._map = machine.map
-        self._finals = machine.finals
-        self._live = {state for state in machine.states if machine.islive(state)}
-        self._classes: dict[str, Any] = {}
-        self._alphabet = machine.alphabet
-        if self.start not in self._live:
-            raise ConfigError(f"no text at all matches {pattern!r}")
-
-    def step(self, state: Any, char: str) -> State | None:
-        """Return the state after a character."""
-        if char not in self._classes:
-            kind = self._kinds.of(char)
-            self._classes[char] = next(each for each in self._alphabet if each.accepts(kind))
-        after = self._map[state].get(self._classes[char])
-        return after if after in self._live else None
-
-    def accepts(self, state: Any) -> bool:
-        """Tell whether a text may end here."""
-        return state in self._finals
 
 
 @dataclass(frozen=True)
@@ -208,106 +152,3 @@ CHECKS: dict[str, Callable[[], Acceptor]] = {"id-card": IdCard, "bank-card": Ban
 
 def _digit(char: str) -> int | None:
     return int(char) if char.isascii() and char.isdigit() else None
-
-
-_TOKEN = re.compile(
-    r"(?P<group>\(\?P<\w+>|\(\?:|[()|])"
-    r"|(?P<times>[*+?]|\{(?=[\d,])\d*,?\d*\})"
-    r"|(?P<anchor>[\^$]|\\[AZzbB])"
-    r"|(?P<char>\[\^?\]?(?:\\.|[^\]\\])*\]"
-    r"|\\(?:x..|u.{4}|U.{8}|N\{[^}]*\}|0[0-7]{0,2}|[1-3][0-7]{2}|.)|.)",
-    flags=re.DOTALL,
-)
-_FIRST_STAND_IN = 0x10000
-"""From here on, characters stand for kinds of characters; none of them means anything to greenery."""
-_UNUSED = 0x40000
-"""From here on, no character is a letter, digit or space."""
-
-
-class _Kinds:
-    """Tells characters apart as far as a pattern does, as `re` itself has its classes and escapes: all of Unicode.
-
-    Args:
-        words: Parts of the pattern that match one character each.
-    """
-
-    def __init__(self, words: Iterable[str]) -> None:
-        changes: defaultdict[int, set[str]] = defaultdict(set)
-        for word in words:
-            for first, end in _ranges(word):
-                changes[first] ^= {word}
-                changes[end] ^= {word}
-        within: frozenset[str] = frozenset()
-        numbers = {within: 0}
-        self._firsts, self._numbers = [0], [0]
-        for first in sorted(changes):
-            within ^= changes[first]
-            self._firsts.append(first)
-            self._numbers.append(numbers.setdefault(within, len(numbers)))
-        self._of_word: defaultdict[str, str] = defaultdict(str)
-        for within, number in numbers.items():
-            for word in within:
-                self._of_word[word] += chr(_FIRST_STAND_IN + number)
-
-    def of(self, char: str) -> str:
-        """Return what stands for a character."""
-        return chr(_FIRST_STAND_IN + self._numbers[bisect_right(self._firsts, ord(char)) - 1])
-
-    def matched_by(self, word: str) -> str:
-        """Return the class, in greenery's words, of all that a part of the pattern matches."""
-        return f"[{self._of_word[word]}]"
-
-
-def _ranges(word: str) -> Iterator[tuple[int, int]]:
-    """Give the code points from and up to which a part of a pattern matches."""
-    if len(word) == 1 and word != ".":
-        yield ord(word), ord(word) + 1
-        return
-    # Most of Unicode lies beyond all characters that have a class of their own, and takes longest to go through.
-    named = any(escape in word for escape in (r"\U", r"\N")) or max(word) >= chr(_UNUSED)
-    end = sys.maxunicode + 1 if named else _UNUSED + 1
-    for found in re.finditer(word + "+", _characters(end)):
-        yield found.start(), found.end() if found.end() < end else sys.maxunicode + 1
-
-
-@lru_cache
-def _characters(end: int) -> str:
-    return np.arange(end, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
-
-
-def _in_greenery_s_words(pattern: str) -> tuple[str, _Kinds]:
-    """Write a regular expression of Python so that greenery, whose escapes and classes are others, has it the same.
-
-    Returns:
-        It, over the characters that stand for the kinds it tells apart; and those.
-
-    Raises:
-        ValueError: An anchor stands where it is of no use, or a quantifier is possessive.
-        re.error: There is a back-reference.
-    """
-    tokens = [(str(found.lastgroup), found[0]) for found in _TOKEN.finditer(pattern)]
-    if tokens and tokens[0][1] in ("^", r"\A"):
-        del tokens[0]
-    if tokens and tokens[-1][1] in ("$", r"\Z", r"\z"):
-        del tokens[-1]
-    kinds = _Kinds({token for name, token in tokens if name == "char"})
-    words: list[str] = []
-    before = ""
-    for name, token in tokens:
-        match name:
-            case "char":
-                words.append(kinds.matched_by(token))
-            case "group":
-                words.append(token[0])
-            case "times" if before == "times":
-                if token != "?":
-                    raise ValueError(token)
-                # Which text is taken first is of no consequence.
-            case "times" if token[0] == "{":
-                words.append(re.sub(r"\d+", lambda digits: str(int(digits[0])), token.replace("{,", "{0,")))
-            case "times" if before != "group" or words[-1] == ")":
-                words.append(token)
-            case _:
-                raise ValueError(token)
-        before = name
-    return "".join(words), kinds

@@ -19,8 +19,9 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from ocrcc.charset import BLANK, Charset, describe
-from ocrcc.decoding.acceptors import CHECKS, Acceptor, Both, Pattern, State, matches
+from ocrcc.decoding.acceptors import CHECKS, Acceptor, Both, State, matches
 from ocrcc.decoding.likelihood import log_likelihoods
+from ocrcc.decoding.patterns import Pattern
 from ocrcc.errors import ConfigError
 
 _FLOORS = (1e-3, 1e-6, 1e-10)

@@ -287,8 +287,8 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
 
                 yield from read_ppocrlabel(labels.images, line, where)
                 continue
-            rows = parse_line(labels.format, line, table)
+            rows, outline = parse_line(labels.format, line, table), table.outline(line) if table else None
         except BadLabelError as error:
             yield malformed(where, error)
         else:
-            yield from (make_entry(labels.images, path, label, where) for path, label in rows)
+            yield from (make_entry(labels.images, path, label, where, outline=outline) for path, label in rows)

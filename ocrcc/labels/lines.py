@@ -13,6 +13,8 @@ from ocrcc.encodings import TextFile
 from ocrcc.errors import DataError
 from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.labels.entries import BadLabelError
+from ocrcc.outlines import points_in
+from ocrcc.types import Outline
 
 Format = Literal[
     "tab", "space", "csv", "jsonl", "icdar", "mjsynth", "pairs", "quads", "ppocrlabel", "page", "alto", "hocr", "cvat",
@@ -159,6 +161,7 @@ class Table:
         path: Column, from 0.
         text: Column, from 0.
         cut: Whether rows are cut at the first delimiter, and quotes are the text's own, as EasyOCR has it.
+        box: Column of a page's line, where `ocrcc predict --format tsv` wrote the table.
     """
 
     delimiter: str
@@ -166,6 +169,12 @@ class Table:
     path: int
     text: int
     cut: bool = False
+    box: int | None = None
+
+    def outline(self, line: str) -> Outline | None:
+        """Return where on its page a row's text stands; None if its image is the line."""
+        points = () if self.box is None else points_in(_cells(line, self.delimiter)[self.box])
+        return Outline(points, ordered=True) if len(points) == 4 else None
 
     def row(self, line: str) -> tuple[str, str]:
         """Return a row's path and text."""
@@ -193,7 +202,8 @@ def parse_header(line: str) -> Table | None:
                 continue
             path, text = pick(cells, PATH_COLUMNS), pick(cells, TEXT_COLUMNS)
             if path is not None and text is not None:
-                return Table(delimiter, len(cells), cells.index(path), cells.index(text))
+                box = 3 if cells == ["path", "text", "confidence", "box"] else None
+                return Table(delimiter, len(cells), cells.index(path), cells.index(text), box=box)
     return None
 
 

@@ -5,11 +5,11 @@ Namespaces are passed over, so that every version is read; what a newer one adds
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from lxml import etree, html
 
@@ -17,7 +17,7 @@ from ocrcc.errors import DataError
 from ocrcc.files import is_file, read_small
 from ocrcc.labels.entries import Entry, Problem, find_image, image_beside, make_entry
 from ocrcc.labels.lines import TEXT_COLUMNS, pick
-from ocrcc.outlines import clockwise, has_area, is_level, is_upright, rectangle, turned, with_bands
+from ocrcc.outlines import clockwise, has_area, is_level, is_upright, number, points_in, rectangle, turned, with_bands
 from ocrcc.types import Outline, Points
 
 _LINE_CLASSES = {"ocr_line", "ocrx_line", "ocr_header", "ocr_caption", "ocr_textfloat", "ocr_footer"}
@@ -46,12 +46,12 @@ def parse_xml(path: Path) -> Any:
 def read_page_xml(path: Path, images: Path) -> Iterator[Entry | Problem]:
     """Read a PAGE XML file."""
     for page in _all(parse_xml(path), "Page"):
-        name = page.get("imageFilename") or ""
+        names = _spellings(page.get("imageFilename") or "")
         size = _size(page, "imageWidth", "imageHeight")
         lines = list(_all(page, "TextLine"))
         drawn = [_page_outline(line) for line in lines]
         for line, outline, (_, baseline) in zip(lines, with_bands(drawn), drawn, strict=True):
-            yield _entry(path, images, name, _page_text(line), f"{path}:{line.sourceline}", outline, baseline, size)
+            yield _entry(path, images, names, _page_text(line), f"{path}:{line.sourceline}", outline, baseline, size)
 
 
 def _page_outline(line: Any) -> tuple[Points, Points]:
@@ -99,12 +99,14 @@ def read_alto(path: Path, images: Path) -> Iterator[Entry | Problem]:
         if unit != "pixel" and size is None:
             raise DataError(f"{path}: measures in {unit} and does not say how large its page is")
         for block in _all(page, "TextBlock"):
-            name = named or block.get("{http://www.w3.org/1999/xlink}href") or ""
+            # An address is encoded, a file's name is not; some tools write the one in the place of the other.
+            address = _spellings(block.get("{http://www.w3.org/1999/xlink}href") or "")
+            names = (named, *address[::-1], *_spellings(named))
             lines = list(_all(block, "TextLine"))
             drawn = [_alto_outline(line) for line in lines]
             for line, outline, (_, baseline) in zip(lines, with_bands(drawn), drawn, strict=True):
                 where = f"{path}:{line.sourceline}"
-                yield _entry(path, images, name, _alto_text(line), where, outline, baseline, size)
+                yield _entry(path, images, names, _alto_text(line), where, outline, baseline, size)
 
 
 def _alto_outline(line: Any) -> tuple[Points, Points]:
@@ -112,7 +114,7 @@ def _alto_outline(line: Any) -> tuple[Points, Points]:
     shape = _child(line, "Shape")
     polygon = None if shape is None else _child(shape, "Polygon")
     outline = () if polygon is None else _points(polygon, "POINTS")
-    box = [_number(line.get(key)) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
+    box = [number(line.get(key)) for key in ("HPOS", "VPOS", "WIDTH", "HEIGHT")]
     if not has_area(outline) and None not in box:
         left, top, width, height = (float(value or 0) for value in box)
         outline = rectangle(left, top, left + width, top + height)
@@ -123,10 +125,10 @@ def _alto_outline(line: Any) -> tuple[Points, Points]:
 def _alto_baseline(line: Any, outline: Points) -> Points:
     """Read a baseline: points since ALTO 4.1, before that one height."""
     written = line.get("BASELINE") or ""
-    if (level := _number(written)) is not None and outline:
+    if (level := number(written)) is not None and outline:
         across = [x for x, _ in outline]
         return (min(across), level), (max(across), level)
-    return _coordinates(written)
+    return points_in(written)
 
 
 def _alto_text(line: Any) -> str:
@@ -151,15 +153,15 @@ def read_hocr(path: Path, images: Path) -> Iterator[Entry | Problem]:
         if "ocr_page" not in _classes(page):
             continue
         about = _title(page)
-        name = about.get("image", "").strip().strip("\"'")
-        corners = _coordinates(about.get("bbox", ""))
+        names = _spellings(re.sub(r"""\A(["'])(.*)\1\Z""", r"\2", about.get("image", "").strip(), flags=re.DOTALL))
+        corners = points_in(about.get("bbox", ""))
         size = corners[1] if len(corners) == 2 and corners[0] == (0, 0) and min(corners[1]) > 0 else None
         for line in page.iter():
             if _classes(line) & _LINE_CLASSES:
                 box = _title(line)
                 polygon, ordered = _hocr_outline(box)
                 text = _flat("".join(map(str, line.itertext())))
-                yield _entry(path, images, name, text, f"{path}:{line.sourceline}", polygon, (), size, ordered)
+                yield _entry(path, images, names, text, f"{path}:{line.sourceline}", polygon, (), size, ordered)
 
 
 def read_cvat(path: Path, images: Path) -> Iterator[Entry | Problem]:
@@ -173,17 +175,17 @@ def read_cvat(path: Path, images: Path) -> Iterator[Entry | Problem]:
             text = texts.get(pick(texts, TEXT_COLUMNS) or next(iter(texts), ""), "")
             polygon = _points(shape) if _name(shape) == "polygon" else _cvat_box(shape)
             where = f"{path}:{shape.sourceline}"
-            yield _entry(path, images, image.get("name") or "", text, where, polygon, (), size, clockwise(polygon))
+            yield _entry(path, images, (image.get("name") or "",), text, where, polygon, (), size, clockwise(polygon))
 
 
 def _cvat_box(shape: Any) -> Points:
     """Return a box's corners, turned around its middle."""
-    sides = [_number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
+    sides = [number(shape.get(key)) for key in ("xtl", "ytl", "xbr", "ybr")]
     if None in sides:
         return ()
     left, top, right, bottom = (float(side or 0) for side in sides)
     middle = (left + right) / 2, (top + bottom) / 2
-    return turned(rectangle(left, top, right, bottom), _number(shape.get("rotation")) or 0, middle)
+    return turned(rectangle(left, top, right, bottom), number(shape.get("rotation")) or 0, middle)
 
 
 def _html_encoding(path: Path) -> str | None:
@@ -196,27 +198,32 @@ def _html_encoding(path: Path) -> str | None:
 
 
 def _hocr_outline(title: dict[str, str]) -> tuple[Points, bool]:
-    polygon = _coordinates(title.get("poly", ""))
+    polygon = points_in(title.get("poly", ""))
     if len(polygon) >= 3:
         closed = polygon[:-1] if polygon[0] == polygon[-1] else polygon
         return closed, len(closed) == 4
-    corners = _coordinates(title.get("bbox", ""))
+    corners = points_in(title.get("bbox", ""))
     return (rectangle(*corners[0], *corners[1]), True) if len(corners) == 2 else ((), False)
 
 
 def _title(element: Any) -> dict[str, str]:
-    parts = (part.strip().partition(" ") for part in (element.get("title") or "").split(";"))
-    return {key: value for key, _, value in parts}
+    parts = re.findall(r'(?:"[^"]*"|[^;])+', element.get("title") or "")
+    return {key: value for key, _, value in (part.strip().partition(" ") for part in parts)}
 
 
 def _classes(element: Any) -> set[str]:
     return set((element.get("class") or "").split()) if isinstance(element.tag, str) else set()
 
 
+def _spellings(name: str) -> tuple[str, str]:
+    """Return a name as it is written, and as it is if that is a percent-encoded address."""
+    return name, unquote(name, errors="surrogateescape")
+
+
 def _entry(
     path: Path,
     images: Path,
-    name: str,
+    names: Sequence[str],
     text: str,
     where: str,
     polygon: Points,
@@ -224,21 +231,20 @@ def _entry(
     size: tuple[float, float] | None,
     ordered: bool = False,
 ) -> Entry | Problem:
-    """Make an entry; an image that nobody names is the one that is called as the labels are."""
+    """Make an entry, of the first name that there is; else of what is called as the labels are."""
     if len(polygon) < 3:
         alone = ", only a baseline, and no neighbours to tell its height by" if baseline else ""
         return Problem(where, "the line has no outline" + alone, "the line has no outline")
     if is_upright(polygon) and (not baseline or is_level(baseline)):
         baseline, ordered = (), True
     outline = Outline(polygon, baseline, size, ordered)
-    if not name or not is_file(find_image(images, name, anywhere=True)):
-        beside = image_beside(path)
-        name = beside if not name or is_file(find_image(images, beside, anywhere=True)) else name
+    known = [*filter(None, names), image_beside(path)]
+    name = next((each for each in known if is_file(find_image(images, each, anywhere=True))), known[0])
     return make_entry(images, name, text, where, outline=outline, anywhere=True)
 
 
 def _size(element: Any, width: str, height: str) -> tuple[float, float] | None:
-    sides = _number(element.get(width)), _number(element.get(height))
+    sides = number(element.get(width)), number(element.get(height))
     return (sides[0], sides[1]) if sides[0] and sides[1] and min(sides[0], sides[1]) > 0 else None
 
 
@@ -247,25 +253,9 @@ def _points(element: Any, key: str = "points") -> Points:
     if element is None:
         return ()
     if written := element.get(key):
-        return _coordinates(written)
-    corners = [(_number(each.get("x")), _number(each.get("y"))) for each in element if _name(each) == "Point"]
+        return points_in(written)
+    corners = [(number(each.get("x")), number(each.get("y"))) for each in element if _name(each) == "Point"]
     return tuple((x, y) for x, y in corners if x is not None and y is not None)
-
-
-def _coordinates(written: str) -> Points:
-    numbers = [_number(each) for each in re.split(r"[\s,;]+", written.strip())]
-    if len(numbers) % 2 or None in numbers:
-        return ()
-    known = [float(each or 0) for each in numbers]
-    return tuple(zip(known[::2], known[1::2], strict=True))
-
-
-def _number(written: str | None) -> float | None:
-    try:
-        value = float(written or "")
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _flat(text: str) -> str:

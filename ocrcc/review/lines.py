@@ -138,7 +138,7 @@ def doubtful_lines(
         results: What was read.
         source: Opens what it was read on.
         unsure: 0..1.
-        complain: Told of lines whose image is not there, or is another.
+        complain: Told of lines whose image is not there, or is another, or whose text was changed.
     """
     for result in results:
         lines: Sequence[Recognition | PageLine] = [result] if isinstance(result, Recognition) else result.lines
@@ -156,6 +156,9 @@ def doubtful_lines(
                     key, name = source.key(file, sheet, line.box), f"{result.path}, line {number}"
                     view = partial(_view_page_line, image, result, line)
                 read = tuple(char.char for char in line.chars)
+                if "".join(read) != line.text:
+                    complain(f"{name}: its text was changed by hand, and is not what its characters say")
+                    continue
                 yield DoubtfulLine(key=key, name=name, read=read, doubts=doubts, view=view)
         except OSError as error:
             complain(f"{result.path}: {error.strerror or error}")

@@ -190,23 +190,37 @@ def _shown(question: Question) -> dict[str, Any]:
     }
 
 
-def serve(session: Session, *, port: int, on_ready: Callable[[str], None]) -> None:
+def bound(port: int) -> socket.socket:
+    """Take a port, before anything takes long; nobody is let in yet.
+
+    Args:
+        port: On loopback; 0 for any that is free.
+
+    Raises:
+        ConfigError: It is taken.
+    """
+    taken = socket.socket()
+    try:
+        taken.bind((_HOST, port))
+    except OSError as error:
+        taken.close()
+        raise ConfigError(f"port {port}: {error.strerror or error}", "leave --port out for any free one") from None
+    return taken
+
+
+def serve(session: Session, *, listening: socket.socket, on_ready: Callable[[str], None]) -> None:
     """Serve the page until the person finishes or Ctrl-C.
 
     Args:
         session: What is asked and decided.
-        port: On loopback; 0 for any that is free.
+        listening: What `bound` gave; it is closed.
         on_ready: Told the page's address.
 
     Raises:
-        ConfigError: The port is taken, or the extra ``review`` is not installed.
+        ConfigError: The extra ``review`` is not installed.
     """
     uvicorn = check_installed()
-    with socket.socket() as listening:
-        try:
-            listening.bind((_HOST, port))
-        except OSError as error:
-            raise ConfigError(f"port {port}: {error.strerror or error}", "leave --port out for any free one") from None
+    with listening:
         token, port = secrets.token_urlsafe(16), listening.getsockname()[1]
 
         def finish() -> None:

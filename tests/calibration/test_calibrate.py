@@ -67,6 +67,13 @@ def test_what_is_held_out_is_judged_by_others():
     assert np.array_equal(chances[fold], expected)
 
 
+def test_each_fold_has_lines_whatever_their_numbers():
+    evidence, seen, _ = draw(400)
+    numbers = np.repeat(np.arange(0, 50, 5), 40)  # on all others nothing was read
+    chances = held_out(Observed(evidence=evidence, confidences=np.ones(400), outcomes=seen, lines=numbers))
+    assert (chances[:, 0] > 0).all()
+
+
 def test_share_held_by_hand():
     worths, those = np.arange(100.0), np.zeros(100, bool)
     those[[99, 98, 3, 0]] = True

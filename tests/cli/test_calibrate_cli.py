@@ -156,6 +156,20 @@ def test_too_few_errors_are_said(model, tmp_path):
     assert not (tmp_path / "new.safetensors").exists()
 
 
+@pytest.mark.parametrize(
+    ("every", "said"), [(1, "are right, too few to learn from"), (3, "only 2 lines, too few to hold one out")]
+)
+def test_labels_of_other_images_and_too_few_lines_are_said(model, tmp_path, every, said):
+    images = [draw_line("0123456789" * 12), draw_line("9876543210" * 12)]
+    with LmdbWriter(tmp_path / "two.lmdb") as writer:
+        for image, read in zip(images, LineReader.load(model, device="cpu").recognize(images), strict=True):
+            label = "".join("中" if at % every == 0 else char for at, char in enumerate(read.text))
+            writer.add(png(image), label, source="drawn", size=image.size)
+    result = run("calibrate", model, "--data", tmp_path / "two.lmdb", "--out", tmp_path / "new.safetensors")
+    assert (result.exit_code, said in result.stderr) == (3, True), result.stderr
+    assert not (tmp_path / "new.safetensors").exists()
+
+
 def test_what_is_said_to_be_wrong_is_the_likeliest():
     def char(**doubt):
         return RecognizedChar(char="4", confidence=1.0, left=0, right=1, doubt=Doubt(**doubt) if doubt else None)

@@ -7,6 +7,8 @@ from urllib.parse import unquote_to_bytes
 from xml.etree import ElementTree
 
 import pytest
+from PIL import Image
+from read_labels import read
 
 from ocrcc.cli.page_formats import READINGS, choose_writer, rows
 from ocrcc.types import Page, PageChar, PageLine, Recognition, RecognizedChar
@@ -130,6 +132,35 @@ def test_alto_names_files_as_they_are_called():
     root = parse("alto", [page("a", path=one) for one in (path, wild)])
     named = [unquote_to_bytes(each.get(HREF)) for each in root.iter(f"{ALTO}TextBlock")]
     assert named == [path.encode(), b"\xff\x1b\n\xe4\xb8\xad.png"]
+
+
+ODD = (
+    *(
+        "50%.png",
+        "A%20B.png",
+        "A B.png",
+        "%E6%97%A5.png",
+        "日.png",
+        "a#1.png",
+        "semi;colon.png",
+        'say "hi".png',
+        "it's",
+    ),
+    *(" lead.png", "line\nbreak.png", "\u202ertl.png", "cafe\u0301.png", "'quoted'.png", os.fsdecode(b"\xff.png")),
+)
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("form", ["hocr", "alto"])
+def test_whatever_an_image_is_called_its_readings_are_labels_of_it(form, together, tmp_path):
+    for number, name in enumerate(ODD):
+        Image.new("L", (700, 500), number).save(tmp_path / name, "PNG")
+    pages = [page(f"text {number}", path=name) for number, name in enumerate(ODD)]
+    found = {}
+    for some in [pages] if together else [[one] for one in pages]:
+        (tmp_path / "read.xml").write_text(written(form, some), encoding="utf-8")
+        found |= {entry.text: entry.path for entry in read(tmp_path / "read.xml")}
+    assert found == {f"text {number}": tmp_path / name for number, name in enumerate(ODD)}
 
 
 @pytest.mark.parametrize("form", ["hocr", "alto"])

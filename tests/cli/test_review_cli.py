@@ -23,7 +23,7 @@ def run(tmp_path, monkeypatch):
 def person(monkeypatch):
     """Somebody who takes the first look-alike of all that is asked."""
 
-    def serve(session, *, port, on_ready):
+    def serve(session, *, listening, on_ready):
         on_ready("http://127.0.0.1:1/x/")
         while (question := session.question()) is not None:
             place = question.line.key, question.doubt.position, len(session.log.records)
@@ -66,3 +66,4 @@ def test_a_port_that_is_taken(run, tmp_path):
         done = run(make_results(tmp_path, LINES), "--port", other.getsockname()[1])
     assert done.exit_code == 2
     assert "leave --port out" in done.stderr
+    assert not (tmp_path / "corrections").exists(), "it is told before images are read, and leaves nothing"

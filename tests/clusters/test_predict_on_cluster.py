@@ -17,7 +17,7 @@ import ocrcc
 from ocrcc import packaged
 from ocrcc.cli import app
 from ocrcc.cli.page_formats import READINGS
-from ocrcc.clusters.predict import predict_on_cluster
+from ocrcc.clusters.predict import Found, _expanded, predict_on_cluster
 from ocrcc.clusters.results import TABLE, open_results
 from ocrcc.clusters.worker import Worker
 from ocrcc.config import DEFAULT_MODEL, PredictConfig
@@ -30,6 +30,26 @@ CONFIG = PredictConfig(threads=1)
 needs_pyarrow = pytest.mark.skipif(not find_spec("pyarrow"), reason="pyarrow is not installed")
 needs_fsspec = pytest.mark.skipif(not find_spec("fsspec"), reason="fsspec is not installed")
 needs_ray = pytest.mark.skipif(not find_spec("ray"), reason="ray is not installed")
+
+
+def test_names_that_no_cluster_can_be_given_are_named(tmp_path):
+    odd = os.fsdecode(b"\xff.png")
+    for name in ("a.png", odd):
+        shutil.copy(SAMPLES[0], tmp_path / name)
+    said = []
+    assert list(_expanded([str(tmp_path)], lambda *each: said.append(each))) == [str(tmp_path / "a.png")]
+    assert [path for path, _ in said] == [str(tmp_path / odd)]
+
+
+def test_what_is_not_there_is_named(tmp_path, monkeypatch):
+    def nothing(address, paths, out, kind, *, say, **_):
+        say(paths[0], "no such file or folder")
+        return Found(results=0, failed=1)
+
+    monkeypatch.setattr("ocrcc.clusters.predict.predict_on_cluster", nothing)
+    out = str(tmp_path / "read.jsonl")
+    result = CliRunner().invoke(app, ["predict", "missing.png", "--ray", "local", "-o", out])
+    assert (result.exit_code, "  missing.png: no such file or folder" in result.stderr) == (1, True), result.stderr
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import strategies as st
 
 from ocrcc.charset import Charset
 from ocrcc.decoding import constraints
-from ocrcc.decoding.acceptors import CHECKS, Both, Pattern, matches
+from ocrcc.decoding.acceptors import CHECKS, Both, matches
 from ocrcc.decoding.constraints import Rule, best_path
 from ocrcc.decoding.greedy import collapse, decode
 from ocrcc.decoding.likelihood import log_likelihoods, log_softmax
+from ocrcc.decoding.patterns import Pattern
 from ocrcc.errors import ConfigError
 
 CHARSET = Charset("0123456789OIXS.¥ ")
@@ -88,7 +90,7 @@ PATTERNS = (
     r"\w+", r"\W+", r"\d+", r"\D+", r"\s+", r"\S*", r"[\w-]+", r"[^\d]+", r"[^\w\s]*", r"[\s\d]+", r"[\W\d]+",
     r"[\u4e00-\u9fff]+", r"[^\u4e00-\u9fff]+", r"[\U00020000-\U0002a6df龥]", r"\u4e2d\x61?", r"[\x30-\x39\0]+",
     r"\0?\a\061", r"[\b\101-\103]\N{YEN SIGN}?", r"\A\w\Z", r"\A\d|中\Z", ".+", r"(?P<one>中|\d){1,02}[一{}]?",
-    r"a{,}{x",
+    r"a{,}{x", "^a$|^5$", "(^a|x)c?$", "(?:^[0-9]+$)", "(^a)+|(5$)*", "a?^c",
 )  # fmt: skip
 FOREIGN = "５٣²½éßЖ가𠀀\u3000\xa0\u2003\u200b\u2028\x1c\n\t\0\a\b_ABC{}！，\U00040000\U0010ffff"
 
@@ -115,7 +117,6 @@ def test_patterns_have_python_s_classes_of_characters(pattern):
         r"(a)\1",
         r"(?P<a>b)(?P=a)",
         r"a\Zb",
-        r"(\Aa)",
         r"(?>a)b",
         r"(?=a)b",
         r"(?i)a",
@@ -124,11 +125,34 @@ def test_patterns_have_python_s_classes_of_characters(pattern):
         r"[]",
         r"a^b",
         r"a*+b",
+        r"[[:digit:]]+",
+        r"\d{100000}",
     ],
 )
 def test_patterns_that_are_none_or_no_automaton_s(pattern):
     with pytest.raises(ConfigError):
         Pattern(pattern)
+
+
+WORDS = [f"street {number}" for number in range(3000)]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_one", "is_none"),
+    [
+        ("|".join(WORDS), WORDS[2999], "street 3000"),
+        ("[0-9]{1,3000}", "7" * 2000, "7" * 3001),
+        ("(a|b)*a(a|b){20}", "ba" + "a" * 20, "ab" + "a" * 20),
+        (r"(\w{1,50}\s){1,50}", "to the letter ", "to the letter"),
+    ],
+    ids=["words", "counted", "exponential", "nested"],
+)
+def test_patterns_are_ready_at_once_however_many_states_they_have(pattern, is_one, is_none):
+    began = time.process_time()
+    made = Pattern(pattern)
+    assert matches(made, is_one)
+    assert not matches(made, is_none)
+    assert time.process_time() - began < 10  # of a second; all states at once took minutes, or all memory
 
 
 def test_an_acceptor_can_be_asked_with_another():

@@ -45,6 +45,19 @@ def test_cells_may_all_be_quoted(tmp_path, delimiter, header):
     ]
 
 
+def test_a_table_of_readings_says_where_on_its_page_a_text_stands(tmp_path):
+    rows = "page.png\tone\t0.9\t10,20 90,20 90,40 10,40\npage.png\ttwo\t0.9\t8,60 90,55 92,75 10,80\n"
+    (tmp_path / "read.tsv").write_text(f"path\ttext\tconfidence\tbox\n{rows}line.png\tthree\t0.9\t\n")
+    found = [
+        (entry.path.name, entry.text, entry.outline and entry.outline.polygon) for entry in read(tmp_path / "read.tsv")
+    ]
+    assert found == [
+        ("page.png", "one", ((10, 20), (90, 20), (90, 40), (10, 40))),
+        ("page.png", "two", ((8, 60), (90, 55), (92, 75), (10, 80))),
+        ("line.png", "three", None),
+    ]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";"])
 def test_a_table_without_a_header_is_cut_at_the_first_delimiter(tmp_path, delimiter):
     rows = [("a.png", "Hello, world; 3"), ("b b.JPG", "dhi,raj"), ("c.png", '"so"')]

@@ -229,6 +229,13 @@ def test_an_image_of_another_kind_than_was_labelled(page, tmp_path, there):
         assert {entry.path for entry in read(tmp_path / "project")} == {tmp_path / "project" / there}
 
 
+@pytest.mark.parametrize("there", ["two words.png", "two%20words.png"])
+def test_a_name_may_be_percent_encoded_or_have_percent_signs(page, tmp_path, there):
+    (tmp_path / "project" / "page.png").rename(tmp_path / "project" / there)
+    (tmp_path / "project" / "page.xml").write_text(page_xml(image="two%20words.png"))
+    assert {entry.path for entry in read(tmp_path / "project")} == {tmp_path / "project" / there}
+
+
 def test_names_of_a_mac_are_found_whichever_way_they_are_composed(page, tmp_path):
     page.save(tmp_path / "project" / "caf\u00e9.png")
     page.save(tmp_path / "project" / "nin\u0303o.png")

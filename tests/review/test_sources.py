@@ -36,6 +36,14 @@ def test_images_are_found_from_beside_the_results(tmp_path, monkeypatch):
     assert line.view().places[1] == (0.25, 0.5)
 
 
+def test_a_text_that_was_changed_by_hand_is_not_asked_about_as_it_was(tmp_path):
+    results = make_results(tmp_path, [*LINES, ("A1", "Al", {1: 0.5}, {1: "1"})])
+    results.write_text(results.read_text().replace('"text": "2024"', '"text": "2O24"'))
+    lines, said = find(results)
+    assert [line.name for line in lines] == ["lines/002.png"]
+    assert said == ["lines/000.png: its text was changed by hand, and is not what its characters say"]
+
+
 def test_calibrated_doubts_and_broken_rules_count(tmp_path):
     results = make_results(
         tmp_path, [("2O24", "2024", {}, {}), ("5678", "5678", {1: 0.95}, {}), ("A", "B", {0: 0.2}, {})]
