@@ -85,11 +85,11 @@ def too_large(name: str, value: object) -> list[str]:
     """Say of a whole number, or of one in a list, that it is larger than anything of that name can be.
 
     >>> too_large("batch_size", 32), too_large("batch_size", 99_999_999)
-    ([], ['batch_size is 99999999, more than 65536'])
+    ([], ['batch_size is 99999999, not 65536 or less'])
     """
     most = _MOST.get(name, _MOST_OF_ALL)
     return [
-        f"{name} is {number}, more than {most}" for number in _numbers(value) if type(number) is int and number > most
+        f"{name} is {number}, not {most} or less" for number in _numbers(value) if type(number) is int and number > most
     ]
 
 
