@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
-import tomllib
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 
-from ocrcc import packaged
 from ocrcc.bidi import needs_shaping, on_the_line
 from ocrcc.charset import Charset, describe
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
-from ocrcc.files import read_small
 from ocrcc.glyphs.cache import GlyphCache
 from ocrcc.glyphs.faces import FontChoice, FontSet
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.synth.degrade import Degrader
+from ocrcc.synth.presets import load_config
 from ocrcc.synth.seals import make_seals
 from ocrcc.synth.typeset import Setting, typeset
 from ocrcc.texts.corpus import Texts
@@ -35,8 +31,6 @@ _TRIES = 60
 _SPACED_OUT = 5
 """Characters. In shorter texts nothing tells letters that are set far apart from words with a space between them."""
 _RUN = re.compile("[0-9A-Za-z]+")
-_PATHS = {"corpus", "words", "templates", "fonts"}
-"""Settings that name files or folders, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,23 @@ class _Machinery:
     degrader: Degrader
     siblings: dict[str, tuple[str, ...]]
     pairs: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What a line is to say, and how; its look is what the dice give next.
+
+    Attributes:
+        text: What.
+        choice: In which fonts.
+        pixel: How coarse its glyphs are.
+        dice: Of the line.
+    """
+
+    text: str
+    choice: FontChoice
+    pixel: int
+    dice: Dice
 
 
 class SynthSource:
@@ -155,9 +166,13 @@ class SynthSource:
         again, so each twin is drawn as often as the other. The twins take the place of a random character
         of a random text, a letter or mark of ASCII where they are such: what stands around favours neither.
         """
-        line = self._line(index)
-        assert line is not None
-        return line
+        for drawn in self._drawn(index):
+            if (line := self._rendered(index, drawn.text, drawn)) is not None:
+                return line
+        raise DataError(
+            f"{self.name}: no text could be drawn for line {index}",
+            "the fonts cover too little of the charset, or min_length is over what the texts have",
+        )
 
     def retold(self, line: Line, index: int, text: str) -> Line | None:
         """Render a line once more with another text, in the same font, at the same size, with the same harm.
@@ -170,9 +185,16 @@ class SynthSource:
         Returns:
             The line; None if its font lacks one of the characters, or draws it like that in whose place it stands.
         """
-        return self._line(index, line.label, text)
+        for drawn in self._drawn(index):
+            if drawn.text == line.label:
+                swapped = [pair for pair in zip(line.label, text, strict=True) if pair[0] != pair[1]]
+                differ = all(self._differ(*pair, drawn.pixel, drawn.choice, self._tools()) for pair in swapped)
+                return self._rendered(index, text, drawn) if differ else None
+            self._rendered(index, drawn.text, drawn)  # in vain the first time too; the dice go on from there
+        return None
 
-    def _line(self, index: int, label: str = "", instead: str = "") -> Line | None:
+    def _drawn(self, index: int) -> Iterator[_Drawn]:
+        """Give texts for a line until one can be rendered, each drawn where rendering the one before left the dice."""
         tools = self._tools()
         if self.config.minimal_pairs:
             dice = Dice(self.seed, index // 2)
@@ -184,26 +206,17 @@ class SynthSource:
             drawn = (
                 self._draw_twins(twins, index % 2, pixel, tools, dice) if twins else self._draw_text(pixel, tools, dice)
             )
-            if drawn is None:
-                continue
-            text, choice = drawn
-            setting = _setting(text, pixel, dice)
-            retold = bool(instead) and text == label
-            if retold:
-                swapped = [(old, new) for old, new in zip(text, instead, strict=True) if old != new]
-                if not all(self._differ(old, new, pixel, choice, tools) for old, new in swapped):
-                    return None
-                text = instead
-            ink = typeset(on_the_line(text), choice, tools.fonts, tools.glyphs, setting, dice)
-            if ink is None and retold:
-                return None
-            if ink is not None:
-                image = tools.degrader.appear(ink, frames_needed(text), dice, pixel)
-                return Line(image=image, label=text, source=f"{self.name}#{index}")
-        raise DataError(
-            f"{self.name}: no text could be drawn for line {index}",
-            "the fonts cover too little of the charset, or min_length is over what the texts have",
-        )
+            if drawn is not None:
+                yield _Drawn(*drawn, pixel, dice)
+
+    def _rendered(self, index: int, text: str, drawn: _Drawn) -> Line | None:
+        tools, dice = self._tools(), drawn.dice
+        setting = _setting(text, drawn.pixel, dice)
+        ink = typeset(on_the_line(text), drawn.choice, tools.fonts, tools.glyphs, setting, dice)
+        if ink is None:
+            return None
+        image = tools.degrader.appear(ink, frames_needed(text), dice, drawn.pixel)
+        return Line(image=image, label=text, source=f"{self.name}#{index}")
 
     def _draw_text(self, pixel: int, tools: _Machinery, dice: Dice) -> tuple[str, FontChoice] | None:
         text = tools.texts.draw(dice)
@@ -320,67 +333,6 @@ def _is_code(run: str) -> bool:
 def frames_needed(text: str) -> int:
     """Return the frames that CTC needs for a text: one a character, one more between two that are the same."""
     return len(text) + sum(one == other for one, other in zip(text, text[1:], strict=False))
-
-
-def load_config(spec: str, **overrides: Any) -> SynthConfig:
-    """Load a preset by name or from a TOML file.
-
-    Args:
-        spec: A shipped name, or a path.
-        overrides: Fields of `SynthConfig` that win over the preset; None leaves the preset's.
-
-    Raises:
-        ConfigError: There is no such preset, or it has an unknown field or an impossible value.
-    """
-    known = [name.removeprefix("synth-") for name in packaged.names("presets", ".toml") if name.startswith("synth-")]
-    path = packaged.ASSETS / "presets" / f"synth-{spec}.toml" if spec in known else Path(spec)
-    if not path.is_file():
-        close = difflib.get_close_matches(spec, known, n=1)
-        raise ConfigError(
-            f"no synth preset named {spec!r}, and no such file",
-            (f"did you mean {close[0]}? " if close else "") + f"presets: {', '.join(known)}",
-        )
-    try:
-        values = tomllib.loads(read_small(path).decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
-    allowed = {item.name for item in fields(SynthConfig)}
-    if unknown := set(values) - allowed:
-        raise ConfigError(f"{path}: unknown {', '.join(sorted(unknown))}", f"known: {', '.join(sorted(allowed))}")
-    hints = get_type_hints(SynthConfig)
-    for key, value in values.items():
-        if not _fits(value, hints[key]):
-            raise ConfigError(f"{path}: {key} is {value!r}, not {_in_words(hints[key])}")
-    frozen = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    given = {key: value for key, value in overrides.items() if value is not None}
-    if spec not in known:
-        for key in _PATHS & (set(frozen) - set(given)):
-            for named in frozen[key] if isinstance(frozen[key], tuple) else filter(None, [frozen[key]]):
-                if not Path(named).exists():
-                    raise ConfigError(
-                        f"{path}: {key}: {named}: no such file or folder",
-                        "paths in a preset are relative to the folder that you work in, not to the preset's",
-                    )
-    return replace(SynthConfig(), **{**frozen, **given})
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Tell whether a value of TOML can be that of a field."""
-    inner = get_args(kind)
-    if get_origin(kind) is tuple:
-        return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
-    if inner:
-        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
-    if isinstance(value, bool) or kind is bool:
-        return isinstance(value, bool) and kind is bool
-    return isinstance(value, int | float) and math.isfinite(value) if kind is float else isinstance(value, kind)
-
-
-def _in_words(kind: Any) -> str:
-    inner = get_args(kind)
-    if inner:
-        return f"a list, each of it {_in_words(inner[0])}" if get_origin(kind) is tuple else "a table of numbers"
-    return {str: "a text in quotes", bool: "true or false", int: "a whole number", float: "a number"}[kind]
 
 
 def load_source(

@@ -8,7 +8,7 @@ from ocrcc.dice import Dice
 from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT
 from ocrcc.synth.degrade import EFFECTS, Degrader, _as_shown
 from ocrcc.synth.framing import frame
-from ocrcc.synth.source import load_config
+from ocrcc.synth.presets import load_config
 
 CUT = SynthConfig(effects=dict.fromkeys(EFFECTS, 0.0) | {"cut": 1.0})
 

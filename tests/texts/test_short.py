@@ -12,7 +12,7 @@ import pytest
 from ocrcc.charset import Charset, load_charset
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
-from ocrcc.synth.source import load_config
+from ocrcc.synth.presets import load_config
 from ocrcc.texts.corpus import Texts
 
 GB2312 = load_charset("gb2312")
