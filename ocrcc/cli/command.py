@@ -13,8 +13,6 @@ from ocrcc.errors import ConfigError
 
 EXAMPLES = "Examples:"
 """The last part of a command's docstring: lines as they are typed, each with what it does before it, as a remark."""
-_MODELS = ("model", "pretrained", "init_from", "misread_by", "compare")
-"""Options that name a model, or several."""
 
 
 class Command(TyperCommand):
@@ -37,13 +35,8 @@ class Command(TyperCommand):
                 if meant:
                     raise ConfigError(f"no such option: {name}", f"did you mean {' or '.join(meant)}?")
         rest = super().parse_args(ctx, args)  # type: ignore[arg-type]
-        for name, value in ctx.params.items():  # not all are settings, which are checked wherever they come from
-            option = f"--{name.replace('_', '-')}"
-            if problems := too_large(name, value):
-                raise ConfigError(f"{option}: {problems[0]}")
-            given, source = value if isinstance(value, (list, tuple)) else (value,), ctx.get_parameter_source(name)
-            if name in _MODELS and "" in given and source is not None and source.name == "COMMANDLINE":
-                raise ConfigError(f"{option} is empty", "is a variable of the shell not set?")
+        for param in self.params:
+            _check_value(ctx, param)
         return rest
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:  # noqa: ARG002 - as it is called
@@ -75,6 +68,21 @@ class Command(TyperCommand):
             with formatter.section(EXAMPLES.rstrip(":")):
                 for line in inspect.cleandoc(self.examples).splitlines():
                     formatter.write(" " * formatter.current_indent + line + "\n" if line else "\n")
+
+
+def _check_value(ctx: typer.Context, param: Any) -> None:
+    """Check what holds whatever the command: not every option is a setting, which are checked wherever they come from.
+
+    Raises:
+        ConfigError: It does not hold.
+    """
+    value, source = ctx.params.get(param.name), ctx.get_parameter_source(param.name)
+    called = param.opts[0] if param.param_type_name == "option" else param.metavar
+    if problems := too_large(param.name, value):
+        raise ConfigError(f"{called}: {problems[0]}")
+    given = value if isinstance(value, (list, tuple)) else (value,)
+    if param.metavar == "MODEL" and "" in given and source is not None and source.name == "COMMANDLINE":
+        raise ConfigError(f"{called} is empty", "is a variable of the shell not set?")
 
 
 def group_of(option: Any) -> str:

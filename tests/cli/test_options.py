@@ -38,6 +38,7 @@ def test_a_whole_number_without_end_is_an_error_in_every_command(arguments, word
         (["predict", "--model", "", "a.png"], "--model"),
         (["finetune", "--train", "a.lmdb", "--pretrained", ""], "--pretrained"),
         (["eval", "a.safetensors", "-d", "a.lmdb", "--compare", ""], "--compare"),
+        (["eval", "", "-d", "a.lmdb"], "MODEL"),
     ],
 )
 def test_a_model_whose_name_is_empty_is_not_the_default(arguments, option):
