@@ -10,7 +10,7 @@ import sys
 import warnings
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import inf
@@ -210,14 +210,7 @@ class _Network:
 
     def reached(self, places: Iterable[int], only: tuple[str, ...] = ("",)) -> set[int]:
         """Return all places that are reached at no cost."""
-        found: set[int] = set()
-        waiting = list(places)
-        while waiting:
-            place = waiting.pop()
-            if place not in found:
-                found.add(place)
-                waiting += self.ways[place] if self.only[place] in only else ()
-        return found
+        return _all_from(places, lambda place: self.ways[place] if self.only[place] in only else ())
 
     def before(self, ends: Iterable[int], *, steps: bool, only: tuple[str, ...]) -> set[int]:
         """Return all places from which one of some is reached: at no cost, or by any steps too."""
@@ -227,14 +220,19 @@ class _Network:
                 back[way].append(place)
             if steps and move is not None and move[0]:
                 back[move[1]].append(place)
-        found: set[int] = set()
-        waiting = list(ends)
-        while waiting:
-            place = waiting.pop()
-            if place not in found:
-                found.add(place)
-                waiting += back[place]
-        return found
+        return _all_from(ends, back.__getitem__)
+
+
+def _all_from(places: Iterable[int], onward: Callable[[int], Iterable[int]]) -> set[int]:
+    """Return places, and all that are come to from them."""
+    found: set[int] = set()
+    waiting = list(places)
+    while waiting:
+        place = waiting.pop()
+        if place not in found:
+            found.add(place)
+            waiting += onward(place)
+    return found
 
 
 class Pattern:
