@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccError
 from ocrcc.files import TEMPORARY, beside, new_aside, read_small, sync_folder, whole
 
 _HEAD = 4096
@@ -230,7 +230,8 @@ def output(path: Path, kind: Kind) -> Iterator[Path]:
     check_file(path, kind)
     real = _real(path)
     with claimed(real), whole(real) as aside:
-        yield aside
+        with _called(path, aside):
+            yield aside
         check_replaceable(path, kind)
 
 
@@ -251,12 +252,24 @@ def new_folder(path: Path) -> Iterator[Path]:
         aside = new_aside(path)
         try:
             aside.mkdir()
-            yield aside
+            with _called(path, aside):
+                yield aside
             aside.rename(path)
         except OSError as error:
             raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
         finally:
             remove(aside)
+
+
+@contextmanager
+def _called(path: Path, aside: Path) -> Iterator[None]:
+    """Have messages name what is to be, not where it is made."""
+    try:
+        yield
+    except OcrccError as error:
+        error.message = error.message.replace(str(aside), str(path))
+        error.args = (error.message,)
+        raise
 
 
 def check_file(path: Path, kind: Kind) -> None:

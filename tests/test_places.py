@@ -56,6 +56,13 @@ def test_a_new_folder_appears_when_it_is_whole(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("place", [lambda path: output(path, NOTE), new_folder])
+def test_an_error_names_what_is_to_be_not_where_it_is_made(tmp_path, place):
+    with pytest.raises(DataError) as raised, place(tmp_path / "new") as aside:
+        raise DataError(f"{aside}: not a model", "hint")
+    assert (raised.value.message, str(raised.value)) == (f"{tmp_path / 'new'}: not a model",) * 2
+
+
 @pytest.mark.parametrize("what", ["file", "folder", "foreign", "and a thesis", "folder of our names"])
 def test_a_dataset_replaces_datasets_of_ours_alone(tmp_path, what):
     path = tmp_path / "d.lmdb"

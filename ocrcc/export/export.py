@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 
 from ocrcc.calibration.store import KINDS, calibration_of
 from ocrcc.config import EvaluateConfig, ExportConfig
-from ocrcc.errors import ConfigError, ModelError, OcrccError
+from ocrcc.errors import ConfigError, ModelError
 from ocrcc.evaluation.evaluate import evaluate
 from ocrcc.evaluation.report import EvaluationResult
 from ocrcc.export.parity import Parity, Report, check_lines, compare, prepared
@@ -96,7 +95,7 @@ def export(
         raise ConfigError(f"{out}: a model of a training run, which an export does not replace", "choose another name")
     images, rendered = check_lines(loaded, config)
     lines = prepared(images, loaded.preprocessing)
-    with output(out, _KINDS[suffix]) if suffix in _KINDS else new_folder(out) as aside, _called(out, aside):
+    with output(out, _KINDS[suffix]) if suffix in _KINDS else new_folder(out) as aside:
         engine = {".onnx": _write_onnx, ".safetensors": _write_model}.get(suffix, _write_folder)(loaded, config, aside)
         parity = compare(torch_engine(loaded.recognizer, "cpu"), engine, lines, loaded, report=report)
         _check(parity, config, out)
@@ -114,17 +113,6 @@ def export(
         parity=parity,
         evaluation=evaluation,
     )
-
-
-@contextmanager
-def _called(out: Path, aside: Path) -> Iterator[None]:
-    """Have messages name the file to be, not where it is made."""
-    try:
-        yield
-    except OcrccError as error:
-        error.message = error.message.replace(str(aside), str(out))
-        error.args = (error.message,)
-        raise
 
 
 def _is_export(path: Path) -> bool:
