@@ -40,5 +40,7 @@ def average(out: Path, shares: dict[Path, float]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     given = [argument.partition("=") for argument in sys.argv[2:]]
     average(Path(sys.argv[1]), {resolve(model): float(share) for share, _, model in given})

@@ -62,7 +62,7 @@ def test_lines_that_a_model_misreads_by_option(place):
                "--lookalikes", "groups.tsv")  # fmt: skip
     assert done.exit_code == 0, done.output
     said = re.match(
-        r"a\.lmdb: 5 lines that ocrcc-zh-small misreads or took others for, of (\d+) rendered, in 1 fonts", done.stdout
+        r"a\.lmdb: 5 lines that ocrcc-zh-small misreads or takes others for, of (\d+) rendered, in 1 fonts", done.stdout
     )
     assert said
     assert int(said[1]) >= 64

@@ -66,7 +66,7 @@ def command(
     from ocrcc.review.sources import find_lines
 
     check_installed()
-    with bound(settings.port) as port, opened(out) as log:
+    with bound(settings.port) as listening, opened(out) as log:
         problems: list[str] = []
         with render.show_progress("read") as report:
             lines = find_lines(paths, settings, model=model, device=device, complain=problems.append, report=report)
@@ -80,7 +80,7 @@ def command(
             render.notice(f"nothing to do: {'every doubt' if lines else 'no character'} {kind}")
         else:
             render.notice(f"{asked['left']} doubtful characters on {len(lines)} lines")
-            serve(session, listening=port, on_ready=lambda address: _ready(address, open_page))
+            serve(session, listening=listening, on_ready=lambda address: _ready(address, open_page))
         _summary(session.progress(), session.broken, out)
 
 

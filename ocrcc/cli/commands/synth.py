@@ -116,7 +116,7 @@ def command(
             pool=pool,
             report=report,
         )
-    chosen = f" that {misread_by} misreads or took others for, of {result.rendered} rendered," if misread_by else ""
+    chosen = f" that {misread_by} misreads or takes others for, of {result.rendered} rendered," if misread_by else ""
     render.out.print(
         f"{result.path}: {result.lines} lines{chosen} in {result.fonts} fonts, {result.seconds:.1f} s, "
         f"{result.lines_per_second:.0f} lines/s"
