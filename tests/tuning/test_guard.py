@@ -295,7 +295,7 @@ def test_too_few_lines_end_with_the_base(trained, tmp_path, count):
 
 def test_a_label_file_is_enough_and_the_run_says_what_it_came_to(trained, tmp_path):
     base, lines = trained
-    for number, (image, text) in enumerate(lines[:30]):
+    for number, (image, text) in enumerate(lines[:40]):
         image.save(tmp_path / f"{number:03}.png")
         (tmp_path / f"{number:03}.gt.txt").write_text(text, encoding="utf-8")
     prepared, entries = [], []
@@ -307,12 +307,12 @@ def test_a_label_file_is_enough_and_the_run_says_what_it_came_to(trained, tmp_pa
         on_start=prepared.append,
         on_log=entries.append,
     )
-    assert prepared[0].config.steps == result.steps == 98  # 20 * sqrt(24)
-    assert sum(map(len, prepared[0].validation)) == 6
+    assert prepared[0].config.steps == result.steps == 113  # 20 * sqrt(32)
+    assert sum(map(len, prepared[0].validation)) == 8
     assert [entry.step for entry in entries if entry.validation][0] == 0
     assert [row.name for row in result.verdict.rows][0] == "own lines"
     own = result.verdict.rows[0]
-    assert own.before.lines == own.after.lines == 6
+    assert own.before.lines == own.after.lines == 8
     assert own.after.strict.edits <= own.before.strict.edits
     assert bool(result.verdict.share) == (not same(base / "last.safetensors", tmp_path / "run" / "best.safetensors"))
 
