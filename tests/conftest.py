@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,18 @@ def exported(model: Path, folder: Path) -> Path:
     from ocrcc.export.export import export
 
     return export(model, folder / "model.onnx", QUICK).path
+
+
+@pytest.fixture(scope="session")
+def light_model(tmp_path_factory: pytest.TempPathFactory, wild_model: Path) -> Path:
+    """The wild one for processes of their own that are not about a model: as ONNX, none of them imports torch."""
+    if not (find_spec("onnx") and find_spec("onnxruntime")):
+        return wild_model
+    from exports import QUICK
+
+    from ocrcc.export.export import export
+
+    return export(wild_model, tmp_path_factory.mktemp("light") / "light.onnx", QUICK).path
 
 
 @pytest.fixture(scope="session")

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from benchmarks import figures
+from typer.testing import CliRunner
+
+from ocrcc.cli import app
+from ocrcc.cli.commands import demo
+from ocrcc.data.some_lines import SomeLines
+from ocrcc.tuning import general_lines, kinds
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,11 +40,16 @@ def commands(text: str) -> list[str]:
     return [re.sub(r"\s+#.*", "", line) for line in shell.splitlines()]
 
 
-def run(command: str, folder: Path) -> str:
-    """Run a line of shell with this Python's ocrcc."""
+def run(command: str) -> str:
+    """Run a line with this Python's ocrcc: by a shell if it takes one, else here, where torch is imported already."""
     command = re.sub(r"--(minutes|steps) \S+", "--steps 3 --workers 0 --threads 1", command)
+    words = shlex.split(command, comments=True)
+    if words[0] == "ocrcc" and "|" not in words:
+        told = CliRunner().invoke(app, words[1:])
+        assert told.exit_code == 0, f"{command}\n{told.output}"
+        return told.stdout
     command = re.sub(r"\bocrcc (?=[a-z])", f"{shlex.quote(sys.executable)} -m ocrcc ", command)
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True, cwd=folder)
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -67,13 +81,38 @@ def test_links_lead_somewhere(page):
             assert heading in {re.sub(r"[^\w -]", "", said.lower()).replace(" ", "-") for said in headings}, target
 
 
-def test_the_steps_run_one_after_the_other(tmp_path):
+@pytest.fixture
+def few_general_lines(monkeypatch):
+    """Dozens of lines for hundreds: looking at these takes most of the time of a fine-tune of three steps."""
+    shipped = general_lines._shipped
+
+    def few(*given):
+        found = [SomeLines(each, np.arange(30)) for each in shipped(*given)]
+        for each in found:
+            each.name = "general lines"
+        return found
+
+    monkeypatch.setattr(general_lines, "_shipped", few)
+    monkeypatch.setattr(general_lines, "_RETAINED", 30)
+    monkeypatch.setattr(kinds, "_LOOKED_AT", 60)
+
+
+def keep_some(labels: Path) -> None:
+    """Leave 160 labels of 500: all commands are as they were, and have less to do."""
+    labels.write_text("".join(labels.read_text(encoding="utf-8").splitlines(keepends=True)[:160]), encoding="utf-8")
+
+
+def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_lines):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OCRCC_MODEL", raising=False)
     texts = [README, *(guide.read_text(encoding="utf-8") for guide in GUIDES)]
     told = [block for text in texts for block in blocks("run", text)]
     lines = [line for block in told for line in block.splitlines() if line.startswith(("ocrcc", "ls"))]
     assert len(lines) >= 9
     assert lines[0].split()[:2] == ["ocrcc", "samples"]  # so that all of them run from a bare install
-    output = {line: run(line, tmp_path) for line in lines}
+    output = {lines[0]: run(lines[0])}
+    keep_some(tmp_path / "samples" / "labels.txt")
+    output |= {line: run(line) for line in lines[1:]}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "mine", "control", "projector"}
     assert {"before.json", "lookalikes.png", "lookalikes.html", "disputed.tsv"} <= {
         path.name for path in tmp_path.iterdir()
@@ -82,11 +121,13 @@ def test_the_steps_run_one_after_the_other(tmp_path):
     assert predicted.count("\n") > 100
 
 
-def test_the_demo_runs(tmp_path):
-    done = subprocess.run(
-        [sys.executable, "-m", "ocrcc", "demo", "--steps", "3"], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_demo_runs(tmp_path, monkeypatch, few_general_lines):
+    monkeypatch.chdir(tmp_path)
+    samples = shutil.copytree(ROOT / "assets" / "samples", tmp_path / "assets" / "samples")
+    keep_some(samples / "labels.txt")
+    monkeypatch.setattr(demo, "packaged", SimpleNamespace(ASSETS=samples.parent))
+    done = CliRunner().invoke(app, ["demo", "--steps", "3"])
+    assert done.exit_code == 0, done.stderr
     assert done.stderr.count("$ ocrcc ") == 6
     assert (tmp_path / "ocrcc-demo" / "run" / "best.safetensors").exists()
     assert (tmp_path / "ocrcc-demo" / "lookalikes.png").stat().st_size > 10_000

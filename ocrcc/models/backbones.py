@@ -19,6 +19,8 @@ WIDTH_STRIDE = 4
 _PROBE_WIDTH = 256
 _ADVICE = "take a convolutional backbone whose strides are plain convolutions or poolings, such as hgnetv2_b0"
 _STRIDED = (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)
+_CUTS: dict[tuple[str, int, int], tuple[tuple[str, ...], int]] = {}
+"""Which layers lose their stride, and how wide the frames are, by name, channels and height: found once a process."""
 
 
 class TimmBackbone(nn.Module):
@@ -37,9 +39,15 @@ class TimmBackbone(nn.Module):
         super().__init__()
         self.width_stride = WIDTH_STRIDE
         self.body = _build(name, channels)
+        known = _CUTS.get((name, channels, height))
+        if known:
+            layers, self.feature_width = known
+            for layer in layers:
+                _stride_height_only(self.body.get_submodule(layer))
+            return
         probe = torch.zeros(1, channels, height, _PROBE_WIDTH)
         try:
-            _keep_width(self.body, probe)
+            layers = _keep_width(self.body, probe)
             shape = tuple(_run(self.body, probe).shape)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise ModelError(f"timm/{name} does not run on lines {height} pixels high: {error}", _ADVICE) from None
@@ -48,6 +56,7 @@ class TimmBackbone(nn.Module):
                 f"timm/{name} cannot be cut to width stride {WIDTH_STRIDE}: {_PROBE_WIDTH} pixels give {shape}", _ADVICE
             )
         self.feature_width = int(shape[1])
+        _CUTS[name, channels, height] = layers, self.feature_width
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn images (N, K, H, W) into frames (N, T, D) with T = W / 4."""
@@ -68,8 +77,8 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-def _keep_width(body: nn.Module, probe: Tensor) -> None:
-    """Take the width stride out of every layer that sees a quarter of the width or less."""
+def _keep_width(body: nn.Module, probe: Tensor) -> tuple[str, ...]:
+    """Take the width stride out of every layer that sees a quarter of the width or less; name these."""
     too_late: list[nn.Module] = []
 
     def look(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -84,6 +93,7 @@ def _keep_width(body: nn.Module, probe: Tensor) -> None:
             hook.remove()
     for layer in dict.fromkeys(too_late):
         _stride_height_only(layer)
+    return tuple(name for name, layer in body.named_modules() if layer in too_late)
 
 
 def _run(body: nn.Module, probe: Tensor) -> Tensor:

@@ -27,6 +27,12 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    path = tmp_path_factory.mktemp("other") / "other.safetensors"
+    return save_wild_model(path, arch="timm/lcnet_035+none", charset=CHARSET)
+
+
+@pytest.fixture(scope="module")
 def reader(model):
     return LineReader.load(model, device="cpu")
 
@@ -142,9 +148,7 @@ def test_lookalike_columns_come_with_groups(model, halves, tmp_path):
     assert "advice: 0 of 20 wrong lines are wrong by look-alikes alone" in result.stdout
 
 
-def test_two_models_are_shown_side_by_side(model, halves, tmp_path):
-    other = tmp_path / "other.safetensors"
-    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
+def test_two_models_are_shown_side_by_side(model, other, halves, tmp_path):
     both = ("--data", halves[0], "--data", halves[1])
     result = run(model, *both, "--compare", other, "--json", tmp_path / "r.json")
     assert result.exit_code == 0, result.stderr
@@ -166,10 +170,8 @@ def test_two_models_are_shown_side_by_side(model, halves, tmp_path):
     assert rows == ["other", "wild"] * 3
 
 
-def test_a_control_stands_between_before_and_after(model, halves, tmp_path):
+def test_a_control_stands_between_before_and_after(model, other, halves, tmp_path):
     """Three models in one table; each of the first two is compared with the last."""
-    other = tmp_path / "other.safetensors"
-    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
     control = tmp_path / "control.safetensors"
     control.write_bytes(other.read_bytes())
     arguments = ("--data", halves[0], "--compare", other, "--compare", control, "--json", tmp_path / "r.json")
@@ -186,9 +188,8 @@ def test_a_control_stands_between_before_and_after(model, halves, tmp_path):
     assert f"against control: {fixed} lines fixed" in result.stdout
 
 
-def test_mended_lines_are_drawn(model, halves, tmp_path):
-    other, picture = tmp_path / "other.safetensors", tmp_path / "mended.png"
-    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
+def test_mended_lines_are_drawn(model, other, halves, tmp_path):
+    picture = tmp_path / "mended.png"
     result = run(model, "--data", halves[0], "--compare", other, "--mended", picture)
     assert result.exit_code == 0, result.stderr
     fixed = re.search(r"(\d+) lines fixed", result.stdout)[1]
@@ -209,9 +210,7 @@ def test_mended_lines_are_drawn(model, halves, tmp_path):
     assert (refused.exit_code, thesis.read_text()) == (2, "not ours")
 
 
-def test_a_worse_model_can_fail_a_build(model, halves, tmp_path):
-    other = tmp_path / "other.safetensors"
-    save_wild_model(other, arch="timm/lcnet_035+none", charset=CHARSET)
+def test_a_worse_model_can_fail_a_build(model, other, halves):
     worse = run(other, "--data", halves[0], "--compare", model, "--fail-if-worse")
     assert worse.exit_code == 1
     assert "lines right 100.00% ->" in worse.stderr

@@ -64,15 +64,15 @@ def image(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such shell there")
 @pytest.mark.parametrize("close", ["<&-", ">&-", "<&- >&- 2>&-"])
-def test_streams_that_are_closed_and_not_needed_do_not_matter(close, wild_model, image, tmp_path):
-    done = started(close, "predict", image, "-m", wild_model, "-o", "out.tsv", folder=tmp_path)
+def test_streams_that_are_closed_and_not_needed_do_not_matter(close, light_model, image, tmp_path):
+    done = started(close, "predict", image, "-m", light_model, "-o", "out.tsv", folder=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert (tmp_path / "out.tsv").read_text().startswith("path\ttext")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such shell there")
-def test_results_for_a_stream_that_is_closed_are_an_error(wild_model, image, tmp_path):
-    for arguments in (["predict", image, "-m", wild_model, "-f", "tsv"], ["charset", "ascii"], ["--help"]):
+def test_results_for_a_stream_that_is_closed_are_an_error(light_model, image, tmp_path):
+    for arguments in (["predict", image, "-m", light_model, "-f", "tsv"], ["charset", "ascii"], ["--help"]):
         done = started(">&-", *arguments, folder=tmp_path)
         assert done.returncode == 2
         assert done.stderr.splitlines()[0] == "error: standard output is closed"

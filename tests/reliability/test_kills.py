@@ -17,8 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -63,6 +65,13 @@ LONG = {"review": 10.0, "demo": 60.0}
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="of Unix")
 
 
+@cache
+def wild_model() -> bytes:
+    """A model for all places: it takes a second to make."""
+    with TemporaryDirectory() as name:
+        return save_wild_model(Path(name, "wild.safetensors"), charset=Charset("0123456789")).read_bytes()
+
+
 def make_place(folder: Path) -> Path:
     """A dataset that says old, and labels that say new."""
     folder.mkdir()
@@ -74,7 +83,7 @@ def make_place(folder: Path) -> Path:
     (folder / "labels").mkdir()
     for number in range(40):
         (folder / "labels" / f"{number}.png").write_bytes(png(draw_line(str(number))))
-    save_wild_model(folder / "wild.safetensors", charset=Charset("0123456789"))
+    (folder / "wild.safetensors").write_bytes(wild_model())
     store_drawn(folder / "digits.lmdb", map(str, range(100, 140)))
     store_drawn(folder / "others.lmdb", map(str, range(200, 210)))
     char = {"char": "1", "confidence": 0.5, "left": 0, "right": 8}

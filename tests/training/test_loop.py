@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from drawn_lines import draw_line
+from lost_steps import LostFrom
 from safetensors.torch import load_file
 from stored_lines import store
 from torch import nn
@@ -205,9 +206,9 @@ def test_stop_requests_leave_other_threads_alone(task, tmp_path):
 
 def test_lines_are_learned(digits_lmdb, tmp_path):
     """Digits in one font: the loss falls far, and reading begins."""
-    task = PretrainConfig(train=(str(digits_lmdb),), val=(str(digits_lmdb),), arch="lcnet_050")
+    task = PretrainConfig(train=(str(digits_lmdb),), val=(str(digits_lmdb),), arch="tinynet_plain")
     config = TrainConfig(
-        steps=150, batch_size=16, workers=0, threads=1, eval_every=0, augment=0, learning_rate=3e-3, ema_decay=0.9
+        steps=80, batch_size=8, workers=0, threads=1, eval_every=0, augment=0, learning_rate=5e-3, ema_decay=0.9
     )
     assert run(task, config, tmp_path / "run").best["cer"] < 0.3
 
@@ -251,16 +252,6 @@ def test_what_the_real_compiler_makes_does_for_all_widths():
     for width in (160, 224, 96, 320, 128):
         forward(torch.randn(4, 1, 16, width)).float().square().mean().backward()
     assert counters["unique_graphs"] - before <= 2
-
-
-def test_where_nothing_can_be_compiled_the_error_says_so(task, tmp_path, monkeypatch):
-    def fail(graph, inputs, **_options):
-        raise RuntimeError("No working C++ compiler found\nand a long story")
-
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=fail))
-    with pytest.raises(ConfigError, match="torch.compile failed: No working C\\+\\+ compiler found$") as raised:
-        run(task, replace(QUICK, compile=True), tmp_path / "run")
-    assert "--compile" in raised.value.hint
 
 
 class NowAndThen(CtcObjective):
@@ -308,39 +299,6 @@ def test_images_that_are_no_numbers_leave_nothing_in_the_model(task, tmp_path, m
     weights = load_file(tmp_path / "run" / "last.safetensors")
     assert all(torch.isfinite(value.float()).all() for value in weights.values())
     assert [entry["step"] for entry in entries_of(tmp_path / "run") if "loss" not in entry] == [3]
-
-
-class LostFrom(CtcObjective):
-    """An objective whose loss is not a number for some steps in a row."""
-
-    def __init__(self, first, steps):
-        super().__init__()
-        self.asked, self.lost = 0, range(first, first + steps)
-
-    def forward(self, batch, output):
-        self.asked += 1
-        terms = super().forward(batch, output)
-        return replace(terms, total=terms.total * (float("nan") if self.asked in self.lost else 1.0))
-
-
-@pytest.mark.parametrize("log_every", [1, 7, 100])
-@pytest.mark.parametrize(("first", "steps", "ends"), [(3, 19, False), (3, 20, True), (1, 25, True)])
-def test_many_lost_steps_in_a_row_end_a_run_however_often_it_is_logged(
-    task, tmp_path, monkeypatch, log_every, first, steps, ends
-):
-    monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", lambda: LostFrom(first, steps))
-    config = replace(QUICK, steps=25, log_every=log_every, eval_every=0, save_every=0, batch_size=1)
-    if not ends:
-        assert run(task, config, tmp_path / "run").lost_steps == steps
-        return
-    with pytest.raises(ModelError, match="no longer finite"):
-        run(task, config, tmp_path / "run")
-
-
-def test_a_short_run_that_learned_nothing_is_an_error(task, tmp_path, monkeypatch):
-    monkeypatch.setattr("ocrcc.training.pretrain.CtcObjective", lambda: LostFrom(1, 3))
-    with pytest.raises(ModelError, match="no longer finite"):
-        run(task, replace(QUICK, steps=3, log_every=1), tmp_path / "run")
 
 
 def test_a_stop_behind_a_first_step_that_was_lost_is_a_stop(task, tmp_path, monkeypatch):

@@ -6,19 +6,21 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 from accelerate import Accelerator
 from drawn_lines import draw_line
+from lost_steps import LostFrom
 from safetensors.torch import load_file
 from torch import nn
 
 from ocrcc.charset import Charset
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource
-from ocrcc.errors import ConfigError
+from ocrcc.errors import ConfigError, ModelError
 from ocrcc.models.contract import read_metadata
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.training.loop import train
@@ -99,12 +101,12 @@ def step_once(config: TrainConfig, objective: Objective | None = None, lines: in
     return before, weights(run.recognizer)
 
 
-def course(config: TrainConfig, out: Path, **options):
+def course(config: TrainConfig, out: Path, objective: Objective | None = None, **options):
     """Train; give the weights after each number of steps, and the rows of metrics."""
     out.mkdir()
     seen: dict[int, dict[str, torch.Tensor]] = {}
     result = train(
-        trainee(),
+        trainee(objective),
         [MixedSource(source=Drawn(), weight=1.0)],
         config,
         out,
@@ -268,3 +270,30 @@ def test_torch_gets_the_threads_that_were_asked_for(tmp_path, torch_threads):
     torch.set_num_threads(2)
     course(replace(BARE, steps=1, threads=0), tmp_path / "own", on_log=lambda _: used.append(torch.get_num_threads()))
     assert used == [3, 2]
+
+
+def test_where_nothing_can_be_compiled_the_error_says_so(tmp_path, monkeypatch):
+    def fail(graph, inputs, **_options):
+        raise RuntimeError("No working C++ compiler found\nand a long story")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=fail))
+    with pytest.raises(ConfigError, match="torch.compile failed: No working C\\+\\+ compiler found$") as raised:
+        course(replace(BARE, compile=True), tmp_path / "run")
+    assert "--compile" in raised.value.hint
+
+
+@pytest.mark.parametrize("log_every", [1, 7, 100])
+@pytest.mark.parametrize(("first", "steps", "ends"), [(3, 19, False), (3, 20, True), (1, 25, True)])
+def test_many_lost_steps_in_a_row_end_a_run_however_often_it_is_logged(tmp_path, log_every, first, steps, ends):
+    config, objective = replace(BARE, steps=25, log_every=log_every, batch_size=1), LostFrom(first, steps)
+    if not ends:
+        result, _, _ = course(config, tmp_path / "run", objective)
+        assert result.lost_steps == steps
+        return
+    with pytest.raises(ModelError, match="no longer finite"):
+        course(config, tmp_path / "run", objective)
+
+
+def test_a_short_run_that_learned_nothing_is_an_error(tmp_path):
+    with pytest.raises(ModelError, match="no longer finite"):
+        course(replace(BARE, steps=3), tmp_path / "run", LostFrom(1, 3))

@@ -105,11 +105,12 @@ def test_an_expert_learns_its_kind_and_other_lines_are_read_as_before(place, tun
     assert readings(tuned, place / "plain.lmdb") == readings(BASE, place / "plain.lmdb")
 
 
-SAVING = replace(QUICK, log_every=2, save_every=2)
+def test_the_last_weights_are_a_recogniser_of_one_encoder(tuned):
+    assert load_model(tuned / "last.safetensors", device="cpu").arch == "hgnetv2_b0"
 
 
-def cut_short(place: Path, out: Path) -> None:
-    """Begin a run and kill it half-way."""
+def test_a_resumed_run_tunes_the_expert_that_it_began_and_ends_with_the_same(place, tuned, tmp_path):
+    """As one that nobody ended and that was saved at other steps."""
 
     class Killed(BaseException):
         pass
@@ -118,33 +119,22 @@ def cut_short(place: Path, out: Path) -> None:
         if entry.step == 6:
             raise Killed
 
+    saving, out = replace(QUICK, log_every=2, save_every=2), tmp_path / "cut"
     with pytest.raises(Killed):
-        finetune(task(place), SAVING, out, device="cpu", on_log=kill)
-
-
-def test_the_last_weights_are_a_recogniser_of_one_encoder_and_resuming_ends_with_the_same(place, tuned, tmp_path):
-    assert load_model(tuned / "last.safetensors", device="cpu").arch == "hgnetv2_b0"
-    cut_short(place, tmp_path / "cut")
-    finetune(task(place), SAVING, tmp_path / "cut", resume=True, device="cpu")
-    finetune(task(place), SAVING, tmp_path / "whole", device="cpu")
-    for name in ("last.safetensors", "best.safetensors"):
-        cut, whole = (load_file(tmp_path / run / name) for run in ("cut", "whole"))
-        assert all(torch.equal(value, cut[key]) for key, value in whole.items())
-
-
-def test_a_resumed_run_tunes_the_expert_that_it_began(place, tmp_path):
-    cut_short(place, tmp_path / "cut")
-    gate = tmp_path / "cut" / "expert.safetensors"
+        finetune(task(place), saving, out, device="cpu", on_log=kill)
+    gate = out / "expert.safetensors"
     kept = gate.read_bytes()
     gate.write_bytes(kept[:40])
     with pytest.raises(ModelError, match=r"expert.safetensors: damaged, or of another model"):
-        finetune(task(place), SAVING, tmp_path / "cut", resume=True, device="cpu")
+        finetune(task(place), saving, out, resume=True, device="cpu")
     gate.write_bytes(kept)
     tensors = load_file(gate)
-    result = finetune(task(place), SAVING, tmp_path / "cut", resume=True, device="cpu")
+    result = finetune(task(place), saving, out, resume=True, device="cpu")
     assert result.verdict.share
-    best = load_file(tmp_path / "cut" / "best.safetensors")
-    assert torch.equal(best["model.encoder.gates.0.weight"], tensors["weight"])
+    for name in ("last.safetensors", "best.safetensors"):
+        cut, whole = (load_file(run / name) for run in (out, tuned))
+        assert all(torch.equal(value, cut[key]) for key, value in whole.items())
+    assert torch.equal(cut["model.encoder.gates.0.weight"], tensors["weight"])
 
 
 def test_margins_of_lines_that_are_no_experts_stay(place, tuned):
@@ -193,7 +183,7 @@ def test_without_experts_all_weights_are_tuned(place):
 
 def test_an_export_has_its_experts(place, tuned, tmp_path):
     pytest.importorskip("onnx")
-    path = export(tuned / "best.safetensors", tmp_path / "tuned.onnx", ExportConfig()).path
+    path = export(tuned / "best.safetensors", tmp_path / "tuned.onnx", ExportConfig(samples=16, rendered=0)).path
     for dataset in ("others.lmdb", "plain.lmdb"):
         assert readings(path, place / dataset) == readings(tuned, place / dataset)
 

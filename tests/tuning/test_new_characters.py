@@ -31,9 +31,9 @@ def trained(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("digits")
     rng = random.Random(4)
     texts = ["".join(rng.choices("012345689", k=5)) for _ in range(150)]
-    task = PretrainConfig(train=(str(store_drawn(place / "digits.lmdb", texts)),), arch="lcnet_050")
+    task = PretrainConfig(train=(str(store_drawn(place / "digits.lmdb", texts)),), arch="tinynet_plain")
     config = TrainConfig(
-        steps=400, batch_size=16, workers=0, threads=1, eval_every=0, save_every=0, learning_rate=3e-3, augment=0,
+        steps=150, batch_size=16, workers=0, threads=1, eval_every=0, save_every=0, learning_rate=3e-3, augment=0,
         ema_decay=0, seed=2,
     )  # fmt: skip
     pretrain(task, config, place / "base", device="cpu")
