@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal
 
 from ocrcc.config.setting import INPUT, check_numbers, setting
@@ -164,3 +165,16 @@ class ImportConfig:
 
     def __post_init__(self) -> None:
         check_numbers(self)
+
+    def check_only(self, *names: str, path: Path) -> None:
+        """Make sure that no other of these settings is given, where the original says all else itself.
+
+        Raises:
+            ConfigError: One is.
+        """
+        known = [
+            each.name for each in fields(self) if each.name not in names and getattr(self, each.name) != each.default
+        ]
+        if known:
+            options = " and ".join(f"--{name.replace('_', '-')}" for name in known)
+            raise ConfigError(f"{path}: says its {' and '.join(known)} itself", f"leave {options} out")

@@ -189,8 +189,8 @@ class PretrainConfig(DataConfig):
             stand on the line, and back when they are read; or line, from left to right. By default that of the model to
             start from, else typed.
         init_from: A model whose weights to start from; known characters keep their classifier rows.
-        height: Pixels that lines are scaled to.
-        channels: 1 for grey, 3 for colour.
+        height: Pixels that lines are scaled to, without a model to start from.
+        channels: 1 for grey, 3 for colour, without a model to start from.
     """
 
     arch: str = setting("hgnetv2_b0", MODEL, "ARCH")

@@ -118,22 +118,23 @@ def import_transformers(
 
     Args:
         path: Its ``model.safetensors``.
-        config: What it does not say of itself; its charset alone counts.
+        config: What it does not say of itself, which is its charset at most.
 
     Returns:
         The recogniser, its name in the registry, what its classes mean, and what its input looks like.
 
     Raises:
-        ConfigError: Transformers is not installed.
+        ConfigError: Transformers is not installed, or something is given that the folder says itself.
         CharsetError: Its charset is missing or does not fit.
         ModelError: It is damaged, or no CTC recogniser of text lines.
     """
-    folder = path.parent
+    folder, config = path.parent, config or ImportConfig()
+    config.check_only("charset", path=folder)
     settings = _checked(_read(folder / CONFIG), folder / CONFIG)
     _transformers()
     processor = _read(folder / PROCESSOR)
     symbols = processor.pop(_CHARACTERS, None) or []
-    charset = _charset(symbols, settings["head_out_channels"], config or ImportConfig(), folder)
+    charset = _charset(symbols, settings["head_out_channels"], config, folder)
     preprocessing = _preprocessing(processor, folder / PROCESSOR)
     model = _load(folder, settings)
     last: Any = model.get_submodule(_last_layer(model))

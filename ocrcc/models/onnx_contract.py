@@ -41,11 +41,13 @@ def read_contract(
 
     Raises:
         CharsetError: There is no charset, or it has not as many characters as there are classes.
+        ConfigError: Something is given that the file says itself.
         ModelError: The input is no image of a line.
     """
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     classes = constants(model.graph)[layout.weight].dims[0 if layout.transposed else 1]
     if KEY in metadata:  # a file that was mended here says it itself
+        config.check_only("blank", path=path)
         _, charset, preprocessing = parse_contract(parse_metadata(metadata[KEY], path), path)
         space_last = CHARACTERS in metadata and len(_lines(metadata[CHARACTERS])) == classes - 2
         if charset.num_classes != classes:

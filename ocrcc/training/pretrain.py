@@ -173,6 +173,10 @@ def prepare(task: PretrainConfig, config: TrainConfig, out: Path, resume: bool, 
     preprocessing = (
         start.preprocessing if start else Preprocessing(height=task.height, channels=task.channels)  # type: ignore[arg-type]
     )
+    notes = []
+    if start and not resume and (preprocessing.height, preprocessing.channels) != (task.height, task.channels):
+        size = f"{preprocessing.height} pixels high and of {preprocessing.channels} channels"
+        notes.append(f"lines are {size}, as {start.path} takes them")
     arch = start.arch if start and resume else task.arch
     sources = open_sources(
         task.train, charset, opener, mix=task.mix, corpus=task.corpus, unknown=config.unknown, seed=config.seed
@@ -195,6 +199,7 @@ def prepare(task: PretrainConfig, config: TrainConfig, out: Path, resume: bool, 
         config=config,
         unreadable_characters=check_validation(validation, charset),
         transfer=transfer(start, recognizer, charset) if start else None,
+        notes=tuple(notes),
     )
 
 

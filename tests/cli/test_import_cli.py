@@ -49,6 +49,22 @@ def test_what_the_file_does_not_say_is_asked_for(tmp_path, digits_lmdb):
     assert found.preprocessing.colour_order == "rgb"
 
 
+def test_what_the_file_says_itself_is_not_given_beside(tmp_path, digits_lmdb):
+    given_back = tmp_path / "back.onnx"
+    imported = run(
+        "import", foreign(tmp_path / "foreign.onnx"), "--out", tmp_path / "in.safetensors", "-d", digits_lmdb
+    )
+    assert imported.exit_code == 0, imported.stderr
+    assert run("export", tmp_path / "in.safetensors", given_back).exit_code == 0
+    out = tmp_path / "model.safetensors"
+    refused = run("import", given_back, "--out", out, "--charset", "ascii", "--min-width", "100")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        f"error: {given_back}: says its charset and min_width itself\nhint: leave --charset and --min-width out\n"
+    )
+    assert not out.exists()
+
+
 @pytest.mark.parametrize(
     ("chars", "words"),
     [

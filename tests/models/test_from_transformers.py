@@ -15,8 +15,8 @@ pytest.importorskip("transformers")
 
 from saved_by_transformers import CHARS, KINDS, save  # noqa: E402
 
-from ocrcc.config import ExportConfig, PredictConfig  # noqa: E402
-from ocrcc.errors import CharsetError, ModelError  # noqa: E402
+from ocrcc.config import ExportConfig, ImportConfig, PredictConfig  # noqa: E402
+from ocrcc.errors import CharsetError, ConfigError, ModelError  # noqa: E402
 from ocrcc.export.export import export  # noqa: E402
 from ocrcc.export.importing import import_foreign  # noqa: E402
 from ocrcc.images.transforms import prepare  # noqa: E402
@@ -45,6 +45,11 @@ def read_by_transformers(folder: Path, images: list[Image.Image]) -> list[str]:
             found = model(**processor(images=image.convert("RGB"), return_tensors="pt"))
         texts.append(processor.post_process_text_recognition(found)[0]["text"])
     return texts
+
+
+def test_what_the_folder_says_itself_is_not_given_beside(folder, tmp_path):
+    with pytest.raises(ConfigError, match="says its height itself"):
+        import_foreign(folder, tmp_path / "m.safetensors", ImportConfig(height=32))
 
 
 @pytest.mark.parametrize(("kind", "shades"), [("pp_ocrv5_mobile_rec", 0.01), ("pp_ocrv6_tiny_rec", 1.001)])
