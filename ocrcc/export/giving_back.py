@@ -67,6 +67,7 @@ def give_back(recognizer: Recognizer, arch: str, charset: Charset, preprocessing
         symbols = symbols.replace(" ", "") + " "
     classes = [0, *(charset.id(symbol) for symbol in symbols)]
     classes = classes[1:] + classes[:1] if layout.blank_last else classes
+    more = len(classes) > tensors[layout.weight].dims[0 if layout.transposed else 1]
     weight = recognizer.head.weight.detach().cpu().numpy()[classes]
     values = _as_arrays(backbone.weights())
     if isinstance(first, GraphEncoder):
@@ -91,6 +92,8 @@ def give_back(recognizer: Recognizer, arch: str, charset: Charset, preprocessing
     contract = describe(arch, Charset(symbols, charset.normalisation, charset.name), preprocessing)
     blank = "last" if layout.blank_last else "first"
     stored = {entry.key: entry for entry in model.metadata_props}
+    if onnx_contract.CHARACTERS not in stored and more:  # what lists them elsewhere lacks the new ones
+        stored[onnx_contract.CHARACTERS] = model.metadata_props.add(key=onnx_contract.CHARACTERS)
     listed = symbols.removesuffix(" ") if layout.space_last else symbols
     if onnx_contract.CHARACTERS in stored and "".join(stored[onnx_contract.CHARACTERS].value.split("\n")) != listed:
         # RapidOCR takes whatever Python's splitlines does for the end of a line, and every class behind it for another.

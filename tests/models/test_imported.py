@@ -12,11 +12,12 @@ from drawn_lines import draw_line
 from foreign import CHARS, foreign
 from onnx import helper
 
+from ocrcc.config import ImportConfig
 from ocrcc.errors import CharsetError, ConfigError, ModelError
 from ocrcc.export.export import export
 from ocrcc.graphs.backbone import GraphEncoder
 from ocrcc.images.transforms import pad, prepare
-from ocrcc.models.checkpoint import load_model, save_model
+from ocrcc.models.checkpoint import import_model, load_model, save_model
 from ocrcc.models.experts import Gate, can_have_an_expert, kind_of, with_expert
 from ocrcc.models.imported import register_onnx
 from ocrcc.models.onnx_contract import open_skeleton
@@ -205,6 +206,19 @@ def test_a_character_that_ends_lines_moves_no_class_of_who_reads_the_file(file, 
     stored = {entry.key: entry.value for entry in onnx.load(str(back)).metadata_props}
     assert stored["character"].splitlines() == [*CHARS, "A", " ", "B", " ", "C"], "as RapidOCR parts them"
     assert load_onnx(back).charset.symbols == load_model(back, device="cpu").charset.symbols == CHARS + "A\x85B\u2028C "
+
+
+def test_new_characters_are_listed_in_a_file_that_listed_none(tmp_path):
+    (tmp_path / "chars.txt").write_text("\n".join(CHARS + " "))
+    bare = foreign(tmp_path / "bare.onnx", character=False)
+    config = ImportConfig(charset=str(tmp_path / "chars.txt"))
+    loaded = import_model(bare, config, device="cpu")
+    for name, recognizer, charset in (("same", loaded.recognizer, loaded.charset), ("more", *grown_by(loaded, "A"))):
+        back = tmp_path / f"{name}.onnx"
+        export(save(tmp_path / f"{name}.safetensors", loaded, recognizer, charset), back)
+        stored = {entry.key: entry.value for entry in onnx.load(str(back)).metadata_props}
+        assert stored.get("character") == {"same": None, "more": "\n".join(CHARS + " A")}[name]
+        assert load_onnx(back).charset.symbols == charset.symbols
 
 
 def test_a_new_character_that_nothing_shows_goes_into_a_file_without_a_bias(tmp_path):
