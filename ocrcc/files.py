@@ -61,6 +61,24 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def page_of(path: Path) -> tuple[Path, int] | None:
+    """Part the name of a document's page, as `predict` gives it, into the file and which page it is, from 0.
+
+    Returns:
+        None where there is no such document, or a file of the very name.
+    """
+    document, _, number = path.name.rpartition("#")
+    if not document or not re.fullmatch("[1-9][0-9]{0,5}", number) or is_file(path):
+        return None
+    file = path.with_name(document)
+    return (file, int(number) - 1) if is_file(file) else None
+
+
+def is_there(path: Path) -> bool:
+    """Say whether there is a plain file, or the document of a page: ``scan.pdf`` for ``scan.pdf#2``."""
+    return is_file(path) or page_of(path) is not None
+
+
 def read_small(path: Path, most: int = _MOST_TEXT) -> bytes:
     """Read a file that people write: settings, charsets, groups.
 

@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "glyphs": {"models"},  # a trained model's centers tell look-alikes too
     "texts": set(),
     "synth": {"glyphs", "texts"},
-    "datasets": {"labels", "images", "data", "models", "synth", "reading"},
+    "datasets": {"labels", "images", "data", "models", "synth", "reading", "pages"},
     "reading": {"images", "graphs", "models", "decoding"},
     "pages": {"images", "reading"},
     "clusters": {"models", "reading", "pages"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ocrcc.config.reading import DPI, check_dpi
 from ocrcc.config.setting import FONTS, INPUT, LOOKALIKES, MODEL, OUTPUT, SPEED, TEXTS, check_numbers, setting
 from ocrcc.errors import ConfigError
 
@@ -23,6 +24,8 @@ class BuildConfig:
         format: Of the labels: tab, space, csv, jsonl, icdar, mjsynth, pairs, quads, ppocrlabel, page, alto, hocr, cvat,
             labelme, labelstudio, json, parquet or tar; ``auto`` tells it from the content.
         encoding: Of the labels, such as gb18030; ``auto`` tells it.
+        dpi: At which resolution the pages of a PDF are drawn, for labels that do not say how large a page was: that at
+            which they were read.
     """
 
     val_fraction: float = setting(0.0, OUTPUT)
@@ -33,9 +36,11 @@ class BuildConfig:
     max_page_pixels: int = setting(200_000_000, INPUT)
     format: str = setting("auto", INPUT, "FORMAT", short="-f")
     encoding: str = setting("auto", INPUT, "CODEC")
+    dpi: int = setting(DPI, INPUT)
 
     def __post_init__(self) -> None:
         check_numbers(self)
+        check_dpi(self.dpi)
         if not 0 <= self.val_fraction < 1:
             raise ConfigError(f"val_fraction is {self.val_fraction}, not in 0..1")
         if self.workers < 0 or min(self.max_pixels, self.max_page_pixels) <= 0:

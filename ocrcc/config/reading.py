@@ -10,6 +10,8 @@ from ocrcc.errors import ConfigError
 
 DEFAULT_MODEL = "ocrcc-zh-small"
 """The shipped model: what reads, and what is fine-tuned, where none is named."""
+DPI = 200
+"""At which the pages of a PDF are drawn."""
 SECOND_LOOK = 0.7
 """Below this confidence lines are read again; tests/benchmarks/second_look.py compares."""
 
@@ -95,7 +97,7 @@ class PredictConfig:
     pattern: str = setting("", READING, "REGEX")
     check: Literal["none", "id-card", "bank-card", "iban", "vin"] = setting("none", READING)
     layout: Literal["auto", "line", "page"] = setting("auto", PAGES)
-    dpi: int = setting(200, PAGES)
+    dpi: int = setting(DPI, PAGES)
     max_pixels: int = setting(170_000_000, PAGES)
     find_side: int = setting(2000, PAGES)
 
@@ -108,8 +110,7 @@ class PredictConfig:
         _check_second_look(self.second_look)
         if self.layout not in ("auto", "line", "page"):
             raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
-        if not 20 <= self.dpi <= 2400:
-            raise ConfigError(f"dpi is {self.dpi}, not 20..2400")
+        check_dpi(self.dpi)
         if self.max_pixels <= 0:
             raise ConfigError(f"max_pixels is {self.max_pixels}, not positive")
         if not 200 <= self.find_side <= 10_000:
@@ -160,7 +161,7 @@ class ReviewConfig:
 
     unsure: float = setting(0.9, INPUT)
     port: int = setting(0, OUTPUT)
-    dpi: int = setting(PredictConfig.dpi, INPUT)
+    dpi: int = setting(DPI, INPUT)
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -168,8 +169,7 @@ class ReviewConfig:
             raise ConfigError(f"unsure is {self.unsure}, not between 0 and 1")
         if not 0 <= self.port < 65536:
             raise ConfigError(f"port is {self.port}, not 0..65535")
-        if not 20 <= self.dpi <= 2400:
-            raise ConfigError(f"dpi is {self.dpi}, not 20..2400")
+        check_dpi(self.dpi)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,3 +252,13 @@ class ProjectConfig:
             problems.append("chars names no character")
         if problems:
             raise ConfigError("; ".join(problems))
+
+
+def check_dpi(dpi: int) -> None:
+    """Make sure that a page can be drawn at a resolution.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    if not 20 <= dpi <= 2400:
+        raise ConfigError(f"dpi is {dpi}, not 20..2400")

@@ -20,11 +20,12 @@ from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter, check_output, close_all
 from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.files import read_small
+from ocrcc.files import page_of, read_small
 from ocrcc.images.cutting import cut_line
 from ocrcc.images.opening import MOST_BYTES, open_image
 from ocrcc.labels.entries import Problem, check_text
 from ocrcc.labels.find import Labels, find_labels
+from ocrcc.pages.documents import open_page
 from ocrcc.processes import Pool, cores, in_order, stoppable
 from ocrcc.types import Outline
 
@@ -269,9 +270,9 @@ def _verify(jobs: Sequence[_Job | Problem], *, config: BuildConfig) -> list[_Ver
 def _verify_one(job: _Job, config: BuildConfig) -> _Verified | Problem:
     try:
         if job.outline is not None:
-            return _cut(job, job.outline, _open_page(job, config.max_page_pixels))
+            return _cut(job, job.outline, _open_page(job, config))
         if job.index is None:
-            encoded = _read_image(job.path) if job.image is None else job.image
+            encoded = _encoded(job, config)
             text, where, name = job.text, job.where, str(job.path)
         else:
             dataset = _dataset(job.path)
@@ -290,9 +291,22 @@ def _verify_one(job: _Job, config: BuildConfig) -> _Verified | Problem:
     return _Verified(where, text, encoded, size, image_hash(encoded))
 
 
+def _encoded(job: _Job, config: BuildConfig) -> bytes:
+    """Return a line's image as a file has it; one that is a document's page is drawn."""
+    if job.image is None and page_of(job.path):
+        return _png(_open_page(job, config))
+    return _read_image(job.path) if job.image is None else job.image
+
+
 def _read_image(path: Path) -> bytes:
     path.stat()  # one that is not there has a reason of its own
     return read_small(path, MOST_BYTES)
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=3)
+    return file.getvalue()
 
 
 def _cut(job: _Job, outline: Outline, page: Image.Image) -> _Verified | Problem:
@@ -301,20 +315,22 @@ def _cut(job: _Job, outline: Outline, page: Image.Image) -> _Verified | Problem:
         line = cut_line(page, outline, chars=len(job.text), name=str(job.path))
     except DataError as error:
         return Problem(job.where, error.message, "line that is not on its image")
-    file = io.BytesIO()
-    line.save(file, "PNG", compress_level=3)
-    return _Verified(job.where, job.text, file.getvalue(), line.size, image_hash(file.getvalue()))
+    encoded = _png(line)
+    return _Verified(job.where, job.text, encoded, line.size, image_hash(encoded))
 
 
-def _open_page(job: _Job, max_pixels: int) -> Image.Image:
-    changed = job.path.stat().st_mtime_ns if job.image is None else 0
-    return _page(job.path, job.image, max_pixels, changed)
+def _open_page(job: _Job, config: BuildConfig) -> Image.Image:
+    file, number = page_of(job.path) or (job.path, None)
+    changed = file.stat().st_mtime_ns if job.image is None else 0
+    return _page(file, number, job.image, config.dpi, config.max_page_pixels, changed)
 
 
 @lru_cache(maxsize=1)
-def _page(path: Path, image: bytes | None, max_pixels: int, changed: int) -> Image.Image:  # noqa: ARG001 - part of the key
+def _page(path: Path, number: int | None, image: bytes | None, dpi: int, most: int, changed: int) -> Image.Image:  # noqa: ARG001 - part of the key
     """Open a page, once for all of its lines, which follow one another."""
-    return open_image(_read_image(path) if image is None else image, name=str(path), max_pixels=max_pixels)
+    if number is not None:
+        return open_page(str(path), number, dpi=dpi, max_pixels=most)
+    return open_image(_read_image(path) if image is None else image, name=str(path), max_pixels=most)
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from ocrcc.files import IMAGE_SUFFIXES, is_file
+from ocrcc.files import IMAGE_SUFFIXES, is_there
 from ocrcc.types import Outline
 
 
@@ -17,7 +17,7 @@ class Entry:
     """One labelled image, not yet opened.
 
     Attributes:
-        path: The image.
+        path: The image, or the page of a document: ``scan.pdf#2``.
         text: What it shows, exactly as it was written.
         where: ``labels.txt:17``.
         outline: Where on the image the text stands, if the image is a page.
@@ -100,7 +100,7 @@ def find_image(folder: Path, name: str, *, anywhere: bool = False) -> Path:
         The first place where there is a file; where there is none, the name's own.
     """
     own = folder / name
-    if is_file(own):
+    if is_there(own):
         return own
     if "\\" in name:
         name = name.replace("\\", "/")
@@ -120,7 +120,7 @@ def find_image(folder: Path, name: str, *, anywhere: bool = False) -> Path:
         candidates += [
             Path(stem + kind) for kind in (*_KINDS, *map(str.upper, _KINDS)) for stem in dict.fromkeys(stems)
         ]
-    return next((path for path in candidates if is_file(path)), own)
+    return next((path for path in candidates if is_there(path)), own)
 
 
 def image_beside(path: Path) -> str:

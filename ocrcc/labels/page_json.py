@@ -13,7 +13,7 @@ from typing import Any
 
 from ocrcc.encodings import open_text
 from ocrcc.errors import DataError
-from ocrcc.files import is_file, read_small
+from ocrcc.files import is_there, read_small
 from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
 from ocrcc.labels.lines import IMAGE_NAME, TEXT_COLUMNS, pick
 from ocrcc.outlines import clockwise, rectangle, turned
@@ -107,7 +107,7 @@ def read_labelme(path: Path, images: Path, encoding: str) -> Iterator[Entry | Pr
         except MALFORMED as error:
             entries.append(malformed(where, error))
     image = None
-    if any(isinstance(entry, Entry) and not is_file(entry.path) for entry in entries):
+    if any(isinstance(entry, Entry) and not is_there(entry.path) for entry in entries):
         image = _embedded(document.get("imageData"))
     for entry in entries:
         embed = image is not None and isinstance(entry, Entry)

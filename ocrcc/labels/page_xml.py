@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from lxml import etree, html
 
 from ocrcc.errors import DataError
-from ocrcc.files import is_file, read_small
+from ocrcc.files import is_there, read_small
 from ocrcc.labels.entries import Entry, Problem, find_image, image_beside, make_entry
 from ocrcc.labels.lines import TEXT_COLUMNS, pick
 from ocrcc.outlines import clockwise, has_area, is_level, is_upright, number, points_in, rectangle, turned, with_bands
@@ -239,7 +239,7 @@ def _entry(
         baseline, ordered = (), True
     outline = Outline(polygon, baseline, size, ordered)
     known = [*filter(None, names), image_beside(path)]
-    name = next((each for each in known if is_file(find_image(images, each, anywhere=True))), known[0])
+    name = next((each for each in known if is_there(find_image(images, each, anywhere=True))), known[0])
     return make_entry(images, name, text, where, outline=outline, anywhere=True)
 
 

@@ -74,6 +74,37 @@ def open_frames(path: str, *, dpi: int, max_pixels: int = PredictConfig.max_pixe
             yield Frame(path=name, size=None, alone=False, load=load)
 
 
+def open_page(path: str, number: int, *, dpi: int, max_pixels: int) -> Image.Image:
+    """Open one page of a file.
+
+    Args:
+        path: A TIFF of any number of pages, a PDF, or an image, which has one.
+        number: Which, from 0.
+        dpi: As for `open_frames`.
+        max_pixels: As for `open_frames`.
+
+    Raises:
+        DataError: The file is damaged, encrypted, or no image, or has fewer pages.
+        ConfigError: It is a PDF, and the extra ``page`` is not installed.
+    """
+    name = f"{path}#{number + 1}"
+    if _is_pdf(path):
+        with _opened_pdf(path) as document:
+            with _PDFIUM:
+                count = len(document)
+            _check_page(name, number, count)
+            return _draw(document, number, name, dpi, max_pixels)
+    image, count = identify(path)
+    with image:
+        _check_page(name, number, count)
+        return open_image(image, name=name, frame=number, max_pixels=max_pixels)
+
+
+def _check_page(name: str, number: int, count: int) -> None:
+    if number >= count:
+        raise DataError(f"{name}: the file has {count} page{'s' if count != 1 else ''}")
+
+
 def open_again(results: Iterable[Result], *, dpi: int, max_pixels: int) -> Iterator[tuple[Result, Frame]]:
     """Give readings, in the order of the pages of their files, with what each was read on.
 

@@ -13,6 +13,7 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
+from ocrcc.config.reading import DPI
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.images.cutting import cut_out
 from ocrcc.pages.documents import open_frames
@@ -88,7 +89,7 @@ class Source:
     """
 
     beside: Path | None = None
-    dpi: int = 200
+    dpi: int = DPI
     _digests: dict[str, bytes] = field(default_factory=dict)
 
     def find(self, path: str) -> tuple[str, str]:

@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn_lines import draw_line, png
 from PIL import Image
@@ -235,3 +237,63 @@ def test_the_working_directory_is_no_dataset_to_be(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="exists"):
         build_lmdb([labels], Path("."), BuildConfig(val_fraction=0.5))
     assert val_path(Path(".")) == tmp_path.with_name(f"{tmp_path.name}-val")
+
+
+@pytest.fixture
+def document(tmp_path) -> Callable[[str], Image.Image]:
+    """Writes two pages into a file, and gives the second: a bar of 60 by 20 at (40, 30) and (40, 70)."""
+
+    def write(name: str) -> Image.Image:
+        pages = [Image.new("L", (200, 120), 255) for _ in range(2)]
+        pages[1].paste(0, (40, 30, 100, 50))
+        pages[1].paste(0, (40, 70, 100, 90))
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:], resolution=200)
+        return pages[1]
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["scan.tif", "scan.pdf"])
+def test_labels_of_a_documents_pages_are_cut_out_of_them(document, tmp_path, name):
+    """As `predict` names them, in its tables and, with the size of what it read, in others' formats."""
+    if name.endswith("pdf"):
+        pytest.importorskip("pypdfium2")
+    document(name)
+    box = "40,30 100,30 100,50 40,50"
+    (tmp_path / "read.tsv").write_text(f"path\ttext\tconfidence\tbox\n{name}#2\tone\t0.9\t{box}\n")
+    (tmp_path / "read.hocr").write_text(
+        f"<html><body><div class='ocr_page' title='image \"{name}#2\"; bbox 0 0 400 240'>"
+        "<span class='ocr_line' title='bbox 80 140 200 180'>two</span></div></body></html>"
+    )
+    for labels, text in (("read.tsv", "one"), ("read.hocr", "two")):
+        build_lmdb([tmp_path / labels], tmp_path / f"{text}.lmdb")
+        line = LmdbDataset(tmp_path / f"{text}.lmdb").line(0)
+        assert (line.label, line.image.size) == (text, (60, 20))
+        assert np.asarray(line.image)[2:-2, 2:-2].max() < 64  # the bar; a PDF has its edges as JPEG
+
+
+@pytest.mark.parametrize("name", ["lines.tif", "lines.pdf"])
+def test_a_page_may_be_a_line(document, tmp_path, name):
+    if name.endswith("pdf"):
+        pytest.importorskip("pypdfium2")
+    page = document(name)
+    rows = [f"{name}#{number}\t{number}" for number in (2, 3, 0)]
+    (tmp_path / "labels.txt").write_text("\n".join([*rows, "gone.pdf#1\tx"]))
+    built = build_lmdb([tmp_path / "labels.txt"], tmp_path / "lines.lmdb")
+    line = LmdbDataset(tmp_path / "lines.lmdb").line(0)
+    assert line.label == "2"
+    assert np.abs(np.subtract(line.image.size, page.size)).max() <= 1  # PDFium rounds up
+    assert built.skipped == {"no such image": 2, "image that cannot be read": 1}
+    assert built.skipped_lines[0].endswith(f"{name}#3: the file has 2 pages")
+
+
+def test_labels_of_a_pdf_say_at_which_resolution_it_was_read(document, tmp_path):
+    pytest.importorskip("pypdfium2")
+    document("scan.pdf")
+    (tmp_path / "read.tsv").write_text(
+        "path\ttext\tconfidence\tbox\nscan.pdf#2\tone\t0.9\t80,60 200,60 200,100 80,100\n"
+    )
+    build_lmdb([tmp_path / "read.tsv"], tmp_path / "one.lmdb", BuildConfig(dpi=400))
+    image = LmdbDataset(tmp_path / "one.lmdb").line(0).image
+    assert image.size == (120, 40)
+    assert np.asarray(image)[2:-2, 2:-2].max() < 64
