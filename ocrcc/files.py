@@ -70,7 +70,7 @@ def page_of(path: Path) -> tuple[Path, int] | None:
     document, _, number = path.name.rpartition("#")
     if not document or not re.fullmatch("[1-9][0-9]{0,5}", number) or is_file(path):
         return None
-    file = path.with_name(document)
+    file = path.parent / document
     return (file, int(number) - 1) if is_file(file) else None
 
 

@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 from ocrcc.errors import DataError
-from ocrcc.files import hush_pillow, whole
+from ocrcc.files import hush_pillow, page_of, whole
 
 
 def test_a_file_appears_at_the_end_only(tmp_path):
@@ -52,3 +52,13 @@ def test_pillow_is_hushed_and_nobody_else():
         for module in ("PIL.TiffImagePlugin", "somebody"):
             warnings.warn_explicit("odd", UserWarning, "odd.py", 1, module=module)
     assert [str(one.message) for one in said] == ["odd"]
+
+
+def test_a_page_is_of_a_document_that_is_there(tmp_path):
+    for name in ("scan.pdf", "a#1.png", "b#2", "b"):
+        (tmp_path / name).touch()
+    assert page_of(tmp_path / "scan.pdf#12") == (tmp_path / "scan.pdf", 11)
+    for name in ("scan.pdf", "scan.pdf#0", "scan.pdf#x", "scan.pdf#1 ", "a#1.png", "b#2", "c.pdf#1"):
+        assert page_of(tmp_path / name) is None
+    for name in (".#1", "..#1", "#1", "a\0.pdf#1", f"{'x' * 300}#1"):  # what no file is called
+        assert page_of(tmp_path / name) is None
