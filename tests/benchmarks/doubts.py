@@ -24,6 +24,11 @@ The shipped model, 2,400 lines, the four fonts and seed 1811 (one set; 40 look-a
 So chances are what they say, on other kinds too. 80 % of the look-alikes in 2 % is not reached where more than 2 % of
 the characters are wrong: lines that can hardly be read at all take the place. An order by the chance to be wrong gains
 nothing on the posterior's.
+
+Nor does other mathematics. Fitted to two of three sets of 18,700 characters (seeds 1811, 1813, 1815) and tried on the
+third, look-alikes that the first 2 % hold, in the mean, by --review and by the chance of a look-alike: as it is 54 and
+73 %; with the neighbours' and the line's own odds beside 55 and 72; with thresholds in six features 56 and 72; with all
+products of two 54 and 64; a network of 32 hidden units 50 and 62; the posterior 23 %.
 """
 
 from __future__ import annotations
