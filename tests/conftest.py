@@ -67,6 +67,25 @@ def short_run(tmp_path_factory: pytest.TempPathFactory, digits_lmdb: Path) -> Pa
     return out
 
 
+@pytest.fixture
+def few_general_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dozens of lines for hundreds: looking at these takes most of the time of a short fine-tune."""
+    from ocrcc.data.some_lines import SomeLines
+    from ocrcc.tuning import general_lines, kinds
+
+    shipped = general_lines._shipped
+
+    def few(*given):
+        found = [SomeLines(each, np.arange(20)) for each in shipped(*given)]
+        for each in found:
+            each.name = "general lines"
+        return found
+
+    monkeypatch.setattr(general_lines, "_shipped", few)
+    monkeypatch.setattr(general_lines, "_RETAINED", 20)
+    monkeypatch.setattr(kinds, "_LOOKED_AT", 40)
+
+
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where a model and its exports lie, which the tests of exporting and of reading without torch share."""

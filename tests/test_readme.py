@@ -10,15 +10,14 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from benchmarks import figures
 from typer.testing import CliRunner
+from wild import save_wild_model
 
+from ocrcc.charset import Charset
 from ocrcc.cli import app
 from ocrcc.cli.commands import demo
-from ocrcc.data.some_lines import SomeLines
-from ocrcc.tuning import general_lines, kinds
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -42,7 +41,7 @@ def commands(text: str) -> list[str]:
 
 def run(command: str) -> str:
     """Run a line with this Python's ocrcc: by a shell if it takes one, else here, where torch is imported already."""
-    command = re.sub(r"--(minutes|steps) \S+", "--steps 3 --workers 0 --threads 1", command)
+    command = re.sub(r"--(minutes|steps) \S+", "--steps 2 --batch-size 8 --workers 0 --threads 1", command)
     words = shlex.split(command, comments=True)
     if words[0] == "ocrcc" and "|" not in words:
         told = CliRunner().invoke(app, words[1:])
@@ -81,25 +80,14 @@ def test_links_lead_somewhere(page):
             assert heading in {re.sub(r"[^\w -]", "", said.lower()).replace(" ", "-") for said in headings}, target
 
 
-@pytest.fixture
-def few_general_lines(monkeypatch):
-    """Dozens of lines for hundreds: looking at these takes most of the time of a fine-tune of three steps."""
-    shipped = general_lines._shipped
-
-    def few(*given):
-        found = [SomeLines(each, np.arange(30)) for each in shipped(*given)]
-        for each in found:
-            each.name = "general lines"
-        return found
-
-    monkeypatch.setattr(general_lines, "_shipped", few)
-    monkeypatch.setattr(general_lines, "_RETAINED", 30)
-    monkeypatch.setattr(kinds, "_LOOKED_AT", 60)
-
-
-def keep_some(labels: Path) -> None:
-    """Leave 160 labels of 500: all commands are as they were, and have less to do."""
-    labels.write_text("".join(labels.read_text(encoding="utf-8").splitlines(keepends=True)[:160]), encoding="utf-8")
+def keep_some(samples: Path) -> str:
+    """Leave 120 samples of 500: all commands are as they were, and have less to do. Returns their texts."""
+    labels = samples / "labels.txt"
+    rows = labels.read_text(encoding="utf-8").splitlines(keepends=True)
+    for row in rows[120:]:
+        (samples / row.partition("\t")[0]).unlink()
+    labels.write_text("".join(rows[:120]), encoding="utf-8")
+    return "".join(row.partition("\t")[2].rstrip("\n") for row in rows[:120])
 
 
 def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_lines):
@@ -111,7 +99,7 @@ def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_li
     assert len(lines) >= 9
     assert lines[0].split()[:2] == ["ocrcc", "samples"]  # so that all of them run from a bare install
     output = {lines[0]: run(lines[0])}
-    keep_some(tmp_path / "samples" / "labels.txt")
+    keep_some(tmp_path / "samples")
     output |= {line: run(line) for line in lines[1:]}
     assert {path.name for path in (tmp_path / "runs").iterdir()} == {"base", "mine", "control", "projector"}
     assert {"before.json", "lookalikes.png", "lookalikes.html", "disputed.tsv"} <= {
@@ -122,11 +110,13 @@ def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_li
 
 
 def test_the_demo_runs(tmp_path, monkeypatch, few_general_lines):
+    """With a small model: what these commands make of the shipped one is seen where those of the README run."""
     monkeypatch.chdir(tmp_path)
     samples = shutil.copytree(ROOT / "assets" / "samples", tmp_path / "assets" / "samples")
-    keep_some(samples / "labels.txt")
+    small = save_wild_model(tmp_path / "small.safetensors", charset=Charset("".join(sorted(set(keep_some(samples))))))
     monkeypatch.setattr(demo, "packaged", SimpleNamespace(ASSETS=samples.parent))
-    done = CliRunner().invoke(app, ["demo", "--steps", "3"])
+    monkeypatch.setattr(demo, "DEFAULT_MODEL", str(small))
+    done = CliRunner().invoke(app, ["demo", "--steps", "2"])
     assert done.exit_code == 0, done.stderr
     assert done.stderr.count("$ ocrcc ") == 6
     assert (tmp_path / "ocrcc-demo" / "run" / "best.safetensors").exists()

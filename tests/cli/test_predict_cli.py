@@ -280,7 +280,7 @@ def test_settings_may_come_from_a_file_and_flags_win(run, folder):
     assert len(first["chars"][0]["alternatives"]) == 1
 
 
-@pytest.mark.parametrize(("count", "looks"), [(200, ONE_LOOK), (30, [])])
+@pytest.mark.parametrize(("count", "looks"), [(100, ONE_LOOK), (20, [])])
 def test_many_images_read_alike_one_by_one_and_in_batches(run, folder, count, looks):
     """Second looks, which nearly all of these lines need, take five times as long: fewer lines have them."""
     for number, text in enumerate(random_lines(count, longest=40, seed=3)):

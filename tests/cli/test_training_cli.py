@@ -45,7 +45,7 @@ def test_models_lists_all_of_them():
     assert "ocrcc-zh-small" in result.stdout
 
 
-def test_pretrain_then_finetune(digits_lmdb, tmp_path):
+def test_pretrain_then_finetune(digits_lmdb, tmp_path, few_general_lines):
     base, tuned = tmp_path / "base", tmp_path / "tuned"
     result = call("pretrain", "--train", digits_lmdb, "--val", digits_lmdb, "--steps", 2, "--out", base, *QUICK)
     assert result.exit_code == 0, result.stderr
@@ -59,7 +59,7 @@ def test_pretrain_then_finetune(digits_lmdb, tmp_path):
     assert (tuned / "last.safetensors").exists()
 
 
-def test_a_run_that_trains_nothing_says_why_and_shows_no_figures(tmp_path):
+def test_a_run_that_trains_nothing_says_why_and_shows_no_figures(tmp_path, few_general_lines):
     few = store_drawn(tmp_path / "few.lmdb", ["0123"] * 3)
     result = call("finetune", "--train", few, "--out", tmp_path / "run", "--workers", 0, "--threads", 1)
     assert result.exit_code == 0, result.output

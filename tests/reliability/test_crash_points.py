@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,6 @@ _DIE = """
 import os, sys, pathlib
 from ocrcc.config import BuildConfig
 from ocrcc.datasets.build import build_lmdb
-left = int(sys.argv[3])
 def dying(real):
     def call(*arguments, **options):
         global left
@@ -30,10 +31,17 @@ def dying(real):
             os._exit(9)
         return real(*arguments, **options)
     return call
-for name in ("rename", "replace", "unlink", "rmdir"):
-    setattr(os, name, dying(getattr(os, name)))
-build_lmdb([pathlib.Path(sys.argv[1])], pathlib.Path(sys.argv[2]), BuildConfig(val_fraction=0.4), force=True)
+for row in sys.stdin:
+    left, source, out = row.rstrip().split("\t")
+    if not (child := os.fork()):
+        left = int(left)
+        for name in ("rename", "replace", "unlink", "rmdir"):
+            setattr(os, name, dying(getattr(os, name)))
+        build_lmdb([pathlib.Path(source)], pathlib.Path(out), BuildConfig(val_fraction=0.4), force=True)
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
+"""Builds in a process of its own for each row that it is given; one for all has imported what they need."""
 
 
 def labels(folder: Path, word: str, lines: int = 12) -> Path:
@@ -52,28 +60,40 @@ def words(path: Path) -> set[str]:
     return {data.label(index)[:3] for index in range(len(data))}
 
 
-def die_at(step: int, source: Path, out: Path) -> int:
-    return subprocess.run([sys.executable, "-c", _DIE, str(source), str(out), str(step)]).returncode
+@contextmanager
+def builds_that_die() -> Iterator[Callable[[int, Path, Path], int]]:
+    """Let builds die at a step; say how they ended, 0 if they were done before."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _DIE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def die_at(step: int, source: Path, out: Path) -> int:
+            process.stdin.write(f"{step}\t{source}\t{out}\n")
+            process.stdin.flush()
+            return int(process.stdout.readline())
+
+        yield die_at
 
 
 def every_step(folder: Path, steps: range) -> dict[str, int]:
     """Let a build die at each step; say how often the old and how often the new pair stood afterwards."""
     old, new = labels(folder, "old"), labels(folder, "new")
     ended = {"old": 0, "new": 0}
-    for step in steps:
-        place = folder / f"step{step}"
-        place.mkdir()
-        out = place / "a.lmdb"
-        build_lmdb([old], out, BuildConfig(val_fraction=0.4))
-        code = die_at(step, new, out)
-        # Validation first: a reader of either finishes the pair.
-        sides = [words(place / "a-val.lmdb"), words(out)]
-        assert sides in ([{"old"}] * 2, [{"new"}] * 2), (step, sides)
-        ended[sides[0].pop()] += 1
-        build_lmdb([old], out, BuildConfig(val_fraction=0.4), force=True)
-        assert sorted(path.name for path in place.iterdir()) == ["a-val.lmdb", "a.lmdb"]
-        if code == 0:
-            return ended
+    with builds_that_die() as die_at:
+        for step in steps:
+            place = folder / f"step{step}"
+            place.mkdir()
+            out = place / "a.lmdb"
+            build_lmdb([old], out, BuildConfig(val_fraction=0.4))
+            code = die_at(step, new, out)
+            # Validation first: a reader of either finishes the pair.
+            sides = [words(place / "a-val.lmdb"), words(out)]
+            assert sides in ([{"old"}] * 2, [{"new"}] * 2), (step, sides)
+            ended[sides[0].pop()] += 1
+            build_lmdb([old], out, BuildConfig(val_fraction=0.4), force=True)
+            assert sorted(path.name for path in place.iterdir()) == ["a-val.lmdb", "a.lmdb"]
+            if code == 0:
+                break
     return ended
 
 

@@ -230,7 +230,7 @@ def test_an_image_that_unpacks_to_much_is_refused_or_read_within_bounds(tmp_path
     if kind == "png":
         Image.new("1", (30_000, 30_000)).save(path)
     elif kind == "tiff":
-        Image.new("L", (30_000, 30_000)).save(path, compression="tiff_deflate")
+        Image.new("1", (30_000, 30_000)).save(path, compression="tiff_deflate")
     else:
         pages = [Image.new("1", (4000, 4000)) for _ in range(40)]
         pages[0].save(path, save_all=True, append_images=pages[1:], compression="group4")

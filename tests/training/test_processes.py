@@ -21,11 +21,15 @@ from ocrcc.training.pretrain import pretrain
 from ocrcc.training.sources import charset_of, open_sources
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
-STRAIGHT_AND_STOPPED = """
+THREE_RUNS = """
 import sys
 from pathlib import Path
+from ocrcc.cli import app
 from ocrcc.config import PretrainConfig, TrainConfig
 from ocrcc.training.pretrain import pretrain
+quick = ["--arch", "lcnet_050", "--steps", "3", "--batch-size", "4", "--workers", "0", "--threads", "1"]
+app(["pretrain", "--train", sys.argv[1], "--val", sys.argv[1], *quick, "--log-every", "1", "--out", sys.argv[5]],
+    standalone_mode=False)
 def stop(entry):
     if entry.step == 24:
         raise SystemExit(0)
@@ -50,37 +54,35 @@ def together(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*TORCHRUN, *arguments], capture_output=True, text=True, env=environment)
 
 
-def test_two_processes_train_one_model(digits_lmdb, tmp_path):
-    """Without a word of a device: Accelerate must be told that there is no GPU, or each trains for itself."""
-    out = tmp_path / "run"
-    command = ["-m", "ocrcc", "pretrain", "--train", str(digits_lmdb), "--val", str(digits_lmdb)]
-    command += ["--arch", "lcnet_050", "--steps", "3", "--batch-size", "4", "--workers", "0", "--threads", "1"]
-    done = together(*command, "--log-every", "1", "--out", str(out))
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("3 steps in") == 1  # one of them speaks
-    assert [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
-    assert all(torch.isfinite(value.float()).all() for value in load_file(out / "last.safetensors").values())
-    assert len(torch.load(out / "state.pt", weights_only=True)["processes"]) == 2
+def test_two_processes_train_one_model_and_go_on_where_each_was(tmp_path):
+    """Without a word of a device: Accelerate must be told that there is no GPU, or each trains for itself.
 
-
-def test_two_processes_go_on_where_each_was(tmp_path):
+    Each start takes long, so that the first of them has three runs: one by the command line, one straight to its end,
+    one that is stopped; the second goes on with this.
+    """
     # Widths of all kinds, so that chunks have different numbers of batches.
     wide = [(draw_line(str(number) * (1 + number * number % 31)), str(number)) for number in range(61)]
     lines = store(tmp_path / "lines.lmdb", wide)
     seed = str(next(seed for seed in range(100) if len({batches(lines, seed, rank) for rank in (0, 1)}) == 2))
     script = tmp_path / "both.py"
-    script.write_text(STRAIGHT_AND_STOPPED)
-    both = together(str(script), str(lines), str(tmp_path / "straight"), str(tmp_path / "stopped"), seed)
-    assert both.returncode == 0, both.stderr
-    processes = torch.load(tmp_path / "stopped" / "state.pt", weights_only=True)["processes"]
+    script.write_text(THREE_RUNS)
+    called, straight, stopped = (tmp_path / name for name in ("called", "straight", "stopped"))
+    done = together(str(script), str(lines), str(straight), str(stopped), seed, str(called))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("3 steps in") == 1  # one of them speaks
+    assert [json.loads(line)["step"] for line in (called / "metrics.jsonl").read_text().splitlines()] == [1, 2, 3]
+    assert all(torch.isfinite(value.float()).all() for value in load_file(called / "last.safetensors").values())
+    assert len(torch.load(called / "state.pt", weights_only=True)["processes"]) == 2
+    processes = torch.load(stopped / "state.pt", weights_only=True)["processes"]
     assert [process["state"]["step"] for process in processes] == [22, 22]
     places = [process["state"]["place"] for process in processes]
     assert places[0] != places[1]  # what makes this test hard
-    resumed = together("-m", "ocrcc", "pretrain", "--resume", str(tmp_path / "stopped"))
+    resumed = together("-m", "ocrcc", "pretrain", "--resume", str(stopped))
     assert resumed.returncode == 0, resumed.stderr
-    one, other = (load_file(tmp_path / name / "last.safetensors") for name in ("straight", "stopped"))
+    assert resumed.stdout.count("26 steps in") == 1
+    one, other = (load_file(run / "last.safetensors") for run in (straight, stopped))
     assert all(torch.equal(one[name], other[name]) for name in one)
     task = PretrainConfig(train=(str(lines),), arch="lcnet_050")
     how = TrainConfig(steps=26, seed=int(seed), batch_size=3, workers=0, threads=1)
     with pytest.raises(ConfigError, match="2 processes trained it"):
-        pretrain(task, how, tmp_path / "stopped", resume=True, device="cpu")
+        pretrain(task, how, stopped, resume=True, device="cpu")

@@ -263,7 +263,7 @@ def same(one: Path, other: Path) -> bool:
     return all(torch.equal(value, theirs[name]) for name, value in weights(one).items())
 
 
-def test_a_shuffled_label_file_ends_with_the_base(trained, tmp_path):
+def test_a_shuffled_label_file_ends_with_the_base(trained, tmp_path, few_general_lines):
     base, lines = trained
     folder = tmp_path / "lines"
     folder.mkdir()
@@ -282,7 +282,7 @@ def test_a_shuffled_label_file_ends_with_the_base(trained, tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 19])
-def test_too_few_lines_end_with_the_base(trained, tmp_path, count):
+def test_too_few_lines_end_with_the_base(trained, tmp_path, count, few_general_lines):
     base, lines = trained
     task = FinetuneConfig(
         pretrained=str(base), train=(str(store(tmp_path / "few.lmdb", 30 * lines[:1] + lines[:count])),)
@@ -293,7 +293,7 @@ def test_too_few_lines_end_with_the_base(trained, tmp_path, count):
     assert same(base / "last.safetensors", tmp_path / "run" / "best.safetensors")
 
 
-def test_a_label_file_is_enough_and_the_run_says_what_it_came_to(trained, tmp_path):
+def test_a_label_file_is_enough_and_the_run_says_what_it_came_to(trained, tmp_path, few_general_lines):
     base, lines = trained
     for number, (image, text) in enumerate(lines[:40]):
         image.save(tmp_path / f"{number:03}.png")
@@ -301,7 +301,7 @@ def test_a_label_file_is_enough_and_the_run_says_what_it_came_to(trained, tmp_pa
     prepared, entries = [], []
     result = finetune(
         FinetuneConfig(pretrained=str(base), train=(str(tmp_path),)),
-        replace(QUICK, steps=0, eval_every=0),
+        replace(QUICK, steps=0, eval_every=0, batch_size=2),
         tmp_path / "run",
         device="cpu",
         on_start=prepared.append,
@@ -325,11 +325,11 @@ def test_without_a_training_line_of_its_own_there_is_nothing_to_learn(trained, t
         finetune(task, QUICK, tmp_path / "run", device="cpu")
 
 
-def test_a_run_that_is_killed_before_its_first_save_can_be_gone_on_with(trained, tmp_path):
+def test_a_run_that_is_killed_before_its_first_save_can_be_gone_on_with(trained, tmp_path, few_general_lines):
     base, lines = trained
     task = FinetuneConfig(pretrained=str(base), train=(str(store(tmp_path / "own.lmdb", lines)),))
 
-    short = replace(QUICK, steps=4)
+    short = replace(QUICK, steps=4, batch_size=2)
 
     class Killed(BaseException):
         pass
