@@ -15,9 +15,10 @@ from PIL import Image
 from rapidfuzz.distance import Levenshtein
 
 from ocrcc.config import PredictConfig
+from ocrcc.images.cutting import PADDING
 from ocrcc.images.opening import open_image
 from ocrcc.pages.detect import load_detector
-from ocrcc.pages.reader import PADDING, PageReader
+from ocrcc.pages.reader import PageReader
 from ocrcc.reading.reader import LineReader
 
 TURNS = {90: Image.Transpose.ROTATE_270, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_90}

@@ -449,7 +449,7 @@ def rendering(full: bool, threads: int) -> list[Row]:
     control = PlainText(source, labels)
     ours, plain = [], []
     for turn in range(3):
-        ours.append(measure(lambda number: encode(source, number), range(turn * count, (turn + 1) * count)))
+        ours.append(measure(lambda number: encode(source.line(number)), range(turn * count, (turn + 1) * count)))
         plain.append(measure(control, range(count)))
     return [
         Row(what="lines rendered and encoded", measured=median(ours), unit="lines/CPU s", beside="ImageDraw.text",
