@@ -29,7 +29,8 @@ class EvaluateConfig:
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
         second_look: Lines on which some character is less sure than this are read once more, without blank rows
-            above and below, and wider; the text counts that is likeliest over both looks. 0 for never.
+            above and below or, where there are none, wider; the text counts that is likeliest over both looks. 0 for
+            never.
         compare: Another model, measured beside this one on the same lines; repeat it for several, the first of which is
             what it was before.
     """
@@ -69,7 +70,8 @@ class PredictConfig:
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
         second_look: Lines on which some character is less sure than this are read once more, without blank rows
-            above and below, and wider; the text counts that is likeliest over both looks. 0 for never.
+            above and below or, where there are none, wider; the text counts that is likeliest over both looks. 0 for
+            never.
         half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins, and any dash
             between two letters or digits as a hyphen.
         allow: The only characters that may be read, such as 0123456789.-; empty for all that the model knows.

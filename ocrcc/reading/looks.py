@@ -17,10 +17,10 @@ from ocrcc.decoding.rivals import Rivals
 from ocrcc.images.transforms import closer, may_be_loose, pad, widen
 from ocrcc.lookalikes import load_lookalikes, sibling_table
 
-_WIDER, _CLOSER = 1.5, 1.3
-"""What a line is stretched to when it is looked at again, as it is or enlarged already. CTC needs a frame a character
-and one between two that are the same; condensed type leaves it little more, and stretched type has more. Looks of other
-widths between the first and this one mend as much as they break (`tests/benchmarks/RESULTS.md`)."""
+_WIDER = 1.3
+"""What a line without blank rows is stretched to when it is looked at again. CTC needs a frame a character and one
+between two that are the same; condensed type leaves it little more, and stretched type has more. Further looks mend as
+much as they break, and wider ones break more (`tests/benchmarks/RESULTS.md`)."""
 _LOOSE = 2.0
 """If a line without its blank rows is enlarged to more than so many times its width, it is shown like that first."""
 _LOST = 0.5
@@ -64,7 +64,7 @@ def read_lines(
 ) -> list[Look]:
     """Read lines, and those that are read unsurely again.
 
-    A line that is not read surely enough is looked at once more, closer and wider (`_views`). Of what was read, the
+    A line that is not read surely enough is looked at once more, closer or wider (`_views`). Of what was read, the
     text counts that is likeliest on average over both looks. A line that is hardly read at all is turned upside down as
     well; that counts only if it is sure enough. Nobody else's line has a say in it.
 
@@ -114,17 +114,20 @@ def read_lines(
 
 
 def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
-    """Show a line as it is, and then without its blank rows, if it has any, and wider.
+    """Show a line as it is, and then without its blank rows or, where it has none, wider.
 
-    A line of which more than half is blank is shown without that at once: type that small loses its points, and surely.
+    A line of which more than half is blank is shown without that first: type that small loses its points, and surely.
     """
     enlarged = closer(line, preprocessing) if preprocessing.looks and may_be_loose(line) else None
-    first = enlarged if enlarged is not None and enlarged.shape[2] > _LOOSE * line.shape[2] else line
-    yield first
+    if enlarged is not None and enlarged.shape[2] > _LOOSE * line.shape[2]:
+        yield enlarged
+        yield line
+        return
+    yield line
     if enlarged is None:
         enlarged = closer(line, preprocessing)
-    again = widen(line, _WIDER, preprocessing) if enlarged is None else widen(enlarged, _CLOSER, preprocessing)
-    if again.shape[2] > first.shape[2]:  # the widest lines that a model takes are not widened
+    again = widen(line, _WIDER, preprocessing) if enlarged is None else enlarged
+    if enlarged is not None or again.shape[2] > line.shape[2]:  # the widest lines that a model takes are not widened
         yield again
 
 
