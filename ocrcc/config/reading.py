@@ -28,8 +28,8 @@ class EvaluateConfig:
         lookalikes: Groups of look-alike characters, by name or file, whose accuracy is wanted; empty for none.
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
-        second_look: Lines on which some character is less sure than this are read once more, without blank rows
-            above and below or, where there are none, wider; the text counts that is likeliest over both looks. 0 for
+        second_look: Lines on which some character is less sure than this are read again, without blank rows
+            above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
         compare: Another model, measured beside this one on the same lines; repeat it for several, the first of which is
             what it was before.
@@ -69,8 +69,8 @@ class PredictConfig:
             empty for none.
         center_share: Weight of the distances to the class centers beside the classifier's scores, when it is
             decided between look-alikes; 0 leaves it to the classifier.
-        second_look: Lines on which some character is less sure than this are read once more, without blank rows
-            above and below or, where there are none, wider; the text counts that is likeliest over both looks. 0 for
+        second_look: Lines on which some character is less sure than this are read again, without blank rows
+            above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
         half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins, and any dash
             between two letters or digits as a hyphen.

@@ -17,10 +17,9 @@ from ocrcc.decoding.rivals import Rivals
 from ocrcc.images.transforms import closer, may_be_loose, pad, widen
 from ocrcc.lookalikes import load_lookalikes, sibling_table
 
-_WIDER = 1.3
-"""What a line without blank rows is stretched to when it is looked at again. CTC needs a frame a character and one
-between two that are the same; condensed type leaves it little more, and stretched type has more. Further looks mend as
-much as they break, and wider ones break more (`tests/benchmarks/RESULTS.md`)."""
+_WIDTHS: tuple[float, ...] = (1.3, 1.5)
+"""What a line is stretched to. CTC needs a frame a character and one between two that are the same; condensed type
+leaves it little more, and stretched type has more."""
 _LOOSE = 2.0
 """If a line without its blank rows is enlarged to more than so many times its width, it is shown like that first."""
 _LOST = 0.5
@@ -64,9 +63,9 @@ def read_lines(
 ) -> list[Look]:
     """Read lines, and those that are read unsurely again.
 
-    A line that is not read surely enough is looked at once more, closer or wider (`_views`). Of what was read, the
-    text counts that is likeliest on average over both looks. A line that is hardly read at all is turned upside down as
-    well; that counts only if it is sure enough. Nobody else's line has a say in it.
+    A line is looked at until some reading is sure enough: as it is, and then closer and wider (`_views`). Of what was
+    read, the text counts that is likeliest on average over all these looks. A line that is hardly read at all is
+    turned upside down as well; that counts only if it is sure enough. Nobody else's line has a say in it.
 
     Args:
         lines: (K, H, W) each, prepared.
@@ -114,7 +113,7 @@ def read_lines(
 
 
 def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
-    """Show a line as it is, and then without its blank rows or, where it has none, wider.
+    """Show a line as it is; then without blank rows, and that wider; or, where it has none, wider and wider still.
 
     A line of which more than half is blank is shown without that first: type that small loses its points, and surely.
     """
@@ -122,13 +121,19 @@ def _views(line: np.ndarray, preprocessing: Preprocessing) -> Iterator[np.ndarra
     if enlarged is not None and enlarged.shape[2] > _LOOSE * line.shape[2]:
         yield enlarged
         yield line
-        return
-    yield line
-    if enlarged is None:
-        enlarged = closer(line, preprocessing)
-    again = widen(line, _WIDER, preprocessing) if enlarged is None else enlarged
-    if enlarged is not None or again.shape[2] > line.shape[2]:  # the widest lines that a model takes are not widened
-        yield again
+    else:
+        yield line
+        if (enlarged := closer(line, preprocessing)) is not None:
+            yield enlarged
+    factors = _WIDTHS
+    if enlarged is not None:
+        line, factors = enlarged, factors[:1]
+    width = line.shape[2]
+    for factor in factors:
+        view = widen(line, factor, preprocessing)
+        if view.shape[2] > width:  # the widest lines that a model takes are not widened
+            width = view.shape[2]
+            yield view
 
 
 def _likeliest(looks: Sequence[Look], charset: Charset) -> Look:

@@ -199,7 +199,7 @@ def test_long_batches_are_cut_to_what_memory_holds(monkeypatch):
 
 def test_second_looks_are_those_of_prediction(wild_model):
     reader = LineReader.load(wild_model, config=PredictConfig(second_look=1))
-    images = [draw_line(text) for text in wild_lines(40, 5)]
+    images = [draw_line(text) for text in wild_lines(20)]
     read = [line.text for line in reader.recognize(images)]
 
     class Drawn(Lines):
