@@ -25,7 +25,7 @@ from ocrcc.images.cutting import cut_line
 from ocrcc.images.opening import MOST_BYTES, open_image
 from ocrcc.labels.entries import Problem, check_text
 from ocrcc.labels.find import Labels, find_labels
-from ocrcc.pages.documents import open_page
+from ocrcc.pages.documents import Document
 from ocrcc.processes import Pool, cores, in_order, stoppable
 from ocrcc.types import Outline
 
@@ -326,11 +326,17 @@ def _open_page(job: _Job, config: BuildConfig) -> Image.Image:
 
 
 @lru_cache(maxsize=1)
-def _page(path: Path, number: int | None, image: bytes | None, dpi: int, most: int, changed: int) -> Image.Image:  # noqa: ARG001 - part of the key
+def _page(path: Path, number: int | None, image: bytes | None, dpi: int, most: int, changed: int) -> Image.Image:
     """Open a page, once for all of its lines, which follow one another."""
     if number is not None:
-        return open_page(str(path), number, dpi=dpi, max_pixels=most)
+        return _document(path, dpi, most, changed).page(number)
     return open_image(_read_image(path) if image is None else image, name=str(path), max_pixels=most)
+
+
+@lru_cache(maxsize=1)
+def _document(path: Path, dpi: int, most: int, changed: int) -> Document:  # noqa: ARG001 - part of the key
+    """Open a document, once for all of its pages, which follow one another too."""
+    return Document(str(path), dpi=dpi, max_pixels=most)
 
 
 @lru_cache(maxsize=16)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from PIL import Image
 
 from ocrcc.config import PredictConfig
-from ocrcc.errors import ConfigError, DataError
+from ocrcc.errors import ConfigError, DataError, OcrccError
 from ocrcc.files import check_regular
 from ocrcc.images.opening import identify, open_image
 from ocrcc.pages.detect import INSTALL_PAGE
@@ -74,35 +74,48 @@ def open_frames(path: str, *, dpi: int, max_pixels: int = PredictConfig.max_pixe
             yield Frame(path=name, size=None, alone=False, load=load)
 
 
-def open_page(path: str, number: int, *, dpi: int, max_pixels: int) -> Image.Image:
-    """Open one page of a file.
+class Document:
+    """A file whose pages are opened by number; while the numbers rise, it is gone through once.
 
     Args:
-        path: A TIFF of any number of pages, a PDF, or an image, which has one.
-        number: Which, from 0.
+        path: As for `open_frames`.
         dpi: As for `open_frames`.
         max_pixels: As for `open_frames`.
-
-    Raises:
-        DataError: The file is damaged, encrypted, or no image, or has fewer pages.
-        ConfigError: It is a PDF, and the extra ``page`` is not installed.
     """
-    name = f"{path}#{number + 1}"
-    if _is_pdf(path):
-        with _opened_pdf(path) as document:
-            with _PDFIUM:
-                count = len(document)
-            _check_page(name, number, count)
-            return _draw(document, number, name, dpi, max_pixels)
-    image, count = identify(path)
-    with image:
-        _check_page(name, number, count)
-        return open_image(image, name=name, frame=number, max_pixels=max_pixels)
 
+    def __init__(self, path: str, *, dpi: int, max_pixels: int = PredictConfig.max_pixels) -> None:
+        self._path = path
+        self._open = partial(open_frames, path, dpi=dpi, max_pixels=max_pixels)
+        self._begin()
 
-def _check_page(name: str, number: int, count: int) -> None:
-    if number >= count:
-        raise DataError(f"{name}: the file has {count} page{'s' if count != 1 else ''}")
+    def _begin(self) -> None:
+        self._frames, self._passed = self._open(), 0
+
+    def page(self, number: int) -> Image.Image:
+        """Open a page, from 0.
+
+        Raises:
+            DataError: The file is damaged, encrypted, or no image, or has fewer pages.
+            ConfigError: It is a PDF, and the extra ``page`` is not installed.
+        """
+        if number < self._passed:
+            self._begin()
+        frame = self._advance(number)
+        if frame is None:
+            pages = f"{self._passed} page{'s' if self._passed != 1 else ''}"
+            raise DataError(f"{self._path}#{number + 1}: the file has {pages}")
+        return frame.load()
+
+    def _advance(self, number: int) -> Frame | None:
+        try:
+            for frame in self._frames:
+                self._passed += 1
+                if self._passed > number:
+                    return frame
+        except OcrccError:
+            self._begin()  # or there would seem to be no pages, whatever is asked for next
+            raise
+        return None
 
 
 def open_again(results: Iterable[Result], *, dpi: int, max_pixels: int) -> Iterator[tuple[Result, Frame]]:

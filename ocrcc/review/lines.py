@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,9 @@ from PIL import Image
 
 from ocrcc.config.reading import DPI
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.files import is_file, page_of
 from ocrcc.images.cutting import cut_out
-from ocrcc.pages.documents import open_frames
+from ocrcc.pages.documents import Document
 from ocrcc.types import Page, PageLine, Recognition, RecognizedChar
 
 _CHOICES = 9
@@ -98,12 +98,12 @@ class Source:
         Raises:
             DataError: It is not there.
         """
-        file, _, page = path.rpartition("#")
         for folder in [Path()] if self.beside is None else [Path(), self.beside]:
-            for name, number in ((path, ""), (file, page)):
-                with suppress(ValueError):  # a NUL in it
-                    if name and (folder / name).is_file():
-                        return str(folder / name), number
+            place = folder / path
+            if is_file(place):
+                return str(place), ""
+            if page := page_of(place):
+                return str(page[0]), str(page[1] + 1)
         raise DataError(f"{path}: no such image")
 
     def digest(self, file: str) -> bytes:
@@ -123,11 +123,7 @@ class Source:
         Raises:
             DataError: It cannot be.
         """
-        with closing(open_frames(file, dpi=self.dpi)) as frames:  # type: ignore[type-var]
-            for frame in frames:
-                if not page or frame.path.rpartition("#")[2] == page:
-                    return frame.load()
-        raise DataError(f"{file}#{page}: the file has no such page")
+        return Document(file, dpi=self.dpi).page(int(page or 1) - 1)
 
 
 def doubtful_lines(

@@ -10,6 +10,7 @@ from drawn_pages import draw_page
 from PIL import Image
 
 from ocrcc.errors import ConfigError, DataError
+from ocrcc.images.opening import identify
 from ocrcc.pages import documents
 from ocrcc.pages.documents import open_again, open_frames
 from ocrcc.types import Recognition
@@ -170,3 +171,30 @@ def test_without_the_extra_a_pdf_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(ConfigError) as caught:
         opened(tmp_path / "doc.pdf")
     assert "ocrcc[page]" in caught.value.hint
+
+
+def test_pages_are_opened_by_number_and_a_file_is_gone_through_once_while_they_rise(tmp_path, monkeypatch):
+    pages = [Image.new("L", (30, 20), 50 * number) for number in range(5)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    opened = []
+    monkeypatch.setattr(documents, "identify", lambda path: opened.append(path) or identify(path))
+    document = documents.Document(str(tmp_path / "a.tif"), dpi=200)
+    for number, times in ((0, 1), (1, 1), (3, 1), (3, 2), (4, 2), (0, 3)):
+        assert document.page(number).getpixel((0, 0)) == 50 * number
+        assert len(opened) == times
+    for number in (7, 5):
+        with pytest.raises(DataError, match=f"a.tif#{number + 1}: the file has 5 pages"):
+            document.page(number)
+    assert document.page(4).getpixel((0, 0)) == 200
+
+
+def test_a_damaged_document_is_said_to_be_damaged_whichever_page_is_asked_for(tmp_path):
+    (tmp_path / "a.tif").write_bytes(b"II*\0 and nothing")
+    document = documents.Document(str(tmp_path / "a.tif"), dpi=200)
+    said = []
+    for number in (0, 1):
+        with pytest.raises(DataError) as raised:
+            document.page(number)
+        said.append(raised.value.message)
+    assert said[0] == said[1]
+    assert "pages" not in said[0]
