@@ -14,7 +14,7 @@ from PIL import Image
 
 from ocrcc.config import PredictConfig
 from ocrcc.errors import ConfigError, DataError, OcrccError
-from ocrcc.files import check_regular
+from ocrcc.files import check_regular, page_of
 from ocrcc.images.opening import identify, open_image
 from ocrcc.pages.detect import INSTALL_PAGE
 from ocrcc.types import Page, Recognition
@@ -84,7 +84,7 @@ class Document:
     """
 
     def __init__(self, path: str, *, dpi: int, max_pixels: int = PredictConfig.max_pixels) -> None:
-        self._path = path
+        self.path = path
         self._open = partial(open_frames, path, dpi=dpi, max_pixels=max_pixels)
         self._begin()
 
@@ -98,15 +98,16 @@ class Document:
             DataError: The file is damaged, encrypted, or no image, or has fewer pages.
             ConfigError: It is a PDF, and the extra ``page`` is not installed.
         """
-        if number < self._passed:
-            self._begin()
-        frame = self._advance(number)
+        frame = self.frame(number)
         if frame is None:
             pages = f"{self._passed} page{'s' if self._passed != 1 else ''}"
-            raise DataError(f"{self._path}#{number + 1}: the file has {pages}")
+            raise DataError(f"{self.path}#{number + 1}: the file has {pages}")
         return frame.load()
 
-    def _advance(self, number: int) -> Frame | None:
+    def frame(self, number: int) -> Frame | None:
+        """Find a page, from 0; None where the file has fewer. Errors are those of `page`."""
+        if number < self._passed:
+            self._begin()
         try:
             for frame in self._frames:
                 self._passed += 1
@@ -129,17 +130,16 @@ def open_again(results: Iterable[Result], *, dpi: int, max_pixels: int) -> Itera
     Raises:
         DataError: A page is no longer there.
     """
-    frames: Iterator[Frame] = iter(())
-    opened = ""
+    document: Document | None = None
     for result in results:
-        file = result.path if Path(result.path).exists() else result.path.rpartition("#")[0]
-        found = next((frame for frame in frames if frame.path == result.path), None) if file == opened else None
-        if found is None:  # of another file, or of the same one once more
-            frames, opened = open_frames(file, dpi=dpi, max_pixels=max_pixels), file
-            found = next((frame for frame in frames if frame.path == result.path), None)
-        if found is None:
+        page = page_of(Path(result.path))
+        file, number = (result.path.rpartition("#")[0], page[1]) if page else (result.path, 0)
+        if document is None or document.path != file:
+            document = Document(file, dpi=dpi, max_pixels=max_pixels)
+        frame = document.frame(number)
+        if frame is None or frame.path != result.path:
             raise DataError(f"{result.path}: no longer there", "did another program change the file meanwhile?")
-        yield result, found
+        yield result, frame
 
 
 def has_text(frame: Frame) -> bool:
