@@ -100,10 +100,7 @@ class Degrader:
         on = self._choose(dice)
         canvas = frame(_strokes(ink, on, dice), on, dice)
         as_shown = size < EM and dice.chance(_AS_SHOWN)
-        if as_shown:
-            shrunk = _as_shown(canvas, pixel_of(size))
-        else:
-            shrunk = _shrink(canvas, on, dice, frames, self._heights)
+        shrunk = _as_shown(canvas, pixel_of(size)) if as_shown else _shrink(canvas, on, dice, frames, self._heights)
         image = _tone(shrunk, on, dice, self._strength)
         stamp = self._stamp(image.size, dice) if on["stamp"] and self._seals else None
         coloured = on["coloured"] or (stamp is not None and dice.chance(0.5))

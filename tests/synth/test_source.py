@@ -300,7 +300,7 @@ def test_hinted_type_stands_on_whole_pixels_of_its_screen(fonts, size, pixel):
 
 
 def test_short_texts_are_not_set_as_far_apart_as_words():
-    spacings = {text: [_setting(text, EM, Dice(0, index)).spacing for index in range(300)] for text in ("1234", "12345")}
+    spacings = {text: [_setting(text, EM, Dice(0, at)).spacing for at in range(300)] for text in ("1234", "12345")}
     assert max(spacings["1234"]) == 0.1
     assert max(spacings["12345"]) > 0.3
     assert min(spacings["1234"]) == min(spacings["12345"]) < 0
