@@ -32,7 +32,7 @@ from ocrcc.types import Outline
 
 _CHUNK = 32  # lines that a worker verifies at once
 _NAMED = 1000  # skipped lines that the result names
-_TRIED, _WORTH = 0.3, 2.0  # seconds of verifying after which what is left is known; for which processes are started
+_TRIED, _WORTH = 0.1, 1.0  # seconds of verifying after which what is left is known; for which processes are started
 
 
 @dataclass(frozen=True, kw_only=True)
