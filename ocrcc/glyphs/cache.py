@@ -21,6 +21,8 @@ HEIGHT = int(1.6 * EM)
 _CACHE_BYTES = 32 << 20
 _OVERHEAD = 500
 """Bytes of a glyph beside its pixels."""
+_MOST_FONTS = 200
+"""Open ones, of a face and a size; each takes up to four megabytes, and up to three milliseconds to open."""
 _UNMAPPED = "\U0010fffe"
 _NARROWEST_SPACE = 0.2
 """Ems; a narrower one could not be told from the gap between two letters."""
@@ -97,14 +99,16 @@ class GlyphCache:
         return self._spaces[face]
 
     def _font(self, face: int, size: int = EM) -> ImageFont.FreeTypeFont:
-        font = self._fonts.get((face, size))
+        font = self._fonts.pop((face, size), None)
         if font is None:
             where = self._faces[face]
             try:
                 font = ImageFont.truetype(where.path, size, where.index, layout_engine=ImageFont.Layout.BASIC)
             except OSError as error:
                 raise DataError(f"{where.path}: not a font that loads: {error}") from None
-            self._fonts[face, size] = font
+        self._fonts[face, size] = font  # the last used comes last
+        if len(self._fonts) > _MOST_FONTS:
+            del self._fonts[next(iter(self._fonts))]
         return font
 
     def _draw(self, face: int, char: str, size: int) -> Glyph:

@@ -319,6 +319,16 @@ def test_the_glyph_cache_stays_within_its_bound(fonts, monkeypatch):
     assert np.array_equal(glyphs.glyph(face, "己").mask, first)
 
 
+def test_few_fonts_stay_open_and_those_that_were_used_last(fonts, monkeypatch):
+    monkeypatch.setattr("ocrcc.glyphs.cache._MOST_FONTS", 3)
+    chosen = FontSet(SynthConfig(fonts=fonts), CHARSET)
+    face = chosen.main[0]
+    glyphs, others = GlyphCache(chosen.faces), GlyphCache(chosen.faces)
+    for size, char in zip((12, 13, 14, 12, 15, 16, 13), "己已巳未末日曰", strict=True):
+        assert np.array_equal(glyphs.glyph(face, char, size).mask, others.glyph(face, char, size).mask)
+    assert [size for _, size in glyphs._fonts] == [15, 16, 13]
+
+
 @pytest.mark.parametrize("effect", sorted(EFFECTS))
 def test_each_effect_changes_some_line(fonts, effect):
     none = dict.fromkeys(EFFECTS, 0.0)
