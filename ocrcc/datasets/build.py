@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from array import array
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -31,7 +32,7 @@ from ocrcc.types import Outline
 
 _CHUNK = 32  # lines that a worker verifies at once
 _NAMED = 1000  # skipped lines that the result names
-_FEW = 1000  # lines for which starting processes takes longer than verifying
+_TRIED, _WORTH = 0.1, 1.0  # seconds of verifying after which what is left is known; for which processes are started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,17 +248,25 @@ def _hint(skipped: Counter[str], images: Path | None) -> str | None:
 def _verified(
     jobs: Iterable[_Job | Problem], total: int, config: BuildConfig, pool: Pool | None
 ) -> Generator[_Verified | Problem, None, None]:
-    """Open all images, in the order of the jobs, with a bounded number of them under way."""
+    """Open all images, in the order of the jobs, with a bounded number of them under way.
+
+    Processes take a second to start; the first lines tell whether what is left takes longer.
+    """
     verify = partial(_verify, config=config)
     iterator = iter(jobs)
     chunks = iter(lambda: list(islice(iterator, _CHUNK)), [])
     workers = config.workers or cores()
-    if pool is None and workers > 1 and total > _FEW:
-        pool = partial(in_order, workers=workers)
-    if pool is None:
-        for chunk in chunks:
-            yield from verify(chunk)
-        return
+    done, seconds = 0, 0.0
+    while pool is None:
+        started = time.perf_counter()
+        found = verify(next(chunks, []))
+        seconds += time.perf_counter() - started
+        if not found:
+            return
+        yield from found
+        done += len(found)
+        if workers > 1 and seconds > _TRIED and seconds / done * (total - done) > _WORTH:
+            pool = partial(in_order, workers=workers)
     with closing(pool(verify, chunks)) as verified:
         for chunk_verified in verified:
             yield from chunk_verified

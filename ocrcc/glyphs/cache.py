@@ -21,13 +21,23 @@ HEIGHT = int(1.6 * EM)
 _CACHE_BYTES = 32 << 20
 _OVERHEAD = 500
 """Bytes of a glyph beside its pixels."""
+_MOST_FONTS = 200
+"""Open ones, of a face and a size; each takes up to four megabytes, and up to three milliseconds to open."""
 _UNMAPPED = "\U0010fffe"
 _NARROWEST_SPACE = 0.2
 """Ems; a narrower one could not be told from the gap between two letters."""
 
 
+def pixel_of(size: int) -> int:
+    """Return the rows and columns of a line's canvas that a pixel fills of type drawn at so many to the em.
+
+    So the em has about `EM` of them, 30 to 42 from 10 pixels on.
+    """
+    return max(1, round(EM / size))
+
+
 class Glyph(NamedTuple):
-    """One character of one face at `EM`.
+    """One character of one face.
 
     Attributes:
         mask: (h, w) uint8 ink.
@@ -59,19 +69,19 @@ class GlyphCache:
         self._unshown: set[tuple[int, str, int]] = set()
         self._bytes = 0
 
-    def glyph(self, face: int, char: str, pixel: int = 1) -> Glyph | None:
+    def glyph(self, face: int, char: str, size: int = EM) -> Glyph | None:
         """Return a glyph, drawn now or earlier; None if the face draws nothing, or its box for missing ones.
 
-        With a ``pixel`` over 1 it is drawn at ``EM / pixel`` pixels to the em, where a font's hints or bitmaps put its
-        strokes on whole pixels, and each of these fills a square of so many.
+        At a ``size`` of few pixels to the em a font's hints or bitmaps put its strokes on whole pixels, and each of
+        these fills a square of `pixel_of` it.
         """
-        key = (face, char, pixel)
+        key = (face, char, size)
         found = self._glyphs.get(key)
         if found is None and key not in self._unshown:
-            found = self._draw(face, char, pixel)
-            missing = self._missing.get((face, pixel))
+            found = self._draw(face, char, size)
+            missing = self._missing.get((face, size))
             if missing is None:
-                missing = self._missing[face, pixel] = self._draw(face, _UNMAPPED, pixel)
+                missing = self._missing[face, size] = self._draw(face, _UNMAPPED, size)
             if not found.mask.size or np.array_equal(found.mask, missing.mask):
                 self._unshown.add(key)
                 return None
@@ -88,19 +98,21 @@ class GlyphCache:
             self._spaces[face] = max(self._font(face).getlength(" "), _NARROWEST_SPACE * EM)
         return self._spaces[face]
 
-    def _font(self, face: int, pixel: int = 1) -> ImageFont.FreeTypeFont:
-        font = self._fonts.get((face, pixel))
+    def _font(self, face: int, size: int = EM) -> ImageFont.FreeTypeFont:
+        font = self._fonts.pop((face, size), None)
         if font is None:
             where = self._faces[face]
             try:
-                font = ImageFont.truetype(where.path, EM // pixel, where.index, layout_engine=ImageFont.Layout.BASIC)
+                font = ImageFont.truetype(where.path, size, where.index, layout_engine=ImageFont.Layout.BASIC)
             except OSError as error:
                 raise DataError(f"{where.path}: not a font that loads: {error}") from None
-            self._fonts[face, pixel] = font
+        self._fonts[face, size] = font  # the last used comes last
+        if len(self._fonts) > _MOST_FONTS:
+            del self._fonts[next(iter(self._fonts))]
         return font
 
-    def _draw(self, face: int, char: str, pixel: int) -> Glyph:
-        font = self._font(face, pixel)
+    def _draw(self, face: int, char: str, size: int) -> Glyph:
+        font, pixel = self._font(face, size), pixel_of(size)
         image = Image.new("L", (3 * EM, HEIGHT))
         try:
             ImageDraw.Draw(image).text((EM, ASCENT), char, fill=255, font=font, anchor="ls")

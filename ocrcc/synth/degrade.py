@@ -13,7 +13,7 @@ from PIL import Image, ImageChops, ImageFilter
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError
-from ocrcc.glyphs.cache import EM
+from ocrcc.glyphs.cache import EM, pixel_of
 from ocrcc.synth.framing import frame
 from ocrcc.synth.seals import SIZE as SEAL_SIZE
 
@@ -54,8 +54,8 @@ _HURTING = (
     "thin",
 )
 _MOST_HURTING = 3
-_PIXELS = (2, 3)
-"""Of `EM` a pixel of hinted type has: 18 and 12 of them to the em."""
+_HINTED = (11, 21)
+"""Pixels to the em of hinted type, from and to: hints move strokes from one size to the next."""
 _AS_SHOWN = 0.6
 """Of hinted lines are cut out of their screen as they are; others were scaled, squeezed or turned."""
 _CURVES = [np.linspace(0, 1, 256) ** gamma for gamma in (1.0, 0.7, 0.85, 1.15, 1.3)]
@@ -83,11 +83,11 @@ class Degrader:
         self._heights = config.height
         self._seals = seals
 
-    def pixel(self, dice: Dice) -> int:
-        """Draw how many rows and columns of a line's ink a pixel of the screen has: one, or some if it is hinted."""
-        return dice.pick(_PIXELS) if self._hinted and dice.chance(self._hinted) else 1
+    def size(self, dice: Dice) -> int:
+        """Draw the pixels to the em that a line's glyphs are drawn at: `EM`, or few if it is hinted."""
+        return dice.between(*_HINTED) if self._hinted and dice.chance(self._hinted) else EM
 
-    def appear(self, ink: np.ndarray, frames: int, dice: Dice, pixel: int = 1) -> Image.Image:
+    def appear(self, ink: np.ndarray, frames: int, dice: Dice, size: int = EM) -> Image.Image:
         """Turn ink into a line image.
 
         Args:
@@ -95,14 +95,12 @@ class Degrader:
             frames: Frames of 4 columns at 32 rows that a recogniser needs for the text; the line is made no
                 narrower.
             dice: Draws everything.
-            pixel: As the ink was set.
+            size: As the ink was set.
         """
         on = self._choose(dice)
         canvas = frame(_strokes(ink, on, dice), on, dice)
-        if pixel > 1 and dice.chance(_AS_SHOWN):
-            shrunk = _as_shown(canvas, pixel)
-        else:
-            shrunk = _shrink(canvas, on, dice, frames, self._heights)
+        as_shown = size < EM and dice.chance(_AS_SHOWN)
+        shrunk = _as_shown(canvas, pixel_of(size)) if as_shown else _shrink(canvas, on, dice, frames, self._heights)
         image = _tone(shrunk, on, dice, self._strength)
         stamp = self._stamp(image.size, dice) if on["stamp"] and self._seals else None
         coloured = on["coloured"] or (stamp is not None and dice.chance(0.5))
@@ -232,7 +230,7 @@ def _scan(grey: Image.Image, on: Mapping[str, bool], dice: Dice) -> Image.Image:
     """Do what optics, sensors and fax machines do."""
     if on["blur"]:
         # coarse scans are blurred by their pixels already
-        grey = grey.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 1.0) * min(1.0, (grey.height / 30) ** 0.75)))
+        grey = grey.filter(ImageFilter.GaussianBlur(dice.uniform(0.3, 1.0) * min(1.0, (grey.height / 24) ** 0.5)))
     if on["noise"]:
         grey = _add(grey, "noise" if dice.chance(0.6) else "grain", dice.uniform(0.1, 0.8), dice)
     if on["threshold"]:

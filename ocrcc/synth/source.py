@@ -16,7 +16,7 @@ from ocrcc.charset import Charset, describe
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
-from ocrcc.glyphs.cache import GlyphCache
+from ocrcc.glyphs.cache import EM, GlyphCache
 from ocrcc.glyphs.faces import FontChoice, FontSet
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.synth.degrade import Degrader
@@ -52,13 +52,13 @@ class _Drawn:
     Attributes:
         text: What.
         choice: In which fonts.
-        pixel: How coarse its glyphs are.
+        size: Pixels to the em that its glyphs are drawn at.
         dice: Of the line.
     """
 
     text: str
     choice: FontChoice
-    pixel: int
+    size: int
     dice: Dice
 
 
@@ -188,7 +188,7 @@ class SynthSource:
         for drawn in self._drawn(index):
             if drawn.text == line.label:
                 swapped = [pair for pair in zip(line.label, text, strict=True) if pair[0] != pair[1]]
-                differ = all(self._differ(*pair, drawn.pixel, drawn.choice, self._tools()) for pair in swapped)
+                differ = all(self._differ(*pair, drawn.size, drawn.choice, self._tools()) for pair in swapped)
                 return self._rendered(index, text, drawn) if differ else None
             self._rendered(index, drawn.text, drawn)  # in vain the first time too; the dice go on from there
         return None
@@ -202,23 +202,23 @@ class SynthSource:
         else:
             dice, twins = Dice(self.seed, index), None
         for _ in range(_TRIES):
-            pixel = tools.degrader.pixel(dice)
+            size = tools.degrader.size(dice)
             drawn = (
-                self._draw_twins(twins, index % 2, pixel, tools, dice) if twins else self._draw_text(pixel, tools, dice)
+                self._draw_twins(twins, index % 2, size, tools, dice) if twins else self._draw_text(size, tools, dice)
             )
             if drawn is not None:
-                yield _Drawn(*drawn, pixel, dice)
+                yield _Drawn(*drawn, size, dice)
 
     def _rendered(self, index: int, text: str, drawn: _Drawn) -> Line | None:
         tools, dice = self._tools(), drawn.dice
-        setting = _setting(text, drawn.pixel, dice)
+        setting = _setting(text, drawn.size, dice)
         ink = typeset(on_the_line(text), drawn.choice, tools.fonts, tools.glyphs, setting, dice)
         if ink is None:
             return None
-        image = tools.degrader.appear(ink, frames_needed(text), dice, drawn.pixel)
+        image = tools.degrader.appear(ink, frames_needed(text), dice, drawn.size)
         return Line(image=image, label=text, source=f"{self.name}#{index}")
 
-    def _draw_text(self, pixel: int, tools: _Machinery, dice: Dice) -> tuple[str, FontChoice] | None:
+    def _draw_text(self, size: int, tools: _Machinery, dice: Dice) -> tuple[str, FontChoice] | None:
         text = tools.texts.draw(dice)
         original = text
         if self.config.lookalike_fraction and dice.chance(self.config.lookalike_fraction):
@@ -226,20 +226,20 @@ class SynthSource:
         choice, kept = tools.fonts.choose(text, dice)
         if kept == text and text != original:
             kept = "".join(
-                new if new == old or self._differ(old, new, pixel, choice, tools) else old
+                new if new == old or self._differ(old, new, size, choice, tools) else old
                 for old, new in zip(original, text, strict=True)
             )
         return (kept, choice) if kept else None
 
     @staticmethod
-    def _differ(old: str, new: str, pixel: int, choice: FontChoice, tools: _Machinery) -> bool:
+    def _differ(old: str, new: str, size: int, choice: FontChoice, tools: _Machinery) -> bool:
         """Whether a reader could tell a swapped character from the one it replaces, in the fonts of its line."""
         faces = tools.fonts.face_of(choice, old), tools.fonts.face_of(choice, new)
         known = old in tools.fonts.covered[faces[0]]
-        return not known or faces[0] != faces[1] or _tells_apart(faces[0], old, new, tools.fonts, tools.glyphs, pixel)
+        return not known or faces[0] != faces[1] or _tells_apart(faces[0], old, new, tools.fonts, tools.glyphs, size)
 
     def _draw_twins(
-        self, twins: tuple[str, str], member: int, pixel: int, tools: _Machinery, dice: Dice
+        self, twins: tuple[str, str], member: int, size: int, tools: _Machinery, dice: Dice
     ) -> tuple[str, FontChoice] | None:
         """Put one of the twins at a place of a text that has neither, in a font that shows them apart."""
         context = [char for char in tools.texts.draw(dice) if char not in twins]
@@ -253,9 +253,9 @@ class SynthSource:
         if len(kept) != len(before) + 2 + len(after):
             return None
         faces = [tools.fonts.face_of(choice, twin) for twin in twins]
-        if faces[0] == faces[1] and not _tells_apart(faces[0], *twins, tools.fonts, tools.glyphs, pixel):
+        if faces[0] == faces[1] and not _tells_apart(faces[0], *twins, tools.fonts, tools.glyphs, size):
             return None
-        if any(tools.glyphs.glyph(face, twin, pixel) is None for face, twin in zip(faces, twins, strict=True)):
+        if any(tools.glyphs.glyph(face, twin, size) is None for face, twin in zip(faces, twins, strict=True)):
             return None
         text = before + twins[member] + after
         return (text, choice) if text == " ".join(text.split()) else None
@@ -285,16 +285,16 @@ def _settable(charset: Charset) -> Charset:
     return replace(charset, symbols="".join(char for char in charset if not needs_shaping(char)))
 
 
-def _tells_apart(face: int, first: str, second: str, fonts: FontSet, glyphs: GlyphCache, pixel: int = 1) -> bool:
+def _tells_apart(face: int, first: str, second: str, fonts: FontSet, glyphs: GlyphCache, size: int = EM) -> bool:
     if not {first, second} <= fonts.covered[face]:
         return False
-    one, other = glyphs.glyph(face, first, pixel), glyphs.glyph(face, second, pixel)
+    one, other = glyphs.glyph(face, first, size), glyphs.glyph(face, second, size)
     if one is None or other is None:
         return False
     return one.top != other.top or one.left != other.left or not np.array_equal(one.mask, other.mask)
 
 
-def _setting(text: str, pixel: int, dice: Dice) -> Setting:
+def _setting(text: str, size: int, dice: Dice) -> Setting:
     spacing = 0.0
     if dice.chance(0.4):
         spacing = dice.uniform(-0.05, 0.06) if dice.chance(0.6) else dice.uniform(0.0, 0.35)
@@ -302,9 +302,9 @@ def _setting(text: str, pixel: int, dice: Dice) -> Setting:
         spacing = min(spacing, 0.1)
     gap = dice.uniform(0.05, 0.25) if dice.chance(0.3) else 0.0
     words = dice.uniform(1.0, 2.0) if dice.chance(0.4) else 1.0
-    jitter = dice.uniform(0.5, 1.6) if dice.chance(0.06) and pixel == 1 else 0.0
+    jitter = dice.uniform(0.5, 1.6) if dice.chance(0.06) and size == EM else 0.0
     half_cells, inset = dice.chance(0.25), dice.uniform(-0.08, 0.12)
-    return Setting(spacing, gap, words, jitter, half_cells, inset, pixel)
+    return Setting(spacing, gap, words, jitter, half_cells, inset, size)
 
 
 def swap(text: str, siblings: dict[str, tuple[str, ...]], dice: Dice) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ocrcc.dice import Dice
-from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT, Glyph, GlyphCache
+from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT, Glyph, GlyphCache, pixel_of
 from ocrcc.glyphs.faces import FontChoice, FontSet
 
 _LOW_LEFT = ".,;:"
@@ -25,7 +25,7 @@ class Setting:
         half_cells: Give every ASCII character half an em, as the Song faces of office software do: digits stand in
             the middle of their cells, and a full stop at the left of its own, close to the digit before it.
         inset: How far from the left of its half cell such a full stop stands, in em; below 0 it touches the digit.
-        pixel: Rows and columns of the ink that a pixel of the screen has, whose type this is; it divides `EM`.
+        size: Pixels to the em that glyphs are drawn at; few for type as a screen shows it.
     """
 
     spacing: float = 0.0
@@ -34,7 +34,7 @@ class Setting:
     jitter: float = 0.0
     half_cells: bool = False
     inset: float = 0.08
-    pixel: int = 1
+    size: int = EM
 
 
 def typeset(
@@ -55,6 +55,7 @@ def typeset(
         of the characters has no glyph of its own.
     """
     placed: list[tuple[Glyph, int, int]] = []
+    pixel = pixel_of(setting.size)
     pen = float(EM)
     narrow = False
     for at, char in enumerate(text):
@@ -63,7 +64,7 @@ def typeset(
             pen += space * setting.words + setting.spacing * EM
             continue
         face = fonts.face_of(choice, char)
-        glyph = glyphs.glyph(face, char, setting.pixel)
+        glyph = glyphs.glyph(face, char, setting.size)
         if glyph is None:
             return None
         was_narrow, narrow = narrow, char.isascii()
@@ -73,7 +74,7 @@ def typeset(
         left, advance = glyph.left, glyph.advance
         if narrow and setting.half_cells:
             left, advance = _half_cell(glyph, char, setting.inset)
-        x = round((round(pen) + left) / setting.pixel) * setting.pixel
+        x = round((round(pen) + left) / pixel) * pixel
         placed.append((glyph, x, ASCENT + glyph.top + shift))
         pen += max(advance + setting.spacing * EM, 0.35 * advance)
     left = min(x for _, x, _ in placed)

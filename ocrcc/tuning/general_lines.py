@@ -16,7 +16,6 @@ import numpy as np
 
 from ocrcc import packaged
 from ocrcc.charset import Charset
-from ocrcc.config import SynthConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.some_lines import FirstLines, SomeLines
 from ocrcc.errors import OcrccError
@@ -66,16 +65,12 @@ def general_lines(
     texts = [Path(path) for path in corpus]
     try:
         replay = load_source(_REPLAYED, charset, seed=seed + 1, corpus=texts)
-        measured = load_source(_MEASURED, charset, seed=_SEED, corpus=texts)
-        designs = list(replay.main_families.values())
+        designs, left_out = list(replay.main_families.values()), replay.config.exclude
+        measured_in: tuple[str, ...] | None = None
         if apart := designs[1::_APART]:  # with one design alone there is none to spare
-            others = [files for files in designs if files not in apart]
-            measured = load_source(
-                _MEASURED, charset, seed=_SEED, corpus=texts, exclude=_without(measured.config, others)
-            )
-            replay = load_source(
-                _REPLAYED, charset, seed=seed + 1, corpus=texts, exclude=_without(replay.config, apart)
-            )
+            measured_in = _without(left_out, [files for files in designs if files not in apart])
+            replay = load_source(_REPLAYED, charset, seed=seed + 1, corpus=texts, exclude=_without(left_out, apart))
+        measured = load_source(_MEASURED, charset, seed=_SEED, corpus=texts, exclude=measured_in)
         shipped = _shipped(charset, 2) or _shipped(charset, 1)
         return GeneralLines(
             replay=replay,
@@ -95,9 +90,9 @@ def general_lines(
         )
 
 
-def _without(config: SynthConfig, designs: Sequence[Sequence[str]]) -> tuple[str, ...]:
+def _without(left_out: Sequence[str], designs: Sequence[Sequence[str]]) -> tuple[str, ...]:
     """Leave the files of some designs out beside those that are left out already."""
-    return (*config.exclude, *(escape(file) for files in designs for file in files))
+    return (*left_out, *(escape(file) for files in designs for file in files))
 
 
 def _shipped(charset: Charset, parts: int) -> list[SomeLines]:

@@ -36,6 +36,7 @@ ARMS: dict[str, dict[str, float]] = {
     "twin 1": {"twin_weight": 1.0},
     "rate 3e-5": {"learning_rate": 3e-5},
     "rate 3e-4": {"learning_rate": 3e-4},
+    "all weights": {"experts": False, "learning_rate": 3e-5},
 }
 """Each with what is not as by default; a rate is the optimiser's."""
 REAL = {

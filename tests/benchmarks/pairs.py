@@ -42,6 +42,7 @@ from tests.benchmarks.lookalike_recall import read_lists
 from tests.benchmarks.peers import Ours, PpOcrV4, PpOcrV6, half_of
 
 COMMON = 2500
+_LARGER = 4
 TEXTS = ("news-headlines", "wiki-cmrc")
 LENGTHS = range(6, 13)
 
@@ -179,6 +180,7 @@ class Scan:
         blur: Standard deviation in pixels, from and to.
         noise: Standard deviation in grey levels, from and to.
         quality: Of JPEG, from and to; None for PNG.
+        hinted: Whether strokes stand on whole pixels, as fonts' hints put them; else type is drawn large and reduced.
     """
 
     sizes: tuple[int, int] = (13, 20)
@@ -186,6 +188,7 @@ class Scan:
     blur: tuple[float, float] = (0.3, 0.8)
     noise: tuple[float, float] = (2, 12)
     quality: tuple[int, int] | None = (35, 85)
+    hinted: bool = True
 
 
 NONE = (0.0, 0.0)
@@ -195,6 +198,7 @@ SCANS = {
     "no noise": Scan(noise=NONE),
     "no blur": Scan(blur=NONE),
     "not dim": Scan(dim=False),
+    "not hinted": Scan(hinted=False),
     "small alone": Scan(dim=False, blur=NONE, noise=NONE, quality=None),
     "17 to 20": Scan(sizes=(17, 20)),
     "13 and 14": Scan(sizes=(13, 14)),
@@ -204,7 +208,8 @@ SCANS = {
 def degraded(text: str, face: Face, dice: random.Random, scan: Scan = SCANS["all"]) -> bytes:
     """Set a text small and make of it what a bad scan does."""
     size, ink, paper = dice.randint(*scan.sizes), dice.randint(0, 90), dice.randint(190, 255)
-    image = _set(text, face, size, ink, paper) if scan.dim else _set(text, face, size, 0, 255)
+    tones = (ink, paper) if scan.dim else (0, 255)
+    image = _set(text, face, size, *tones) if scan.hinted else _set(text, face, _LARGER * size, *tones).reduce(_LARGER)
     image = image.filter(ImageFilter.GaussianBlur(dice.uniform(*scan.blur)))
     field = np.random.default_rng(dice.randrange(2**32))
     noise = field.normal(0, dice.uniform(*scan.noise), (image.height, image.width))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from PIL import Image
 from ocrcc.config import BuildConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
+from ocrcc.datasets import build
 from ocrcc.datasets.build import build_lmdb, val_path
 from ocrcc.errors import ConfigError, DataError
 
@@ -49,7 +51,8 @@ def test_images_are_stored_as_they_are(tmp_path):
 
 
 def test_workers_do_not_change_the_result(tmp_path, monkeypatch):
-    monkeypatch.setattr("ocrcc.datasets.build._FEW", 0)
+    monkeypatch.setattr("ocrcc.datasets.build._TRIED", 0.0)
+    monkeypatch.setattr("ocrcc.datasets.build._WORTH", 0.0)
     labels = make_lines(tmp_path, 300)
     (tmp_path / "5.png").write_bytes(b"broken")
     (tmp_path / "290.png").unlink()
@@ -62,6 +65,29 @@ def test_workers_do_not_change_the_result(tmp_path, monkeypatch):
     assert results[0].skipped == results[1].skipped == {"image that cannot be read": 1, "no such image": 1}
     assert results[0].skipped_lines == results[1].skipped_lines
     assert [line.partition(": ")[0] for line in results[0].skipped_lines] == [f"{labels}:6", f"{labels}:291"]
+
+
+@pytest.mark.parametrize(("per_line", "started"), [(1e-4, 0), (0.1, 1)])
+def test_processes_are_started_where_what_is_left_takes_longer(tmp_path, monkeypatch, per_line, started):
+    clock = [0.0]
+    verify_one, pools = build._verify_one, []
+
+    def timed(job, config):
+        clock[0] += per_line
+        return verify_one(job, config)
+
+    def in_order(function, chunks, *, workers):
+        pools.append(workers)
+        return (function(chunk) for chunk in chunks)
+
+    monkeypatch.setattr(build, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(build, "_verify_one", timed)
+    monkeypatch.setattr(build, "in_order", in_order)
+    labels = make_lines(tmp_path, 200)
+    result = build_lmdb([labels], tmp_path / "out.lmdb", BuildConfig(workers=2))
+    assert (result.train.lines, pools) == (200, [2] * started)
+    assert build_lmdb([labels], tmp_path / "one.lmdb", BuildConfig(workers=1)).train.lines == 200
+    assert pools == [2] * started
 
 
 def test_validation_share(tmp_path):

@@ -39,7 +39,9 @@ from ocrcc.places import claimed
 from ocrcc.processes import cores
 from ocrcc.review.log import opened
 
-LINES = 1100  # more than are verified without workers
+LINES = 1100
+LARGE = 1200, 300
+"""Pixels of each; so many are not verified without workers."""
 STEPS = (
     "--save-every",
     "4",
@@ -86,7 +88,7 @@ def make_place(folder: Path) -> Path:
     shutil.copytree(folder / "a.lmdb", folder / "in.lmdb")
     (folder / "labels").mkdir()
     for number in range(40):
-        (folder / "labels" / f"{number}.png").write_bytes(png(draw_line(str(number))))
+        (folder / "labels" / f"{number}.png").write_bytes(png(draw_line(str(number)).resize(LARGE)))
     (folder / "wild.safetensors").write_bytes(wild_model())
     store_drawn(folder / "digits.lmdb", map(str, range(100, 140)))
     store_drawn(folder / "others.lmdb", map(str, range(200, 210)))

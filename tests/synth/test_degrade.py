@@ -5,7 +5,7 @@ import pytest
 
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
-from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT
+from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT, pixel_of
 from ocrcc.synth.degrade import EFFECTS, Degrader, _as_shown
 from ocrcc.synth.framing import frame
 from ocrcc.synth.presets import load_config
@@ -65,3 +65,12 @@ def test_margins_of_every_width_up_to_an_em_occur_on_every_side(preset):
         for side, margin in enumerate(margins):
             counts[side, min(int(10 * margin / EM), 9)] += 1
     assert counts.min() > 0
+
+
+def test_hinted_type_is_drawn_at_every_size_and_the_rest_at_one():
+    degrader = Degrader(SynthConfig(effects={"hinted": 0.5}), [])
+    sizes = [degrader.size(Dice(5, index)) for index in range(2000)]
+    assert set(sizes) == {*range(11, 22), EM}
+    assert sizes.count(EM) == pytest.approx(1000, abs=100)
+    assert min(sizes.count(size) for size in range(11, 22)) > 50
+    assert {pixel_of(size) * size for size in sizes} <= set(range(30, 43))  # so that no line is much over an em high

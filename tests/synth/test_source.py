@@ -267,7 +267,7 @@ def test_half_cells_give_ascii_half_an_em_and_keep_dots_at_the_left():
         return Glyph(np.full((4, width), 255, np.uint8), 3, -4, advance)
 
     class Drawn:
-        def glyph(self, face, char, pixel):
+        def glyph(self, face, char, size):
             return {".": glyph(3, 9.0), "0": glyph(12, 20.0), "W": glyph(30, 34.0), "己": glyph(32, 36.0)}[char]
 
         def face_of(self, choice, char):
@@ -284,23 +284,23 @@ def test_half_cells_give_ascii_half_an_em_and_keep_dots_at_the_left():
     assert columns("W0", True)[1][0] >= 31  # what is wider than its cell is not drawn over
 
 
-@pytest.mark.parametrize("pixel", [2, 3])
-def test_hinted_type_stands_on_whole_pixels_of_its_screen(fonts, pixel):
+@pytest.mark.parametrize(("size", "pixel"), [(18, 2), (12, 3), (13, 3), (16, 2), (21, 2)])
+def test_hinted_type_stands_on_whole_pixels_of_its_screen(fonts, size, pixel):
     chosen = FontSet(SynthConfig(fonts=fonts, latin=0.0), CHARSET)
     choice, _ = chosen.choose("己已", Dice(0, 0))
-    setting = Setting(spacing=0.03, pixel=pixel)
+    setting = Setting(spacing=0.03, size=size)
     ink = typeset("己0 已", choice, chosen, GlyphCache(chosen.faces), setting, Dice(0, 0))
     on_grid = np.pad(ink[ASCENT % pixel :], ((0, -(HEIGHT - ASCENT) % pixel), (0, -ink.shape[1] % pixel)))
     small = on_grid[::pixel, ::pixel]
     assert np.array_equal(on_grid, small.repeat(pixel, axis=0).repeat(pixel, axis=1))
-    face = ImageFont.truetype(chosen.faces[choice.main].path, EM // pixel, layout_engine=ImageFont.Layout.BASIC)
+    face = ImageFont.truetype(chosen.faces[choice.main].path, size, layout_engine=ImageFont.Layout.BASIC)
     _, top, _, bottom = face.getbbox("己", anchor="ls")
-    rows = np.flatnonzero(small[:, : EM // pixel // 2].any(axis=1)) - ASCENT // pixel
+    rows = np.flatnonzero(small[:, : size // 2].any(axis=1)) - ASCENT // pixel
     assert (rows[0], rows[-1] + 1) == (top, bottom)
 
 
 def test_short_texts_are_not_set_as_far_apart_as_words():
-    spacings = {text: [_setting(text, 1, Dice(0, index)).spacing for index in range(300)] for text in ("1234", "12345")}
+    spacings = {text: [_setting(text, EM, Dice(0, at)).spacing for at in range(300)] for text in ("1234", "12345")}
     assert max(spacings["1234"]) == 0.1
     assert max(spacings["12345"]) > 0.3
     assert min(spacings["1234"]) == min(spacings["12345"]) < 0
@@ -317,6 +317,16 @@ def test_the_glyph_cache_stays_within_its_bound(fonts, monkeypatch):
     assert glyphs._bytes <= 5_000
     assert len(glyphs._glyphs) < 10
     assert np.array_equal(glyphs.glyph(face, "己").mask, first)
+
+
+def test_few_fonts_stay_open_and_those_that_were_used_last(fonts, monkeypatch):
+    monkeypatch.setattr("ocrcc.glyphs.cache._MOST_FONTS", 3)
+    chosen = FontSet(SynthConfig(fonts=fonts), CHARSET)
+    face = chosen.main[0]
+    glyphs, others = GlyphCache(chosen.faces), GlyphCache(chosen.faces)
+    for size, char in zip((12, 13, 14, 12, 15, 16, 13), "己已巳未末日曰", strict=True):
+        assert np.array_equal(glyphs.glyph(face, char, size).mask, others.glyph(face, char, size).mask)
+    assert [size for _, size in glyphs._fonts] == [15, 16, 13]
 
 
 @pytest.mark.parametrize("effect", sorted(EFFECTS))
