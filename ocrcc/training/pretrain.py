@@ -175,7 +175,7 @@ def prepare(task: PretrainConfig, config: TrainConfig, out: Path, resume: bool, 
     )
     notes = []
     if start and not resume and (preprocessing.height, preprocessing.channels) != (task.height, task.channels):
-        size = f"{preprocessing.height} pixels high and of {preprocessing.channels} channels"
+        size = f"{preprocessing.height} pixels high and {'grey' if preprocessing.channels == 1 else 'in colour'}"
         notes.append(f"lines are {size}, as {start.path} takes them")
     arch = start.arch if start and resume else task.arch
     sources = open_sources(

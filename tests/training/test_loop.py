@@ -194,7 +194,7 @@ def test_init_from_keeps_what_it_can(task, tmp_path, letters_lmdb):
     run(again, replace(QUICK, steps=1), tmp_path / "second", on_start=prepared.append)
     assert prepared[0].transfer.kept == "123459"
     assert prepared[0].transfer.new == "x"
-    assert prepared[0].notes[0].startswith("lines are 32 pixels high and of 1 channels, as ")
+    assert prepared[0].notes[0].startswith("lines are 32 pixels high and grey, as ")
     assert load_model(tmp_path / "second").charset.symbols == "123459x"
 
 
