@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
@@ -56,13 +57,24 @@ class Tracker:
             raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
 
     def __enter__(self) -> Tracker:
+        self._hook = threading.excepthook
+        if self._board is not None:
+            threading.excepthook = self._of_a_thread
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._board is not None:
-            with suppress(OSError) if kind else nullcontext(), self._written():
-                self._file.close()
-                self._board.close()
+        try:
+            if self._board is not None:
+                with suppress(OSError) if kind else nullcontext(), self._written():
+                    self._file.close()
+                    self._board.close()
+        finally:
+            threading.excepthook = self._hook
+
+    def _of_a_thread(self, raised: threading.ExceptHookArgs) -> None:
+        # TensorBoard's thread, which writes, raises it a second time at the next figure, and then it is told.
+        if not type(raised.thread).__module__.startswith("tensorboard."):
+            self._hook(raised)
 
     @contextmanager
     def _written(self) -> Iterator[None]:
