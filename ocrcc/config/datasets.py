@@ -17,7 +17,7 @@ class BuildConfig:
     Attributes:
         val_fraction: Share of the lines that go to a second dataset beside the first, 0..1.
         seed: Of that split.
-        workers: Processes that verify images; 0 means one per core.
+        workers: Processes that verify images, where that takes longer than they take to start; 0 means one per core.
         strict: Stop at the first line that cannot be used.
         max_pixels: Images of more are refused.
         max_page_pixels: Pages that are cut into lines are refused if they have more.

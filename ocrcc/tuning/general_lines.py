@@ -66,11 +66,11 @@ def general_lines(
     try:
         replay = load_source(_REPLAYED, charset, seed=seed + 1, corpus=texts)
         designs, left_out = list(replay.main_families.values()), replay.config.exclude
-        measured_in: tuple[str, ...] | None = None
+        unmeasured: tuple[str, ...] | None = None
         if apart := designs[1::_APART]:  # with one design alone there is none to spare
-            measured_in = _without(left_out, [files for files in designs if files not in apart])
+            unmeasured = _without(left_out, [files for files in designs if files not in apart])
             replay = load_source(_REPLAYED, charset, seed=seed + 1, corpus=texts, exclude=_without(left_out, apart))
-        measured = load_source(_MEASURED, charset, seed=_SEED, corpus=texts, exclude=measured_in)
+        measured = load_source(_MEASURED, charset, seed=_SEED, corpus=texts, exclude=unmeasured)
         shipped = _shipped(charset, 2) or _shipped(charset, 1)
         return GeneralLines(
             replay=replay,

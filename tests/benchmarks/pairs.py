@@ -1,6 +1,7 @@
 """Look-alikes in fonts that no training draws in, clean and as small scans have them, drawn by Pillow alone.
 
-    python -m tests.benchmarks.pairs --data FOLDER --fonts FOLDER [--model MODEL …] [--half HALF] [--factors]
+    python -m tests.benchmarks.pairs --data FOLDER --fonts FOLDER [--model MODEL …] [--half HALF]
+        [--factors [--size PIXELS]]
 
 Every headline comes twice, with a character of a published list and with its look-alike, among the 2,500 characters
 that the texts have most often. Nothing but the picture tells them apart, and our renderer, which a model was trained
@@ -22,7 +23,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +44,8 @@ from tests.benchmarks.peers import Ours, PpOcrV4, PpOcrV6, half_of
 
 COMMON = 2500
 _LARGER = 4
+_TRIES = 200
+"""Of headlines, for each line."""
 TEXTS = ("news-headlines", "wiki-cmrc")
 LENGTHS = range(6, 13)
 
@@ -71,7 +74,7 @@ def main() -> None:
     if options.factors:
         sets = {
             name: draw(options.lines, pairs, options.data, options.fonts, partial(degraded, scan=scan), seed=77)
-            for name, scan in SCANS.items()
+            for name, scan in scans(options.size).items()
         }
     else:
         sets = draw_both(options.lines, pairs, options.data, options.fonts)
@@ -113,6 +116,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--half", choices=("development", "confirmation"), default="development")
     parser.add_argument("--lines", type=int, default=1000, help="clean ones; twice as many are degraded")
     parser.add_argument("--factors", action="store_true", help="degraded lines alone, without one harm after another")
+    parser.add_argument("--size", type=int, help="with --factors: pixels to the em of all these lines")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="the figures")
     parser.add_argument("--readings", type=Path, help="a table of every line, its twin and what each reader read")
@@ -151,7 +155,9 @@ def draw(
     headlines = (data / "corpus" / TEXTS[0] / "text.txt").read_text("utf-8").splitlines()
     dice = random.Random(seed)
     lines: list[Pair] = []
-    while len(lines) < count:
+    for _ in range(_TRIES * count):
+        if len(lines) >= count:
+            return lines[:count]
         twins = pairs[dice.randrange(len(pairs))]
         headline = "".join(char for char in dice.choice(headlines) if "一" <= char <= "鿿" and char not in twins)
         text = headline[: dice.choice(LENGTHS)]
@@ -162,7 +168,7 @@ def draw(
         for char, twin in (twins, twins[::-1]):
             own = text[:at] + char + text[at + 1 :]
             lines.append(Pair(own, at, twin, make(own, face, random.Random(same))))
-    return lines[:count]
+    raise SystemExit(f"{fonts}: its faces lack most headlines, or most of {len(pairs)} pairs")
 
 
 def clean(text: str, face: Face, dice: random.Random) -> bytes:
@@ -200,9 +206,19 @@ SCANS = {
     "not dim": Scan(dim=False),
     "not hinted": Scan(hinted=False),
     "small alone": Scan(dim=False, blur=NONE, noise=NONE, quality=None),
+    "blur alone": Scan(dim=False, noise=NONE, quality=None),
+    "noise alone": Scan(dim=False, blur=NONE, quality=None),
+    "JPEG alone": Scan(dim=False, blur=NONE, noise=NONE),
     "17 to 20": Scan(sizes=(17, 20)),
     "13 and 14": Scan(sizes=(13, 14)),
 }
+
+
+def scans(size: int | None) -> dict[str, Scan]:
+    """Return what is done to type without one harm after another, of one size if that is given."""
+    if size is None:
+        return SCANS
+    return {name: replace(scan, sizes=(size, size)) for name, scan in SCANS.items() if scan.sizes == Scan.sizes}
 
 
 def degraded(text: str, face: Face, dice: random.Random, scan: Scan = SCANS["all"]) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFont
+from PIL import Image
 from tinyfonts import CHARACTERS, build_font
 
 from ocrcc import packaged
@@ -20,26 +20,16 @@ from ocrcc.charset import Charset, load_charset
 from ocrcc.config import KEPT_FOR_TESTS, SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
-from ocrcc.glyphs.cache import ASCENT, EM, HEIGHT, Glyph, GlyphCache
+from ocrcc.glyphs.cache import EM
 from ocrcc.glyphs.faces import FontSet
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.synth.degrade import EFFECTS, JPEG_BYTES, Degrader
 from ocrcc.synth.presets import load_config
 from ocrcc.synth.source import SynthSource, _setting, frames_needed, load_source, swap
-from ocrcc.synth.typeset import Setting, typeset
+from ocrcc.synth.typeset import typeset
 
 CHARSET = Charset(CHARACTERS + " ", name="tiny")
 GROUPS = Lookalikes((Group("己已巳", 0.9, "list"), Group("未末", 0.9, "list"), Group("，,", 1.0, "width")))
-
-
-@pytest.fixture(scope="module")
-def fonts(tmp_path_factory) -> str:
-    folder = tmp_path_factory.mktemp("fonts")
-    os.environ.setdefault("XDG_CACHE_HOME", str(folder / "cache"))
-    build_font(folder / "One.ttf")
-    build_font(folder / "Two.ttf", bold=25)
-    build_font(folder / "Latin.ttf", characters="".join(char for char in CHARACTERS if char.isascii()), bold=10)
-    return str(folder)
 
 
 def source(fonts: str, seed: int = 1, **settings) -> SynthSource:
@@ -231,102 +221,11 @@ def test_a_latin_font_draws_the_ascii_of_a_line(fonts):
     assert chosen.faces[chosen.face_of(choice, "己")].file != "Latin.ttf"
 
 
-def test_typeset_places_ink_on_the_baseline_and_spaces_between(fonts):
-    chosen = FontSet(SynthConfig(fonts=fonts, latin=0.0), CHARSET)
-    glyphs = GlyphCache(chosen.faces)
-    choice, _ = chosen.choose("己已", Dice(0, 0))
-    tight = typeset("己已", choice, chosen, glyphs, Setting(), Dice(0, 0))
-    apart = typeset("己 已", choice, chosen, glyphs, Setting(), Dice(0, 0))
-    assert tight.shape[0] == HEIGHT
-    assert apart.shape[1] - tight.shape[1] == EM // 2
-    rows = np.flatnonzero(tight.any(axis=1))
-    assert rows[0] < ASCENT <= rows[-1] + 4
-    columns = np.flatnonzero(tight.any(axis=0))
-    assert columns[0] == 0
-    assert columns[-1] == tight.shape[1] - 1
-
-
-def test_spaces_are_as_wide_as_the_face_of_ascii_has_them_and_as_justified_lines_make_them(fonts, monkeypatch):
-    chosen = FontSet(SynthConfig(fonts=fonts, latin=1.0), CHARSET)
-    glyphs = GlyphCache(chosen.faces)
-    choice, _ = chosen.choose("己已", Dice(0, 0))
-    assert choice.latin != choice.main
-    monkeypatch.setattr(glyphs, "space", {choice.latin: 9.0}.__getitem__)
-
-    def gap(**setting):
-        widths = [
-            typeset(text, choice, chosen, glyphs, Setting(**setting), Dice(0, 0)).shape[1] for text in ("己 已", "己已")
-        ]
-        return widths[0] - widths[1]
-
-    assert (gap(), gap(words=2.0), gap(half_cells=True)) == (9, 18, EM // 2)
-
-
-def test_half_cells_give_ascii_half_an_em_and_keep_dots_at_the_left():
-    def glyph(width, advance):
-        return Glyph(np.full((4, width), 255, np.uint8), 3, -4, advance)
-
-    class Drawn:
-        def glyph(self, face, char, size):
-            return {".": glyph(3, 9.0), "0": glyph(12, 20.0), "W": glyph(30, 34.0), "己": glyph(32, 36.0)}[char]
-
-        def face_of(self, choice, char):
-            return 0
-
-    def columns(text, half_cells):
-        ink = typeset(text, None, Drawn(), Drawn(), Setting(half_cells=half_cells), Dice(0, 0))
-        edges = np.diff(np.pad((ink > 0).any(axis=0).astype(int), 1))
-        return [(int(a), int(b)) for a, b in zip(np.flatnonzero(edges == 1), np.flatnonzero(edges == -1), strict=True)]
-
-    assert columns("0.0", False) == [(0, 12), (20, 23), (29, 41)]
-    assert columns("0.0", True) == [(0, 12), (18, 21), (36, 48)]  # 3 + 18 + 3 and 3 + 36: the dot is off its middle
-    assert columns("0己", True) == [(0, 12), (18, 50)]
-    assert columns("W0", True)[1][0] >= 31  # what is wider than its cell is not drawn over
-
-
-@pytest.mark.parametrize(("size", "pixel"), [(18, 2), (12, 3), (13, 3), (16, 2), (21, 2)])
-def test_hinted_type_stands_on_whole_pixels_of_its_screen(fonts, size, pixel):
-    chosen = FontSet(SynthConfig(fonts=fonts, latin=0.0), CHARSET)
-    choice, _ = chosen.choose("己已", Dice(0, 0))
-    setting = Setting(spacing=0.03, size=size)
-    ink = typeset("己0 已", choice, chosen, GlyphCache(chosen.faces), setting, Dice(0, 0))
-    on_grid = np.pad(ink[ASCENT % pixel :], ((0, -(HEIGHT - ASCENT) % pixel), (0, -ink.shape[1] % pixel)))
-    small = on_grid[::pixel, ::pixel]
-    assert np.array_equal(on_grid, small.repeat(pixel, axis=0).repeat(pixel, axis=1))
-    face = ImageFont.truetype(chosen.faces[choice.main].path, size, layout_engine=ImageFont.Layout.BASIC)
-    _, top, _, bottom = face.getbbox("己", anchor="ls")
-    rows = np.flatnonzero(small[:, : size // 2].any(axis=1)) - ASCENT // pixel
-    assert (rows[0], rows[-1] + 1) == (top, bottom)
-
-
 def test_short_texts_are_not_set_as_far_apart_as_words():
     spacings = {text: [_setting(text, EM, Dice(0, at)).spacing for at in range(300)] for text in ("1234", "12345")}
     assert max(spacings["1234"]) == 0.1
     assert max(spacings["12345"]) > 0.3
     assert min(spacings["1234"]) == min(spacings["12345"]) < 0
-
-
-def test_the_glyph_cache_stays_within_its_bound(fonts, monkeypatch):
-    monkeypatch.setattr("ocrcc.glyphs.cache._CACHE_BYTES", 5_000)
-    chosen = FontSet(SynthConfig(fonts=fonts), CHARSET)
-    glyphs = GlyphCache(chosen.faces)
-    face = chosen.main[0]
-    first = glyphs.glyph(face, "己").mask.copy()
-    for char in "已巳未末日曰天夫0123456789":
-        glyphs.glyph(face, char)
-    assert glyphs._bytes <= 5_000
-    assert len(glyphs._glyphs) < 10
-    assert np.array_equal(glyphs.glyph(face, "己").mask, first)
-
-
-def test_few_fonts_stay_open_and_those_that_were_used_last(fonts, monkeypatch):
-    monkeypatch.setattr("ocrcc.glyphs.cache._MOST_FONTS", 3)
-    chosen = FontSet(SynthConfig(fonts=fonts), CHARSET)
-    face = chosen.main[0]
-    glyphs, others = GlyphCache(chosen.faces), GlyphCache(chosen.faces)
-    for size, char in zip((12, 13, 14, 12, 15, 16, 13), "己已巳未末日曰", strict=True):
-        assert np.array_equal(glyphs.glyph(face, char, size).mask, others.glyph(face, char, size).mask)
-    assert [size for _, size in glyphs._fonts] == [15, 16, 13]
 
 
 @pytest.mark.parametrize("effect", sorted(EFFECTS))
