@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ocrcc.labels.entries import Problem
+from ocrcc.annotations.entries import Problem
 from ocrcc.labels.find import find_labels
 
 

@@ -38,7 +38,8 @@ CORE = {
 }
 """Known to all; among themselves without a cycle."""
 ARROWS: dict[str, set[str]] = {
-    "labels": set(),
+    "annotations": set(),
+    "labels": {"annotations"},
     "images": set(),
     "data": {"images"},
     "graphs": set(),
@@ -48,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "glyphs": {"models"},  # a trained model's centers tell look-alikes too
     "texts": set(),
     "synth": {"glyphs", "texts"},
-    "datasets": {"labels", "images", "data", "models", "synth", "reading", "pages"},
+    "datasets": {"annotations", "labels", "images", "data", "models", "synth", "reading", "pages"},
     "reading": {"images", "graphs", "models", "decoding"},
     "pages": {"images", "reading"},
     "clusters": {"models", "reading", "pages"},
@@ -58,12 +59,13 @@ ARROWS: dict[str, set[str]] = {
     "export": {"images", "graphs", "models", "decoding", "datasets", "synth", "reading", "evaluation", "calibration"},
     "projection": set(),
     "space": {"data", "models", "losses", "decoding", "datasets", "reading", "projection"},
-    "review": {"labels", "images", "data", "reading", "pages", "space"},
-    "training": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation"},
-    "tuning": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation", "space", "training"},
+    "review": {"annotations", "images", "data", "reading", "pages", "space"},
+    "runs": {"models"},
+    "training": {"runs", "data", "models", "losses", "decoding", "synth", "datasets", "evaluation"},
+    "tuning": {"data", "models", "losses", "decoding", "synth", "datasets", "evaluation", "space", "runs", "training"},
 }
 """What each subject may import beside the core."""
-MOST_LINES = 1900
+MOST_LINES = 1800
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -136,7 +138,7 @@ def test_nothing_imports_in_circles():
 @pytest.mark.parametrize("name", sorted({str(path.parent.relative_to(PACKAGE)) for path in FILES} - {"."}))
 def test_a_room_is_small_enough_to_know(name: str):
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in (PACKAGE / name).glob("*.py"))
-    assert lines <= MOST_LINES
+    assert lines < MOST_LINES
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ocrcc.annotations.entries import Problem, check_text
 from ocrcc.config import BuildConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter, check_output, close_all
@@ -24,7 +25,6 @@ from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import page_of, read_small
 from ocrcc.images.cutting import cut_line
 from ocrcc.images.opening import MOST_BYTES, open_image
-from ocrcc.labels.entries import Problem, check_text
 from ocrcc.labels.find import Labels, find_labels
 from ocrcc.pages.documents import Document
 from ocrcc.processes import Pool, cores, in_order, stoppable

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ocrcc.annotations.entries import check_text
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.harmless import json_text
 from ocrcc.images.opening import identify
-from ocrcc.labels.entries import check_text
 from ocrcc.places import new_folder
 
 UnpackFormat = Literal["tab", "csv", "jsonl", "pairs", "parquet", "tar"]

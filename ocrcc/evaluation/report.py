@@ -23,8 +23,8 @@ from ocrcc.places import marked, output
 
 _NAMED = 100
 """Unreadable lines that are kept by name; the others are only counted."""
-
-
+_MOST_LOSS = 3.0
+"""Nats per character: a line that is lost is lost, and no single one is to decide."""
 REPORT = marked("report", b'"made_by": "ocrcc ')
 
 
@@ -159,6 +159,24 @@ def compare(now: Metrics, before: Metrics) -> Comparison:
     both = (now.right >= 0) & (before.right >= 0)
     fixed, broken = int((both & (now.right > before.right)).sum()), int((both & (now.right < before.right)).sum())
     return Comparison(fixed=fixed, broken=broken, p_value=mcnemar(fixed, broken))
+
+
+def mean_loss(metrics: Metrics) -> float:
+    """Return the mean loss of the lines that could be opened, in nats per character."""
+    return float(np.nanmean(np.minimum(metrics.losses, _MOST_LOSS)))
+
+
+def standard_errors(before: Metrics, now: Metrics) -> float:
+    """Return how many standard errors the loss of the same lines has risen by.
+
+    What a model says of each label tells far sooner than right and wrong whether it reads better or worse.
+    """
+    risen = np.minimum(now.losses, _MOST_LOSS) - np.minimum(before.losses, _MOST_LOSS)
+    risen = risen[~np.isnan(risen)]
+    mean = float(risen.mean()) if len(risen) else 0.0
+    if not mean:
+        return 0.0
+    return mean / max(float(risen.std()) / math.sqrt(len(risen)), 1e-12)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from ocrcc.graphs import onnx_file
 from ocrcc.graphs.backbone import GraphBackbone, GraphEncoder
 from ocrcc.graphs.expert import GraphExpert, add_experts
 from ocrcc.graphs.onnx_file import Layout
+from ocrcc.graphs.skeleton import open_skeleton
 from ocrcc.models import onnx_contract
 from ocrcc.models.contract import KEY, describe
 from ocrcc.models.experts import ExpertEncoder, Gate, parsed
@@ -57,7 +58,7 @@ def give_back(recognizer: Recognizer, arch: str, charset: Charset, preprocessing
     """
     from onnx import numpy_helper
 
-    model, layout = onnx_contract.open_skeleton(MODELS[parsed(arch)[0]].graph, arch)
+    model, layout = open_skeleton(MODELS[parsed(arch)[0]].graph, arch)
     backbone, encoder = recognizer.backbone, recognizer.encoder
     assert isinstance(backbone, GraphBackbone)
     first = encoder.encoder if isinstance(encoder, ExpertEncoder) else encoder

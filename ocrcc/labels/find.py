@@ -3,7 +3,7 @@ r"""Labels as people have them: which image shows which text, in any of the fiel
 ``tab``    ``path<TAB>text``; PaddleOCR's JSON list of images may stand in the place of a path
 ``space``  ``path text``
 ``csv``    a header names the columns; commas, semicolons or tabs
-``jsonl``  one JSON object a line; also Hugging Face's ``metadata.jsonl``
+``jsonl``  one JSON object a line, also Hugging Face's ``metadata.jsonl``; or a page that ocrcc has read
 ``icdar``  ``path, "text"``
 ``mjsynth``  ``path/1_TEXT_2.jpg 2``
 ``pairs``  ``x.png`` beside ``x.gt.txt`` (or ``x.txt``), in a folder or folders of them
@@ -26,13 +26,14 @@ from itertools import islice
 from pathlib import Path
 from typing import get_args
 
+from ocrcc.annotations.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
+from ocrcc.annotations.names import IMAGE_NAME
+from ocrcc.annotations.quads import page_of, read_quads
 from ocrcc.encodings import TextFile, known_codec
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
 from ocrcc.files import is_file, walk
-from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
-from ocrcc.labels.lines import IMAGE_NAME, Format, Table, has_boxes, headless, parse_line, read_header
+from ocrcc.labels.lines import Format, Table, has_boxes, headless, parse_line, read_header
 from ocrcc.labels.pairs import has_pairs, read_pairs, stems_of
-from ocrcc.labels.quads import page_of, read_quads
 from ocrcc.labels.tell import DOCUMENTS, tell_file, tell_text
 
 FORMATS: tuple[str, ...] = ("auto", *get_args(Format))
@@ -244,12 +245,12 @@ def _label_file(path: Path, images: Path | None, format: str, encoding: str) -> 
 def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
     match labels.format:
         case "page" | "alto" | "hocr" | "cvat":
-            from ocrcc.labels import page_xml
+            from ocrcc.annotations import page_xml
 
             read = {"page": page_xml.read_page_xml, "alto": page_xml.read_alto, "hocr": page_xml.read_hocr}
             return read.get(labels.format, page_xml.read_cvat)(labels.path, labels.images)
         case "labelme" | "labelstudio":
-            from ocrcc.labels import page_json
+            from ocrcc.annotations import page_json
 
             one = page_json.read_labelme if labels.format == "labelme" else page_json.read_label_studio
             return one(labels.path, labels.images, labels.encoding)
@@ -283,10 +284,16 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
                 continue
         try:
             if labels.format in ("tab", "ppocrlabel") and (labels.format == "ppocrlabel" or has_boxes(line)):
-                from ocrcc.labels.page_json import read_ppocrlabel
+                from ocrcc.annotations.page_json import read_ppocrlabel
 
                 yield from read_ppocrlabel(labels.images, line, where)
                 continue
+            if labels.format == "jsonl":
+                from ocrcc.annotations.page_json import page_of_readings, read_readings
+
+                if (page := page_of_readings(line)) is not None:
+                    yield from read_readings(labels.images, page, where)
+                    continue
             rows, outline = parse_line(labels.format, line, table), table.outline(line) if table else None
         except BadLabelError as error:
             yield malformed(where, error)

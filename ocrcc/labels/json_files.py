@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ocrcc.annotations.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
+from ocrcc.annotations.names import PATH_COLUMNS, TEXT_COLUMNS, pick
+from ocrcc.annotations.page_json import load_json, points_of, size_of, text_of
 from ocrcc.errors import DataError
-from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
-from ocrcc.labels.lines import PATH_COLUMNS, TEXT_COLUMNS, pick, record
-from ocrcc.labels.page_json import load_json, points_of, size_of, text_of
+from ocrcc.labels.lines import record
 from ocrcc.outlines import clockwise, rectangle
 from ocrcc.types import Outline
 

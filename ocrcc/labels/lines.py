@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ocrcc.annotations.entries import BadLabelError
+from ocrcc.annotations.names import PATH_COLUMNS, SUFFIX, TEXT_COLUMNS, pick, shorten
 from ocrcc.encodings import TextFile
 from ocrcc.errors import DataError
-from ocrcc.files import IMAGE_SUFFIXES
-from ocrcc.labels.entries import BadLabelError
 from ocrcc.outlines import points_in
 from ocrcc.types import Outline
 
@@ -21,27 +21,12 @@ Format = Literal[
     "labelme", "labelstudio", "json", "parquet", "tar",
 ]  # fmt: skip
 
-PATH_COLUMNS = (
-    *("file_name", "filename", "path", "file", "image_path", "img_path", "image_file", "image", "img"),
-    *("image_name", "img_name", "filepath", "file_path", "图片", "文件名", "文件", "路径"),
-)
-TEXT_COLUMNS = (
-    *("text", "label", "transcription", "transcript", "ground_truth", "gt", "words", "word", "labels"),
-    *("sentence", "content", "value", "caption", "utf8_string", "文本", "标签", "内容"),
-)
-_SUFFIX = f"(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
-_SPACE = re.compile(rf"(.+?{_SUFFIX}|\S+) +(.*)", re.IGNORECASE | re.DOTALL)
-_SPACE_SURE = re.compile(rf".+?{_SUFFIX} .*", re.IGNORECASE | re.DOTALL)
+_SPACE = re.compile(rf"(.+?{SUFFIX}|\S+) +(.*)", re.IGNORECASE | re.DOTALL)
+_SPACE_SURE = re.compile(rf".+?{SUFFIX} .*", re.IGNORECASE | re.DOTALL)
 _MJSYNTH = re.compile(r"(.*/?\d+_([^/_]+)_(\d+)\.jpg) \3")
 _ICDAR = re.compile(r'(.+?),( ?)"(.*)"\s*', re.DOTALL)
 _CLOSES = re.compile(r'[^"]*(?:""[^"]*)*"(?!")')
 _OPEN = ("quotes that do not match", ": a cell with a line break, or a quote that nothing closes: ")
-IMAGE_NAME = re.compile(rf".+{_SUFFIX}", re.IGNORECASE)
-
-
-def shorten(line: str) -> str:
-    """Quote a line for a message."""
-    return repr(line if len(line) <= 60 else line[:59] + "…")
 
 
 def looks_like(format: Format, line: str) -> bool:
@@ -145,12 +130,6 @@ def record(values: Any) -> tuple[str, str]:
     return values[names[0]], values[names[1]]
 
 
-def pick(columns: Iterable[str], wanted: Sequence[str]) -> str | None:
-    """Return the column of the best-known name."""
-    by_name = {column.strip().casefold(): column for column in columns}
-    return next((by_name[name] for name in wanted if name in by_name), None)
-
-
 @dataclass(frozen=True)
 class Table:
     """Where path and text stand in the rows of a table.
@@ -209,7 +188,7 @@ def parse_header(line: str) -> Table | None:
 
 def headless(line: str) -> Table | None:
     """Understand a line as a row of image and text, by comma or semicolon, of a table without a header."""
-    found = re.match(rf"[^,;\t]+{_SUFFIX}([,;])", line, re.IGNORECASE)
+    found = re.match(rf"[^,;\t]+{SUFFIX}([,;])", line, re.IGNORECASE)
     return Table(found[1], 2, 0, 1) if found else None
 
 

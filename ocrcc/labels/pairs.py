@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
+from ocrcc.annotations.entries import Entry, Problem, make_entry
+from ocrcc.annotations.names import IMAGE_NAME
+from ocrcc.annotations.quads import is_quad
 from ocrcc.encodings import open_text
 from ocrcc.errors import DataError
-from ocrcc.labels.entries import Entry, Problem, make_entry
-from ocrcc.labels.lines import IMAGE_NAME
-from ocrcc.labels.quads import is_quad
 
 
 def has_pairs(files: Sequence[str], images: Path) -> bool:

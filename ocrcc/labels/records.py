@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ocrcc.annotations.entries import Entry, Problem, make_entry
+from ocrcc.annotations.names import IMAGE_NAME, PATH_COLUMNS, TEXT_COLUMNS, pick
 from ocrcc.errors import ConfigError, DataError
-from ocrcc.labels.entries import Entry, Problem, make_entry
-from ocrcc.labels.lines import IMAGE_NAME, PATH_COLUMNS, TEXT_COLUMNS, pick
 
 _ROWS = 64  # read at once
 _MOST_BYTES = 1 << 28  # of one member of a tar

@@ -10,11 +10,12 @@ from itertools import islice
 from pathlib import Path
 from typing import get_args
 
+from ocrcc.annotations.names import PATH_COLUMNS, TEXT_COLUMNS, pick, shorten
+from ocrcc.annotations.quads import is_quad
 from ocrcc.encodings import TextFile, open_text
 from ocrcc.errors import DataError
 from ocrcc.files import check_regular, is_file
-from ocrcc.labels.lines import PATH_COLUMNS, TEXT_COLUMNS, Format, has_boxes, looks_like, parse_header, pick, shorten
-from ocrcc.labels.quads import is_quad
+from ocrcc.labels.lines import Format, has_boxes, looks_like, parse_header
 
 DOCUMENTS = ("page", "alto", "hocr", "cvat", "quads", "labelme", "labelstudio", "json", "parquet", "tar")
 """Formats that are no lines of text."""

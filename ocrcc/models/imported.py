@@ -15,7 +15,9 @@ from ocrcc.errors import ModelError
 from ocrcc.graphs import onnx_file
 from ocrcc.graphs.backbone import GraphBackbone, GraphEncoder, find_frames, weight_names
 from ocrcc.graphs.onnx_file import Layout
+from ocrcc.graphs.skeleton import open_skeleton, skeleton
 from ocrcc.models import onnx_contract
+from ocrcc.models.contract import KEY
 from ocrcc.models.encoders import Through
 from ocrcc.models.recognizer import Recognizer
 from ocrcc.models.registry import MODELS, graph_name, register_graph
@@ -25,7 +27,7 @@ def register_onnx(graph: bytes, arch: str) -> str:
     """Enter the architecture of an ONNX file.
 
     Args:
-        graph: What `ocrcc.models.onnx_contract.skeleton` made.
+        graph: What `ocrcc.graphs.skeleton.skeleton` made.
         arch: Its name, ``onnx/NAME@DIGEST``.
 
     Raises:
@@ -33,7 +35,7 @@ def register_onnx(graph: bytes, arch: str) -> str:
     """
 
     def build(_: Preprocessing) -> tuple[nn.Module, nn.Module]:
-        model, layout = onnx_contract.open_skeleton(graph, arch)
+        model, layout = open_skeleton(graph, arch)
         backbone = GraphBackbone(model, layout, arch)
         return backbone, GraphEncoder(model, layout, arch) if layout.frames else Through(backbone.feature_width)
 
@@ -80,7 +82,7 @@ def import_onnx(path: Path, config: ImportConfig | None = None) -> tuple[Recogni
     side = preprocessing.channels, preprocessing.height
     layout = find_frames(model, layout, str(path), side, sorted(widths))
     kept = {*weight_names(model, layout), layout.weight, layout.bias}
-    graph = onnx_contract.skeleton(model, layout, kept)
+    graph = skeleton(model, layout, kept, own_key=KEY)
     arch = register_onnx(graph, graph_name("onnx", path.stem, graph))
     parts = MODELS[arch].build(preprocessing)
     recognizer = Recognizer(*parts, charset.num_classes)

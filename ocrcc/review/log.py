@@ -19,9 +19,9 @@ from typing import Any
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ocrcc.annotations.entries import check_text
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import DISK_IS_FULL, check_regular, sync_folder, whole
-from ocrcc.labels.entries import check_text
 from ocrcc.places import SOFTWARE, claimed, sweep_folder
 
 _HEADER = {"ocrcc": "decisions", "version": 1}

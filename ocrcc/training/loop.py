@@ -18,11 +18,11 @@ from torchvision.utils import make_grid
 from ocrcc.config import Preprocessing, TrainConfig
 from ocrcc.data.batching import MixedSource, TrainingBatch, training_batches
 from ocrcc.errors import StoppedError
+from ocrcc.runs.folder import mend_metrics
+from ocrcc.runs.tracking import Tracker
 from ocrcc.training.devices import make_accelerator
-from ocrcc.training.folder import mend_metrics
 from ocrcc.training.memory import freed_memory_kept
 from ocrcc.training.run import Run, Trainee, Validate, keep
-from ocrcc.training.tracking import Tracker
 from ocrcc.training.window import Window
 
 OnStep = Callable[[int, Callable[[], nn.Module]], None]

@@ -24,9 +24,9 @@ from ocrcc.lookalikes import Lookalikes
 from ocrcc.models.checkpoint import LoadedModel, load_model
 from ocrcc.models.contract import read_metadata
 from ocrcc.models.registry import create_model
+from ocrcc.runs.folder import run_folder, write_settings
+from ocrcc.runs.lineage import check_lineage, describe_lineage
 from ocrcc.training.devices import check_device
-from ocrcc.training.folder import run_folder, write_settings
-from ocrcc.training.lineage import check_lineage, describe_lineage
 from ocrcc.training.loop import LogEntry, OnStep, TrainResult, train
 from ocrcc.training.objective import CtcObjective
 from ocrcc.training.run import Judgement, Trainee, Validate

@@ -26,10 +26,10 @@ from ocrcc.files import sync_file, whole
 from ocrcc.losses.separation import ClassMargin
 from ocrcc.models.checkpoint import save_model
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.training.folder import STATE
+from ocrcc.runs.folder import STATE
+from ocrcc.runs.tracking import NamedMargin
 from ocrcc.training.objective import Objective, Terms
 from ocrcc.training.schedule import SCHEDULE_POINTS, make_optimizer, make_schedule
-from ocrcc.training.tracking import NamedMargin
 from ocrcc.training.window import Window
 
 _LOST_IN_A_ROW = 20
@@ -77,7 +77,7 @@ class Trainee:
             if there is nothing to be kept.
         settings: The options of the run, for ``config.toml`` and the model's metadata.
         lineage: For the metadata: the fingerprint of what it is ``pretrained`` from, if that is still there beside it,
-            and what `ocrcc.training.lineage.describe_lineage` says of its data.
+            and what `ocrcc.runs.lineage.describe_lineage` says of its data.
     """
 
     recognizer: Recognizer

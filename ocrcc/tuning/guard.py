@@ -15,19 +15,16 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import nn
 
-from ocrcc.evaluation.report import Comparison, Metrics, compare
+from ocrcc.evaluation.report import Comparison, Metrics, compare, mean_loss, standard_errors
 from ocrcc.models.experts import with_expert, with_expert_name
 from ocrcc.training.run import Judgement
 from ocrcc.tuning.kinds import Expert
 
 SHARES = (1.0, 0.75, 0.5, 0.25)
 """Of the tuned weights in the mixtures that are measured."""
-_MOST_LOSS = 3.0
-"""Nats per character: a line that is lost is lost, and no single one is to decide."""
 _GAINED, _LOST = 1.0, 1.5
 """Standard errors: what counts as better on own lines, and as worse on general ones."""
 _NOTHING = 0.005
@@ -199,24 +196,6 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
     """Tell whether two recognisers are the same."""
     theirs = other.state_dict()
     return all(torch.equal(value, theirs[name]) for name, value in one.state_dict().items())
-
-
-def mean_loss(metrics: Metrics) -> float:
-    """Return the mean loss of the lines that could be opened, in nats per character."""
-    return float(np.nanmean(np.minimum(metrics.losses, _MOST_LOSS)))
-
-
-def standard_errors(before: Metrics, now: Metrics) -> float:
-    """Return how many standard errors the loss of the same lines has risen by.
-
-    What a model says of each label tells far sooner than right and wrong whether it reads better or worse.
-    """
-    risen = np.minimum(now.losses, _MOST_LOSS) - np.minimum(before.losses, _MOST_LOSS)
-    risen = risen[~np.isnan(risen)]
-    mean = float(risen.mean()) if len(risen) else 0.0
-    if not mean:
-        return 0.0
-    return mean / max(float(risen.std()) / math.sqrt(len(risen)), 1e-12)
 
 
 def is_better(before: Metrics, now: Metrics) -> bool:

@@ -28,7 +28,7 @@ from ocrcc.errors import DataError, ModelError
 from ocrcc.files import whole
 from ocrcc.models.experts import ExpertEncoder, Gate, kind_of, one_encoder
 from ocrcc.models.recognizer import Recognizer
-from ocrcc.training.folder import EXPERT
+from ocrcc.runs.folder import EXPERT
 from ocrcc.types import RecognizerOutput, SizedLineSource
 
 _LOOKED_AT = 800

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from rapidfuzz.distance import Levenshtein
 
+from ocrcc.annotations.entries import Entry
 from ocrcc.config import ReviewConfig
-from ocrcc.labels.entries import Entry
 from ocrcc.labels.find import find_labels
 from ocrcc.review.log import opened
 from ocrcc.review.readings import read_readings

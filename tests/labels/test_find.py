@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from ocrcc.annotations.entries import Entry, Problem
 from ocrcc.errors import ConfigError, DataError, OcrccWarning
-from ocrcc.labels.entries import Entry, Problem
 from ocrcc.labels.find import find_labels
 
 

@@ -9,11 +9,11 @@ import pytest
 from drawn_lines import png
 from PIL import Image
 
+from ocrcc.annotations.entries import Entry, Problem
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.errors import DataError
 from ocrcc.images.opening import open_image
-from ocrcc.labels.entries import Entry, Problem
 from ocrcc.labels.find import find_labels
 
 

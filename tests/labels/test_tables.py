@@ -9,11 +9,12 @@ from drawn_lines import png
 from PIL import Image
 from read_labels import problems, read
 
+from ocrcc.annotations.entries import Entry
 from ocrcc.config import BuildConfig
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.errors import DataError
-from ocrcc.labels.entries import Entry
 from ocrcc.labels.find import find_labels
+from ocrcc.types import Outline
 
 EASYOCR = 'filename,words\na.png,hello\nb.png,Hello, world\nc.png,"quoted" word\nd.png,5" pipe\ne.png,"all"\n'
 
@@ -55,6 +56,34 @@ def test_a_table_of_readings_says_where_on_its_page_a_text_stands(tmp_path):
         ("page.png", "one", ((10, 20), (90, 20), (90, 40), (10, 40))),
         ("page.png", "two", ((8, 60), (90, 55), (92, 75), (10, 80))),
         ("line.png", "three", None),
+    ]
+
+
+def test_a_page_of_json_says_where_its_texts_stand(tmp_path):
+    box = [[10, 20], [90, 20], [90, 40], [10, 40]]
+    bad = [{"text": "two", "box": "1,2"}, {"text": 3, "box": box}, {"text": "", "box": box}, "four"]
+    pages = [
+        {
+            "path": "page.png",
+            "width": 100,
+            "height": 80,
+            "lines": [{"text": "one", "confidence": 0.9, "box": box}, *bad],
+        },
+        {"path": "empty.png", "width": 9, "height": 9, "lines": []},
+        {"path": "line.png", "text": 'a text of "lines"', "confidence": 0.9},
+        {"path": "gone.png", "error": "no such file"},
+    ]
+    (tmp_path / "read.json").write_text("".join(json.dumps(page) + "\n" for page in pages))
+    found = read(tmp_path / "read.json")
+    lines = [(entry.path.name, entry.text, entry.outline) for entry in found if isinstance(entry, Entry)]
+    outline = Outline(tuple(map(tuple, box)), size=(100, 80), ordered=True)
+    assert lines == [("page.png", "one", outline), ("line.png", 'a text of "lines"', None)]
+    assert [problem.partition("; ")[0] for problem in problems(found)] == [
+        "read.json:1 (line 2): its outline is no list of points",
+        "read.json:1 (line 3): its text is no string",
+        "read.json:1 (line 4): the label is empty",
+        "read.json:1 (line 5): not a line",
+        "read.json:4: no text in it",
     ]
 
 

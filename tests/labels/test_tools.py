@@ -23,10 +23,10 @@ from labelled_page import (
 from PIL import Image
 from read_labels import problems, read
 
+from ocrcc.annotations.entries import Entry
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.datasets.build import build_lmdb
 from ocrcc.errors import DataError
-from ocrcc.labels.entries import Entry
 from ocrcc.labels.find import find_labels
 
 

@@ -16,11 +16,11 @@ from ocrcc.config import ImportConfig
 from ocrcc.errors import CharsetError, ConfigError, ModelError
 from ocrcc.export.export import export
 from ocrcc.graphs.backbone import GraphEncoder
+from ocrcc.graphs.skeleton import open_skeleton
 from ocrcc.images.transforms import pad, prepare
 from ocrcc.models.checkpoint import import_model, load_model, save_model
 from ocrcc.models.experts import Gate, can_have_an_expert, kind_of, with_expert
 from ocrcc.models.imported import register_onnx
-from ocrcc.models.onnx_contract import open_skeleton
 from ocrcc.models.registry import MODELS, create_model, graph_name
 from ocrcc.reading.onnx_engine import load_onnx
 from ocrcc.training.transfer import transfer

@@ -21,13 +21,13 @@ from stored_lines import store_drawn
 from test_mutated_files import TEXTS, mutated, read_labels, small_model
 
 from ocrcc import load_recognizer
+from ocrcc.annotations.entries import Entry, Problem
 from ocrcc.charset import load_charset
 from ocrcc.config import ExportConfig
 from ocrcc.data.lmdb_index import COUNT, INDEX, META
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import DataError
 from ocrcc.glyphs.lookalikes import _from_evaluations
-from ocrcc.labels.entries import Entry, Problem
 from ocrcc.labels.find import find_labels
 from ocrcc.pages.documents import open_frames
 from ocrcc.review.log import opened

@@ -20,11 +20,11 @@ from ocrcc.data.batching import MixedSource
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.evaluation.metrics import Scores
-from ocrcc.evaluation.report import Metrics
+from ocrcc.evaluation.report import Metrics, mean_loss, standard_errors
 from ocrcc.models.registry import MODELS
 from ocrcc.training.pretrain import pretrain
 from ocrcc.tuning.finetune import finetune
-from ocrcc.tuning.guard import Found, Guard, Verdict, is_better, is_kept, mean_loss, mixture, standard_errors, verdict
+from ocrcc.tuning.guard import Found, Guard, Verdict, is_better, is_kept, mixture, verdict
 from ocrcc.tuning.own_lines import _misplaced, hold_out, without
 from ocrcc.tuning.pace import of_another_make, with_rate
 

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 from lxml import etree, html
 
+from ocrcc.annotations.entries import Entry, Problem, find_image, image_beside, make_entry
+from ocrcc.annotations.names import TEXT_COLUMNS, pick
 from ocrcc.errors import DataError
 from ocrcc.files import is_there, read_small
-from ocrcc.labels.entries import Entry, Problem, find_image, image_beside, make_entry
-from ocrcc.labels.lines import TEXT_COLUMNS, pick
 from ocrcc.outlines import clockwise, has_area, is_level, is_upright, number, points_in, rectangle, turned, with_bands
 from ocrcc.types import Outline, Points
 

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ocrcc.errors import DataError
-from ocrcc.training.tracking import Tracker
+from ocrcc.runs.tracking import Tracker
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from ocrcc.charset import describe
 from ocrcc.errors import DataError
-from ocrcc.training.folder import METRICS
+from ocrcc.runs.folder import METRICS
 
 
 @dataclass(frozen=True, kw_only=True)

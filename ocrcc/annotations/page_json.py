@@ -1,4 +1,4 @@
-"""Lines of pages in the JSON of labelling tools: PPOCRLabel, LabelMe and X-AnyLabeling, Label Studio."""
+"""Lines of pages in JSON: of PPOCRLabel, LabelMe and X-AnyLabeling, Label Studio, and of `ocrcc predict`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ocrcc.annotations.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
+from ocrcc.annotations.names import IMAGE_NAME, TEXT_COLUMNS, pick
 from ocrcc.encodings import open_text
 from ocrcc.errors import DataError
 from ocrcc.files import is_there, read_small
-from ocrcc.labels.entries import MALFORMED, BadLabelError, Entry, Problem, make_entry, malformed
-from ocrcc.labels.lines import IMAGE_NAME, TEXT_COLUMNS, pick
 from ocrcc.outlines import clockwise, rectangle, turned
 from ocrcc.types import Outline, Points
 
@@ -23,6 +23,7 @@ _UNREAD = {"TEMPORARY", "待识别", "锁定框：待检测"}  # PPOCRLabel's wo
 _CLASS_NAMES = {"text", "ocr", "line", "textline", "text_line", "word", "文本", "文字"}
 _IMAGE_KEYS = ("ocr", "image", "img", "image_url", "url", "captioning", "page")
 _SIZE_KEYS = ("original_width", "original_height", "image_rotation")
+_LINES = '"lines"'
 _FARTHEST = 1e9  # pixels, or hundredths of a side
 _MOST = 1 << 28  # bytes of a file that is parsed as a whole
 
@@ -80,6 +81,32 @@ def read_ppocrlabel(images: Path, line: str, where: str) -> Iterator[Entry | Pro
                 raise BadLabelError("not read by anybody yet")
             points = points_of(box.get("points"))
             yield make_entry(images, name, text, at, outline=Outline(points, ordered=clockwise(points)))
+        except MALFORMED as error:
+            yield malformed(at, error)
+
+
+def page_of_readings(line: str) -> Mapping[str, Any] | None:
+    """Return a page that `ocrcc predict --format json` wrote, with its lines; None for anything else."""
+    if _LINES not in line:
+        return None
+    try:
+        page = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    found = isinstance(page, dict) and isinstance(page.get("path"), str) and isinstance(page.get("lines"), list)
+    return page if found and "text" not in page else None
+
+
+def read_readings(images: Path, page: Mapping[str, Any], where: str) -> Iterator[Entry | Problem]:
+    """Read the lines of such a page, whose texts somebody has corrected."""
+    for number, line in enumerate(page["lines"], start=1):
+        at = f"{where} (line {number})"
+        try:
+            if not isinstance(line, dict):
+                raise BadLabelError("not a line")
+            size = size_of(page.get("width"), page.get("height"))
+            outline = Outline(points_of(line.get("box")), size=size, ordered=True)
+            yield make_entry(images, page["path"], text_of(line.get("text")), at, outline=outline)
         except MALFORMED as error:
             yield malformed(at, error)
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ocrcc.annotations.entries import BadLabelError, Entry, Problem, image_beside, make_entry, malformed
+from ocrcc.annotations.names import shorten
 from ocrcc.encodings import open_text
-from ocrcc.labels.entries import BadLabelError, Entry, Problem, image_beside, make_entry, malformed
-from ocrcc.labels.lines import shorten
 from ocrcc.outlines import clockwise, rectangle
 from ocrcc.types import Outline
 

@@ -1,0 +1,1 @@
+"""What labelling tools write of a page, and the entry that every label comes down to."""
