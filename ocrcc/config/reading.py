@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ocrcc.config.setting import CHECK, INPUT, LOOKALIKES, OUTPUT, PAGES, READING, SPEED, check_numbers, setting
 from ocrcc.errors import ConfigError
 
 DEFAULT_MODEL = "ocrcc-zh-small"
 """The shipped model: what reads, and what is fine-tuned, where none is named."""
+Check = Literal["none", "id-card", "bank-card", "iban", "vin"]
 DPI = 200
 """At which the pages of a PDF are drawn."""
 SECOND_LOOK = 0.7
@@ -97,7 +98,7 @@ class PredictConfig:
     half_width: bool = setting(False, READING)
     allow: str = setting("", READING, "CHARACTERS")
     pattern: str = setting("", READING, "REGEX")
-    check: Literal["none", "id-card", "bank-card", "iban", "vin"] = setting("none", READING)
+    check: Check = setting("none", READING)
     layout: Literal["auto", "line", "page"] = setting("auto", PAGES)
     dpi: int = setting(DPI, PAGES)
     max_pixels: int = setting(170_000_000, PAGES)
@@ -110,6 +111,8 @@ class PredictConfig:
         if min(self.threads, self.alternatives, self.center_share) < 0:
             raise ConfigError("threads, alternatives and center_share cannot be negative")
         _check_second_look(self.second_look)
+        if self.pattern in get_args(Check)[1:]:
+            raise ConfigError(f"pattern is {self.pattern!r}: a line would have to be that word", f"--check {self.pattern}")
         if self.layout not in ("auto", "line", "page"):
             raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
         check_dpi(self.dpi)
