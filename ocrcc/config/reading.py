@@ -112,7 +112,8 @@ class PredictConfig:
             raise ConfigError("threads, alternatives and center_share cannot be negative")
         _check_second_look(self.second_look)
         if self.pattern in get_args(Check)[1:]:
-            raise ConfigError(f"pattern is {self.pattern!r}: a line would have to be that word", f"--check {self.pattern}")
+            message = f"pattern is {self.pattern!r}: a line would have to be that word"
+            raise ConfigError(message, f"--check {self.pattern}")
         if self.layout not in ("auto", "line", "page"):
             raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
         check_dpi(self.dpi)
