@@ -8,7 +8,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from ocrcc.config import Preprocessing
@@ -116,8 +115,7 @@ def create_model(name: str, num_classes: int, preprocessing: Preprocessing | Non
         )
     if experts:
         encoder = ExpertEncoder(encoder, experts, int(backbone.feature_width))  # type: ignore[arg-type]
-    # What convolutions do quickest on a CPU, in either direction; their results follow their weights.
-    return Recognizer(backbone, encoder, num_classes).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Recognizer(backbone, encoder, num_classes)
 
 
 @register
