@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from drawn_lines import draw_line, png
@@ -16,6 +17,7 @@ from wild import random_lines, save_wild_model
 from ocrcc.charset import Charset
 from ocrcc.cli import app, render
 from ocrcc.cli.commands import predict
+from ocrcc.reading.reader import LineReader
 
 ONE_LOOK = ["--second-look", "0"]
 HOSTILE = "[red]\x1b[31m\ttab\nline.png"
@@ -30,6 +32,11 @@ def folder(tmp_path, monkeypatch):
     for number, text in enumerate(random_lines(12)):
         draw_line(text).save(tmp_path / "lines" / f"{number:02d}.png")
     return tmp_path / "lines"
+
+
+def ocrcc_reads(image):
+    """Read a line by the shipped model."""
+    return LineReader.load("ocrcc-zh-small").recognize([image])[0].text
 
 
 @pytest.fixture
@@ -171,6 +178,29 @@ def test_a_review_without_look_alikes_says_what_that_switches_off(run, folder):
     assert "--lookalikes '' switches a model's calibration off" in result.stderr
     assert "not calibrated" not in result.stderr
     assert "the model is not calibrated" in run("lines", "--review", "doubts.tsv").stderr
+
+
+def test_a_second_model_says_what_to_check_and_changes_no_text(run, folder):
+    alone = [json.loads(row) for row in run("lines", "-f", "json").stdout.splitlines()]
+    result = run("lines", "-f", "json", "--second-model", "ocrcc-zh-small", "--review", "doubts.tsv", "--budget", "1")
+    assert result.exit_code == 0, result.stderr
+    both = [json.loads(row) for row in result.stdout.splitlines()]
+    texts = [ocrcc_reads(path) for path in sorted(folder.iterdir())]
+    assert [(row["text"], row["second"]) for row in both] == list(
+        zip((row["text"] for row in alone), texts, strict=True)
+    )
+    assert "not calibrated" not in result.stderr  # every character has a chance of its own to be wrong
+    doubts = [row.split("\t") for row in Path("doubts.tsv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert len(doubts) == sum(len(row["chars"]) or 1 for row in both)
+    agreeing = {row["path"] for row in both if row["text"] == row["second"]}
+    assert not agreeing & {row[0] for row in doubts[: len(doubts) // 4]}
+
+
+def test_a_second_model_alone_changes_nothing_and_that_is_said(run, folder):
+    result = run("lines", "--second-model", "ocrcc-zh-small")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--second-model changes no text" in result.stderr
+    assert "no such model" in run("lines", "-f", "json", "--second-model", "gone.safetensors").stderr.lower()
 
 
 def test_unreadable_files_are_named_and_the_rest_is_read(run, folder):

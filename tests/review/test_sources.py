@@ -154,6 +154,19 @@ def test_a_list_of_disputed_labels(tmp_path):
         find(path)
 
 
+def test_images_are_asked_about_where_a_second_model_differs(tmp_path, wild_model):
+    draw_line("12").save(tmp_path / "a.png")
+    images = [str(tmp_path / "a.png")]
+    alone, beside = (
+        find_lines(images, ReviewConfig(unsure=1, second_model=second), model=str(wild_model), complain=pytest.fail)
+        for second in ("", "ocrcc-zh-small")
+    )
+    assert [line.read for line in alone] == [line.read for line in beside]
+    (before,), (after,) = alone, beside
+    assert [doubt.sure for doubt in before.doubts] != [doubt.sure for doubt in after.doubts]
+    assert any(doubt.choices[:1] == ("1",) for doubt in after.doubts)
+
+
 def test_nothing_that_can_be_reviewed(tmp_path):
     with pytest.raises(DataError, match="nothing to review"):
         find(tmp_path / "no*.png")

@@ -124,7 +124,8 @@ def command(
     run has made, except plain text, which does not say who made it.
 
     --review is best after ocrcc calibrate: it comes first to what nobody notices in the text, look-alikes and
-    characters that are missing. Without, it can only go by confidence.
+    characters that are missing. Without, it can only go by confidence. --second-model finds half as many look-alikes
+    again, for twice the time.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
 
@@ -172,6 +173,8 @@ def command(
     table: list[Result] | None = [] if format is None and to_terminal else None
     doubts = Doubts(budget) if review is not None or table is not None else None
     shown_alike = format == "json" or review is not None or table is not None
+    if settings.second_model and not shown_alike:
+        raise ConfigError("--second-model changes no text: it says what to check", "add --review FILE, or -f json")
     if not shown_alike and not settings.center_share and settings.lookalikes == PredictConfig.lookalikes:
         # Nothing that will be shown needs the groups; bringing them together takes a tenth of a cold start.
         settings = replace(settings, lookalikes="")

@@ -1,0 +1,139 @@
+"""What a second model's reading makes of the doubts about a first one's."""
+
+from __future__ import annotations
+
+import pytest
+from drawn_lines import draw_line, png
+
+from ocrcc.charset import Charset
+from ocrcc.config import PredictConfig
+from ocrcc.lookalikes import Group, Lookalikes
+from ocrcc.reading.json_lines import json_line
+from ocrcc.reading.reader import LineReader, Unreadable
+from ocrcc.reading.second import second_opinion
+from ocrcc.types import Alternative, Doubt, Recognition, RecognizedChar
+
+CHARSET = Charset(" .0189:OA己已")
+ALIKE = Lookalikes((Group("0O", 0.9, "list"), Group("己已", 0.9, "list")))
+DOUBT = Doubt(wrong=0.1, lookalike=0.04, dropped=0.02)
+
+
+def line(text: str, sure: float = 0.9, doubt: Doubt | None = None, **settings) -> Recognition:
+    chars = tuple(
+        RecognizedChar(char=char, confidence=sure, left=at, right=at + 1, doubt=None if char == " " else doubt)
+        for at, char in enumerate(text)
+    )
+    return Recognition(path="p", text=text, confidence=sure, chars=chars, **settings)
+
+
+def opinion(text: str, other: str, doubt: Doubt | None = DOUBT, sure: float = 0.9) -> list[Doubt | None]:
+    found = second_opinion(line(text, doubt=doubt), line(other, sure), CHARSET, ALIKE)
+    assert (found.text, found.second) == (text, other)
+    return [char.doubt for char in found.chars]
+
+
+def bayes(wrong: float, other: float) -> float:
+    return wrong * other / (wrong * other + (1 - wrong) * (1 - other))
+
+
+def approx(wrong: float, lookalike: float, dropped: float) -> dict[str, float]:
+    return {"wrong": pytest.approx(wrong), "lookalike": pytest.approx(lookalike), "dropped": pytest.approx(dropped)}
+
+
+def test_where_both_read_the_same_a_third_of_the_doubt_is_left():
+    assert [vars(doubt) for doubt in opinion("18", "18")] == [approx(0.03, 0.012, 0.006)] * 2
+
+
+def test_where_they_differ_a_character_is_as_likely_wrong_as_the_two_say():
+    same, twin = opinion("10", "1O")
+    assert vars(same) == approx(0.03, 0.012, 0.006)
+    assert vars(twin) == approx(bayes(0.1, 0.9), bayes(0.1, 0.9), 0.02)
+    _, other = opinion("10", "18")  # nobody takes the one for the other
+    assert vars(other) == approx(bayes(0.1, 0.9), 0.04, 0.02)
+    (unsure,) = opinion("0", "O", sure=0.2)
+    assert vars(unsure) == approx(0.1, bayes(0.1, 0.2), 0.02)  # a guess of the other makes no character surer
+
+
+def test_nobody_is_surer_than_that_he_could_err():
+    surely = Doubt(wrong=1e-9, lookalike=1e-9, dropped=1e-9)
+    (found,) = opinion("0", "O", surely, sure=1.0)
+    assert found.wrong == pytest.approx(bayes(0.01, 0.97))
+
+
+def test_what_only_the_other_reads_is_missing_after_the_character_before_it():
+    four, rest = opinion("18", "1.8")
+    assert vars(four) == approx(bayes(0.02, 0.9), 0.012, bayes(0.02, 0.9))
+    assert vars(rest) == approx(0.03, 0.012, 0.006)
+    first, _ = opinion("18", "A18")
+    assert first.dropped == pytest.approx(bayes(0.02, 0.9))
+    first, last = opinion("1", "1.8")[0], opinion("18", "18.")[1]
+    assert (first.dropped, last.dropped) == (pytest.approx(bayes(0.02, 0.9)), pytest.approx(bayes(0.02, 0.9)))
+
+
+def test_what_the_other_does_not_read_is_as_doubtful_as_before():
+    assert [vars(doubt) for doubt in opinion("1.8", "18")] == [
+        approx(0.03, 0.012, 0.006),
+        approx(0.1, 0.04, 0.02),
+        approx(0.03, 0.012, 0.006),
+    ]
+
+
+@pytest.mark.parametrize(("text", "other"), [("1 8", "18"), ("18", "1 8"), ("1：8", "1:8"), ("18", "１８")])
+def test_spaces_and_widths_are_no_difference(text, other):
+    found = second_opinion(line(text, doubt=DOUBT), line(other), CHARSET, ALIKE)
+    assert [round(char.doubt.wrong, 9) for char in found.chars if char.char in "1：8"] == [0.03] * len(
+        text.replace(" ", "")
+    )
+
+
+def test_of_a_character_that_it_lacks_the_other_says_nothing():
+    unknown, known = opinion("末1", "己1")
+    assert (vars(unknown), vars(known)) == (approx(0.1, 0.04, 0.02), approx(0.03, 0.012, 0.006))
+
+
+def test_a_model_that_is_not_calibrated_is_doubted_by_its_posterior():
+    found = second_opinion(line("0 1末"), line("O1末"), CHARSET, ALIKE)
+    wrong = [bayes(0.1, 0.9), 0.1, 0.03, 0.1]  # a space and an unknown one as they were
+    assert [char.doubt.wrong for char in found.chars] == pytest.approx(wrong)
+
+
+def test_what_the_other_reads_is_the_first_alternative_and_named_once():
+    one = line("0", doubt=DOUBT)
+    others = (Alternative(char="8", confidence=0.05), Alternative(char="O", confidence=0.02))
+    one = Recognition(
+        path="p",
+        text="0",
+        confidence=0.9,
+        chars=(RecognizedChar(char="0", confidence=0.9, left=0, right=9, doubt=DOUBT, alternatives=others),),
+    )
+    (char,) = second_opinion(one, line("O", 0.8), CHARSET, ALIKE).chars
+    assert [(other.char, other.confidence) for other in char.alternatives] == [("O", 0.8), ("8", 0.05)]
+    assert (char.char, char.confidence, char.left, char.right) == ("0", 0.9, 0, 9)
+
+
+def test_a_line_on_which_only_the_other_reads_something_is_doubtful():
+    nothing = Recognition(path="p", text="", confidence=0.99)
+    found = second_opinion(nothing, line("18", 0.8), CHARSET, ALIKE)
+    assert (found.text, found.second, found.confidence) == ("", "18", pytest.approx(0.2))
+    assert second_opinion(nothing, Recognition(path="p", text="", confidence=0.7), CHARSET, ALIKE).confidence == 0.99
+    assert opinion("18", "") == [DOUBT, DOUBT]
+
+
+def test_lines_that_were_not_read_the_same_way_up_are_not_compared():
+    one = line("18", doubt=DOUBT)
+    assert second_opinion(one, line("81", upside_down=True), CHARSET, ALIKE) == one
+
+
+def test_a_reader_asks_the_second_model_about_every_line(model, light_model):
+    images = [png(draw_line("0O1l")), png(draw_line("A B")), b"no image", png(draw_line(""))]
+    alone = list(LineReader.load(model).stream(images))
+    pair = LineReader.load(model, config=PredictConfig(second_model=str(light_model)))
+    both = list(pair.stream(images))
+    assert [type(found) for found in both] == [Recognition, Recognition, Unreadable, Recognition]
+    others = LineReader.load(light_model).stream(images)
+    for before, found, other in zip(alone, both, others, strict=True):
+        if isinstance(found, Recognition):
+            assert (found.text, found.second) == (before.text, other.text)
+            assert all(char.doubt is not None for char in found.chars)
+            assert '"second": ' in json_line(found)
+            assert '"second"' not in json_line(before)
