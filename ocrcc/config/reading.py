@@ -73,8 +73,8 @@ class PredictConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
-        second_model: Another model that reads the same lines. Where the two differ, characters are to be doubted, and
-            what it reads is named among their alternatives; the text stays the first model's.
+        second_model: Another model that reads the same lines, of any make. Where the two differ, the likelier reading
+            counts, and a person should look.
         half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins, and any dash
             between two letters or digits as a hyphen.
         allow: The only characters that may be read, such as 0123456789.-; empty for all that the model knows.
@@ -164,8 +164,7 @@ class ReviewConfig:
 
     Attributes:
         unsure: Characters that were read less surely than this are asked about, 0..1.
-        second_model: Another model that reads the images too; it is asked about where the two differ, and no more where
-            only one was unsure.
+        second_model: Another model that reads the images too: fewer questions, and more of them about errors.
         port: Of the page, on this machine alone; 0 for any that is free.
         dpi: At which resolution the pages of a PDF are drawn: that at which they were read.
     """

@@ -231,8 +231,14 @@ class LineReader:
         with closing(self._stream(mine, count)) as lines, closing(self.second.stream(same)) as others:
             for line, other in zip(lines, others, strict=True):
                 if isinstance(line, Recognition) and isinstance(other, Recognition):
-                    line = second_opinion(line, other, self.second.charset, lookalikes)  # noqa: PLW2901
-                yield line
+                    opinion = partial(second_opinion, line, other, self.second.charset, lookalikes)
+                    both = opinion()
+                    if self._rule is not None:
+                        holds = self._rule.holds(both.text)
+                        both = replace(both, unmatched=not holds) if holds or line.unmatched else opinion(vote=False)
+                    yield both
+                else:
+                    yield line
 
     def _stream(self, images: Iterable[ImageInput], count: int) -> Generator[Recognition | Unreadable, None, None]:
         queue = _Queue(self)
