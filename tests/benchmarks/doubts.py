@@ -130,7 +130,8 @@ def beside(options: argparse.Namespace, datasets: Sequence[LmdbDataset], first: 
     worths = np.array([worth(doubt) for doubt in doubts])
     error = expected_error(np.array([1 - doubt.wrong for doubt in doubts]), right)
     shares = (share_held(worths, those) for those in (alike, dropped, ~right))
-    return ("", "shipped: --review, second model", f"{error:.2%}", *map(_percent, shares))
+    left = f"{(~right).sum()} wrong, {alike.sum()} look-alikes, {dropped.sum()} missing"
+    return (f"with a second model: {left}", "shipped: --review", f"{error:.2%}", *map(_percent, shares))
 
 
 def _percent(share: float) -> str:
