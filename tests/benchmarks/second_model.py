@@ -42,15 +42,12 @@ def sets(options: argparse.Namespace) -> dict[str, list[tuple[bytes, str]]]:
     """Return the lines of each set, encoded, with their texts."""
     found = {}
     for name, folders in REAL.items():
-        lines = []
+        lines: list[tuple[Path, str]] = []
         for folder in folders:
             place = options.data / "real" / folder
-            rows = (
-                row.split("\t", 1) for row in (place / "labels.tsv").read_text(encoding="utf-8").splitlines() if row
-            )
-            lines += [
-                ((place / file).read_bytes(), text) for file, text in rows if half_of(folder, file) == options.half
-            ]
+            labels = (place / "labels.tsv").read_text(encoding="utf-8").splitlines()
+            rows = (row.split("\t", 1) for row in labels if row)
+            lines += [(place / file, text) for file, text in rows if half_of(folder, file) == options.half]
         found[name] = [(path.read_bytes(), text) for path, text in lines]
     both = draw_both(options.pairs // 2, common_pairs(options.data, options.half), options.data, str(options.fonts))
     return found | {f"pairs, {name}": [(line.encoded, line.text) for line in lines] for name, lines in both.items()}

@@ -36,6 +36,7 @@ def opinion(text: str, other: str, doubt: Doubt | None = DOUBT, sure: float = 0.
 
 
 def bayes(wrong: float, other: float) -> float:
+    wrong = max(wrong, 0.01)
     return wrong * other / (wrong * other + (1 - wrong) * (1 - other))
 
 
@@ -60,7 +61,7 @@ def test_where_they_differ_a_character_is_as_likely_wrong_as_the_two_say():
 def test_nobody_is_surer_than_that_he_could_err():
     surely = Doubt(wrong=1e-9, lookalike=1e-9, dropped=1e-9)
     (found,) = opinion("0", "O", surely, sure=1.0)
-    assert found.wrong == pytest.approx(bayes(0.01, 0.97))
+    assert found.wrong == pytest.approx(bayes(0.01, 0.99))
 
 
 def test_the_likelier_of_two_readings_counts():
@@ -72,9 +73,8 @@ def test_the_likelier_of_two_readings_counts():
     assert (taken.char, taken.confidence, taken.left, taken.right, taken.margin) == ("O", 0.8, 1, 2, None)
     assert taken.alternatives == (Alternative(char="0", confidence=0.9),)
     assert vars(taken.doubt) == approx(1 - chance, 1 - chance, 0.02)
-    assert vars(second_opinion(line("0", doubt=unsure), line("8", 0.8), CHARSET, ALIKE).chars[0].doubt) == approx(
-        1 - chance, 0.0, 0.02
-    )
+    unlike = second_opinion(line("10", doubt=unsure), line("18", 0.8), CHARSET, ALIKE).chars[1]
+    assert vars(unlike.doubt) == approx(1 - chance, 0.0, 0.02)
     stays = second_opinion(line("10", doubt=unsure), line("1O", 0.8), CHARSET, ALIKE, vote=False)
     assert (stays.text, stays.second, stays.confidence) == ("10", "1O", 0.9)
     assert vars(stays.chars[1].doubt) == approx(chance, chance, 0.02)
@@ -124,12 +124,45 @@ def test_what_only_the_other_reads_is_missing_after_the_character_before_it():
     assert (first.dropped, last.dropped) == (pytest.approx(bayes(0.02, 0.9)), pytest.approx(bayes(0.02, 0.9)))
 
 
-def test_what_the_other_does_not_read_is_as_doubtful_as_before():
-    assert [vars(doubt) for doubt in opinion("1.8", "18")] == [
+def test_what_the_other_does_not_read_is_as_doubtful_as_that_is_sure_beside_it():
+    chance = bayes(0.05, 0.9)  # of silence nobody is surer
+    assert [vars(doubt) for doubt in opinion("1.8", "18", sure=0.99)] == [
         approx(0.015, 0.012, 0.006),
-        approx(0.05, 0.04, 0.02),
+        approx(chance, 0.04, 0.02),
         approx(0.015, 0.012, 0.006),
     ]
+    assert opinion("1.8", "18", sure=0.4)[1].wrong == pytest.approx(0.05)
+    assert opinion("18.", "18", sure=0.99)[2].wrong == opinion(".18", "18", sure=0.99)[0].wrong == pytest.approx(chance)
+
+
+@pytest.mark.parametrize(("text", "left"), [("1.8", "18"), (".18", "18"), ("18.", "18"), ("1 .8", "1 8")])
+def test_what_is_likelier_not_there_is_left_out(text, left):
+    unsure = Doubt(wrong=0.2, lookalike=0.0, dropped=0.0)
+    found = second_opinion(line(text, doubt=unsure), line("18", 0.95), CHARSET, ALIKE)
+    assert (found.text, "".join(char.char for char in found.chars)) == (left, left)
+    stays = second_opinion(line(text, doubt=unsure), line("18", 0.95), CHARSET, ALIKE, vote=False)
+    assert (stays.text, max(char.doubt.wrong for char in stays.chars)) == (text, pytest.approx(bayes(0.2, 0.9)))
+
+
+def test_where_a_space_was_read_the_other_may_read_a_mark():
+    found = second_opinion(line("8 10", 0.8), line("8.10", 0.9), CHARSET, ALIKE)  # not calibrated: 0.2 wrong
+    assert found.text == "8.10"
+    assert found.chars[1].alternatives == (Alternative(char=" ", confidence=0.8),)
+    assert found.chars[1].doubt.wrong == pytest.approx(1 - bayes(0.2, 0.9))
+    surely = second_opinion(line("8 10", 0.99), line("8.10", 0.9), CHARSET, ALIKE)
+    assert (surely.text, surely.chars[1].doubt.wrong) == ("8 10", pytest.approx(bayes(0.01, 0.9)))
+    both = second_opinion(line("8 10", 0.5), line("8.:10", 0.9), CHARSET, ALIKE)
+    assert both.text == "".join(char.char for char in both.chars) == "8.10"  # a second mark was not lost before
+    assert both.chars[0].doubt.dropped == pytest.approx(bayes(0.0, 0.9))
+
+
+def test_of_two_lines_that_are_nothing_alike_one_counts_as_a_whole():
+    nonsense = second_opinion(line("己已", 0.6), line("1098", 0.9), CHARSET, ALIKE)
+    assert (nonsense.text, nonsense.second, nonsense.confidence) == ("1098", "1098", 0.9)
+    assert [char.doubt.wrong for char in nonsense.chars] == pytest.approx([1 - bayes(0.4, 0.9)] * 4)
+    assert second_opinion(line("己已", 0.99), line("1098", 0.9), CHARSET, ALIKE).text == "己已"
+    assert second_opinion(line("己已", 0.6), line("1098", 0.9), CHARSET, ALIKE, vote=False).text == "己已"
+    assert second_opinion(line("己末", 0.6), line("1098", 0.9), CHARSET, ALIKE).text != "1098"  # it cannot read 末
 
 
 @pytest.mark.parametrize(("text", "other"), [("1 8", "18"), ("18", "1 8"), ("1：8", "1:8"), ("18", "１８")])

@@ -161,10 +161,8 @@ def test_images_are_asked_about_where_a_second_model_differs(tmp_path, wild_mode
         find_lines(images, ReviewConfig(unsure=1, second_model=second), model=str(wild_model), complain=pytest.fail)
         for second in ("", "ocrcc-zh-small")
     )
-    assert [line.read for line in alone] == [line.read for line in beside]
-    (before,), (after,) = alone, beside
-    assert [doubt.sure for doubt in before.doubts] != [doubt.sure for doubt in after.doubts]
-    assert any(doubt.choices[:1] == ("1",) for doubt in after.doubts)
+    assert "".join(alone[0].read) != "12"
+    assert "".join(beside[0].read) == "12"  # nobody is surer of nonsense than another is of digits
 
 
 def test_nothing_that_can_be_reviewed(tmp_path):
