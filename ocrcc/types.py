@@ -176,7 +176,7 @@ class Alternative:
 
     Attributes:
         char: The character.
-        confidence: Its mean posterior over the same frames, 0..1.
+        confidence: Its mean posterior over the same frames, 0..1; that of a second model where that reads it.
     """
 
     char: str
@@ -236,6 +236,7 @@ class Recognition:
         chars: Its characters, in order; on a line that is upside down that is from right to left.
         upside_down: Whether the line could only be read upside down.
         unmatched: Whether it matches no pattern or check digit that was asked for, so that its text was left as it is.
+        second: What a second model reads, where one was asked.
     """
 
     path: str
@@ -244,6 +245,7 @@ class Recognition:
     chars: tuple[RecognizedChar, ...] = field(default=())
     upside_down: bool = False
     unmatched: bool = False
+    second: str | None = None
 
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
@@ -292,6 +294,7 @@ class PageLine:
         chars: Its characters, in order.
         box: Where the line stands on the page.
         unmatched: As in `Recognition`.
+        second: As in `Recognition`.
     """
 
     text: str
@@ -299,6 +302,7 @@ class PageLine:
     chars: tuple[PageChar, ...]
     box: Box
     unmatched: bool = False
+    second: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -66,7 +66,8 @@ def predict_on_cluster(
         out: The file of results: ``.parquet`` or JSON Lines. It appears when all are there.
         kind: What it may replace.
         model: As for `LineReader.load`; workers get the file itself.
-        config: How to read. ``threads`` are a worker's; one by default, and as many workers as there are CPUs.
+        config: How to read; of a second model workers get the file too. ``threads`` are a worker's; one by default,
+            and as many workers as there are CPUs.
         say: Told of inputs that cannot be read, and why.
         report: Told how many results there are.
         block: Paths that a worker takes at once.
@@ -77,6 +78,7 @@ def predict_on_cluster(
     """
     config = replace(config, threads=config.threads or 1)
     carried = _carried(model)
+    second = _carried(config.second_model) if config.second_model else None
     with joined(address) as ray:
         from ocrcc.clusters.worker import Worker
 
@@ -84,7 +86,7 @@ def predict_on_cluster(
         read = (
             names.map_batches(
                 Worker,
-                fn_constructor_args=(ocrcc.__version__, carried, config),
+                fn_constructor_args=(ocrcc.__version__, carried, config, second),
                 batch_size=block,
                 num_cpus=config.threads,
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),

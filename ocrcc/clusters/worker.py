@@ -23,6 +23,9 @@ _DOWNLOADS = 8
 """Files of an object store that are fetched at the same time."""
 
 
+Carried = tuple[str, bytes | None]
+
+
 class Worker:
     """Reads blocks of paths.
 
@@ -30,20 +33,19 @@ class Worker:
         version: Of ocrcc where the work is given out.
         model: Its name, and its file unless it ships with the package.
         config: How to read.
+        second: Of a second model the same.
 
     Raises:
         ConfigError: This is another version of ocrcc.
     """
 
-    def __init__(self, version: str, model: tuple[str, bytes | None], config: PredictConfig) -> None:
+    def __init__(self, version: str, model: Carried, config: PredictConfig, second: Carried | None = None) -> None:
         check_version(version)
         hush_pillow()
-        name, file = model
         with tempfile.TemporaryDirectory() as folder:
-            if file is not None:
-                name = str(Path(folder, name))
-                Path(name).write_bytes(file)
-            self._reader = PageReader(LineReader.load(name, config=config))
+            if second is not None:
+                config = replace(config, second_model=_unpacked(second, Path(folder, "second")))
+            self._reader = PageReader(LineReader.load(_unpacked(model, Path(folder, "model")), config=config))
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[str]]:
         """Read one block, ``{"path": [...]}``."""
@@ -53,6 +55,16 @@ class Worker:
             known = dict(zip(places, names, strict=True))
             rows = [_row(result, known, errors) for result in self._reader.stream(places)]
         return {column: [row[column] for row in rows] for column in COLUMNS}
+
+
+def _unpacked(model: Carried, folder: Path) -> str:
+    """Write a model's file into a folder, and return by which name it can be loaded."""
+    name, file = model
+    if file is None:
+        return name
+    folder.mkdir()
+    (folder / name).write_bytes(file)
+    return str(folder / name)
 
 
 def _row(result: Recognition | Page | Unreadable, known: dict[str, str], errors: dict[str, str]) -> dict[str, str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ocrcc.config.setting import CHECK, INPUT, LOOKALIKES, OUTPUT, PAGES, READING, SPEED, check_numbers, setting
 from ocrcc.errors import ConfigError
 
 DEFAULT_MODEL = "ocrcc-zh-small"
 """The shipped model: what reads, and what is fine-tuned, where none is named."""
+Check = Literal["none", "id-card", "bank-card", "iban", "vin"]
 DPI = 200
 """At which the pages of a PDF are drawn."""
 SECOND_LOOK = 0.7
@@ -72,6 +73,8 @@ class PredictConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
+        second_model: Another model that reads the same lines, of any make. Where the two differ, the likelier reading
+            counts, and a person should look.
         half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins, and any dash
             between two letters or digits as a hyphen.
         allow: The only characters that may be read, such as 0123456789.-; empty for all that the model knows.
@@ -94,10 +97,11 @@ class PredictConfig:
     lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
     center_share: float = setting(0.0, LOOKALIKES)
     second_look: float = setting(SECOND_LOOK, READING)
+    second_model: str = setting("", READING, "MODEL")
     half_width: bool = setting(False, READING)
     allow: str = setting("", READING, "CHARACTERS")
     pattern: str = setting("", READING, "REGEX")
-    check: Literal["none", "id-card", "bank-card", "iban", "vin"] = setting("none", READING)
+    check: Check = setting("none", READING)
     layout: Literal["auto", "line", "page"] = setting("auto", PAGES)
     dpi: int = setting(DPI, PAGES)
     max_pixels: int = setting(170_000_000, PAGES)
@@ -110,6 +114,9 @@ class PredictConfig:
         if min(self.threads, self.alternatives, self.center_share) < 0:
             raise ConfigError("threads, alternatives and center_share cannot be negative")
         _check_second_look(self.second_look)
+        if self.pattern in get_args(Check)[1:]:
+            message = f"pattern is {self.pattern!r}: a line would have to be that word"
+            raise ConfigError(message, f"--check {self.pattern}")
         if self.layout not in ("auto", "line", "page"):
             raise ConfigError(f"layout is {self.layout!r}, not auto, line or page")
         check_dpi(self.dpi)
@@ -157,11 +164,13 @@ class ReviewConfig:
 
     Attributes:
         unsure: Characters that were read less surely than this are asked about, 0..1.
+        second_model: Another model that reads the images too: fewer questions, and more of them about errors.
         port: Of the page, on this machine alone; 0 for any that is free.
         dpi: At which resolution the pages of a PDF are drawn: that at which they were read.
     """
 
     unsure: float = setting(0.9, INPUT)
+    second_model: str = setting("", INPUT, "MODEL")
     port: int = setting(0, OUTPUT)
     dpi: int = setting(DPI, INPUT)
 

@@ -32,6 +32,8 @@ class Recognizer(nn.Module):
         self.head = nn.Linear(self.feature_width, num_classes)
         if not getattr(backbone, "head_has_bias", True):  # its file has no room for what it would learn
             nn.init.zeros_(self.head.bias).requires_grad_(False)
+        # What convolutions do quickest on a CPU, in either direction; what they compute is laid out as their weights.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Turn images (N, K, H, W) into the classifier's input (N, T, D), T = W / width_stride."""

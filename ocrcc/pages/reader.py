@@ -275,6 +275,7 @@ def _place(
         chars=tuple(chars),
         box=_box(_part(quad, *ends), page),
         unmatched=reading.unmatched,
+        second=reading.second,
     )
 
 

@@ -13,5 +13,6 @@ def json_line(result: Recognition | Page) -> str:
 
 def _keys(result: object) -> dict[str, object]:
     """Give a dataclass's fields, which are the format's keys, in its order; what is seldom so only where it is so."""
-    seldom = ("upside_down", "doubt", "unmatched")
-    return {key: value for key, value in vars(result).items() if key != "evidence" and (key not in seldom or value)}
+    seldom = {"upside_down": False, "doubt": None, "unmatched": False, "second": None}
+    found = vars(result).items()
+    return {key: value for key, value in found if key != "evidence" and (key not in seldom or value != seldom[key])}

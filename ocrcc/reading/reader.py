@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, tee
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,8 @@ class LineReader:
         self.calibration = calibration if rivals is not None else None
         self._rule = Rule.of(charset, allow=self.config.allow, pattern=self.config.pattern, check=self.config.check)
         self.parallel = parallel
+        self.second: LineReader | None = None
+        """Reads the same lines; see `ocrcc.reading.second`."""
         self.on_open: Callable[[str, Image.Image], None] = lambda _name, _image: None
         """Told of every image that was opened."""
 
@@ -141,7 +144,14 @@ class LineReader:
             ModelError: The model is missing, damaged, or made by a newer version.
         """
         config = config or PredictConfig()
-        path = resolve(model)
+        reader = cls._load(resolve(model), device, config)
+        if config.second_model:
+            bare = replace(config, second_model="", engine="auto", lookalikes="", alternatives=0, center_share=0.0)
+            reader.second = cls._load(resolve(config.second_model), device, bare)
+        return reader
+
+    @classmethod
+    def _load(cls, path: Path, device: str, config: PredictConfig) -> LineReader:
         exported = pick_onnx(path, config.engine, device)
         if exported is not None:
             # Threads that share one batch wait for one another at every layer; with a batch each, they do not.
@@ -210,6 +220,27 @@ class LineReader:
         if isinstance(images, ONE_IMAGE):
             raise TypeError("images must be a list of images, not one image; use [image]")
         count = self.config.alternatives if alternatives is None else alternatives
+        if self.second is None:
+            yield from self._stream(images, count)
+            return
+        from ocrcc.lookalikes import load_lookalikes
+        from ocrcc.reading.second import second_opinion
+
+        lookalikes = load_lookalikes(self.config.lookalikes or PredictConfig.lookalikes).for_training()
+        mine, same = tee(images)
+        with closing(self._stream(mine, count)) as lines, closing(self.second.stream(same)) as others:
+            for line, other in zip(lines, others, strict=True):
+                if isinstance(line, Recognition) and isinstance(other, Recognition):
+                    opinion = partial(second_opinion, line, other, self.second.charset, lookalikes)
+                    both = opinion()
+                    if self._rule is not None:
+                        holds = self._rule.holds(both.text)
+                        both = replace(both, unmatched=not holds) if holds or line.unmatched else opinion(vote=False)
+                    yield both
+                else:
+                    yield line
+
+    def _stream(self, images: Iterable[ImageInput], count: int) -> Generator[Recognition | Unreadable, None, None]:
         queue = _Queue(self)
         done = _Done(self.charset, self.config.half_width, self._rule)
         given = 0

@@ -42,6 +42,7 @@ def _line(values: Any) -> Recognition:
         chars=tuple(RecognizedChar(**_char(each)) for each in values["chars"]),
         upside_down=values.get("upside_down") is True,
         unmatched=values.get("unmatched") is True,
+        second=_second(values),
     )
 
 
@@ -53,10 +54,15 @@ def _page(values: Any) -> Page:
             chars=tuple(PageChar(**_char(each), box=_box(each["box"])) for each in line["chars"]),
             box=_box(line["box"]),
             unmatched=line.get("unmatched") is True,
+            second=_second(line),
         )
         for line in values["lines"]
     )
     return Page(path=_text(values["path"]), width=int(values["width"]), height=int(values["height"]), lines=lines)
+
+
+def _second(values: Any) -> str | None:
+    return None if values.get("second") is None else _text(values["second"])
 
 
 def _char(values: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from drawn_lines import draw_line, png
@@ -16,6 +17,7 @@ from wild import random_lines, save_wild_model
 from ocrcc.charset import Charset
 from ocrcc.cli import app, render
 from ocrcc.cli.commands import predict
+from ocrcc.reading.reader import LineReader
 
 ONE_LOOK = ["--second-look", "0"]
 HOSTILE = "[red]\x1b[31m\ttab\nline.png"
@@ -30,6 +32,11 @@ def folder(tmp_path, monkeypatch):
     for number, text in enumerate(random_lines(12)):
         draw_line(text).save(tmp_path / "lines" / f"{number:02d}.png")
     return tmp_path / "lines"
+
+
+def ocrcc_reads(image):
+    """Read a line by the shipped model."""
+    return LineReader.load("ocrcc-zh-small").recognize([image])[0].text
 
 
 @pytest.fixture
@@ -171,6 +178,27 @@ def test_a_review_without_look_alikes_says_what_that_switches_off(run, folder):
     assert "--lookalikes '' switches a model's calibration off" in result.stderr
     assert "not calibrated" not in result.stderr
     assert "the model is not calibrated" in run("lines", "--review", "doubts.tsv").stderr
+
+
+def test_a_second_model_is_weighed_against_the_first(run, folder):
+    alone = [json.loads(row) for row in run("lines", "-f", "json").stdout.splitlines()]
+    result = run("lines", "-f", "json", "--second-model", "ocrcc-zh-small", "--review", "doubts.tsv", "--budget", "1")
+    assert result.exit_code == 0, result.stderr
+    both = [json.loads(row) for row in result.stdout.splitlines()]
+    assert [row["second"] for row in both] == [ocrcc_reads(path) for path in sorted(folder.iterdir())]
+    assert [row["text"] for row in both] != [row["text"] for row in alone]
+    assert all("second" not in row for row in alone)
+    assert "not calibrated" not in result.stderr  # every character has a chance of its own to be wrong
+    doubts = Path("doubts.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(doubts) == sum(len(row["chars"]) or 1 for row in both)
+    plain = run("lines", "--second-model", "ocrcc-zh-small")
+    assert plain.stdout == "".join(f"{row['path']}\t{row['text']}\n" for row in both)
+
+
+def test_a_second_model_that_is_not_there_is_named(run, folder):
+    result = run("lines", "--second-model", "gone.safetensors")
+    assert (result.exit_code, result.stdout) == (4, "")
+    assert "gone.safetensors" in result.stderr
 
 
 def test_unreadable_files_are_named_and_the_rest_is_read(run, folder):

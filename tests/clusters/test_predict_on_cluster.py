@@ -92,6 +92,16 @@ def test_a_workers_model_is_the_file_that_was_sent(tmp_path, texts):
     assert rows[0]["text"] == texts[0]
 
 
+def test_a_workers_second_model_is_the_file_that_was_sent():
+    exported = packaged.ASSETS / "models" / f"{DEFAULT_MODEL}.onnx"
+    config = PredictConfig(threads=1, second_model="not/here/mine.onnx")
+    worker = Worker(
+        ocrcc.__version__, ("mine.onnx", exported.read_bytes()), config, ("mine.onnx", exported.read_bytes())
+    )
+    (row,) = map(json.loads, worker({"path": np.array([str(SAMPLES[0])], dtype=object)})["json"])
+    assert row["second"] == row["text"] != ""
+
+
 def test_a_worker_of_another_version_is_told():
     with pytest.raises(ConfigError, match="has ocrcc .*, not 0.0.1, with which"):
         read_block(version="0.0.1")

@@ -109,3 +109,11 @@ def test_what_is_made_at_once_has_a_nearer_end(name, most):
 def test_a_setting_out_of_its_range_is_named_with_its_value(settings, words):
     with pytest.raises(ConfigError, match=words):
         TrainConfig(steps=1, **settings)
+
+
+@pytest.mark.parametrize("name", ["id-card", "bank-card", "iban", "vin"])
+def test_a_check_digit_is_no_pattern(name):
+    with pytest.raises(ConfigError, match="would have to be that word") as error:
+        config.PredictConfig(pattern=name)
+    assert error.value.hint == f"--check {name}"
+    assert config.PredictConfig(pattern=f"({name})").pattern == f"({name})"

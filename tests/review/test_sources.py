@@ -154,6 +154,17 @@ def test_a_list_of_disputed_labels(tmp_path):
         find(path)
 
 
+def test_images_are_asked_about_where_a_second_model_differs(tmp_path, wild_model):
+    draw_line("12").save(tmp_path / "a.png")
+    images = [str(tmp_path / "a.png")]
+    alone, beside = (
+        find_lines(images, ReviewConfig(unsure=1, second_model=second), model=str(wild_model), complain=pytest.fail)
+        for second in ("", "ocrcc-zh-small")
+    )
+    assert "".join(alone[0].read) != "12"
+    assert "".join(beside[0].read) == "12"  # nobody is surer of nonsense than another is of digits
+
+
 def test_nothing_that_can_be_reviewed(tmp_path):
     with pytest.raises(DataError, match="nothing to review"):
         find(tmp_path / "no*.png")

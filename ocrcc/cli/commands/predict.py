@@ -126,6 +126,9 @@ def command(
     --review is best after ocrcc calibrate: it comes first to what nobody notices in the text, look-alikes and
     characters that are missing. Without, it can only go by confidence.
 
+    --second-model lets another model read the same lines, of any make. Where the two differ, the likelier reading
+    counts, and the other is named among its alternatives.
+
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
 
     With --ray (pip install 'ocrcc[ray]' here and on every worker), PATH may also be a file or folder of an object
@@ -137,6 +140,7 @@ def command(
         ocrcc predict scans -m runs/finetune -o readings.jsonl
         ocrcc predict contract.pdf -o searchable.pdf
         ocrcc predict serials --allow 0123456789ABCDEF --review doubts.tsv
+        ocrcc predict scans --second-model rapidocr/ppocr-v6-small --review doubts.tsv
     """
     if ray is not None:
         elsewhere = None if device == "auto" else device  # workers choose their own
@@ -172,6 +176,7 @@ def command(
     table: list[Result] | None = [] if format is None and to_terminal else None
     doubts = Doubts(budget) if review is not None or table is not None else None
     shown_alike = format == "json" or review is not None or table is not None
+    shown_alike |= bool(settings.second_model)  # two models are weighed by calibrated chances, which go by the groups
     if not shown_alike and not settings.center_share and settings.lookalikes == PredictConfig.lookalikes:
         # Nothing that will be shown needs the groups; bringing them together takes a tenth of a cold start.
         settings = replace(settings, lookalikes="")

@@ -1,0 +1,169 @@
+"""A second reader: where two models read a line differently one of them errs, and the likelier reading counts."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from dataclasses import replace
+from itertools import chain
+from statistics import fmean
+
+from rapidfuzz.distance import Levenshtein
+
+from ocrcc.charset import Charset
+from ocrcc.lookalikes import Lookalikes
+from ocrcc.types import Alternative, Doubt, Recognition, RecognizedChar
+
+_SHARED = 0.3
+"""Of a model's errors, those that another makes too: 17 to 38 % of look-alikes between ours and PP-OCR's."""
+_LEAST = 0.01
+"""No character is less likely to be wrong than this where another model reads another one: surer than that no model
+is with reason."""
+_SUREST, _SILENT = 0.99, 0.9
+"""What the other model reads is held for no likelier than the one, and that nothing is there for no likelier than the
+other."""
+_UNLIKE = 0.5
+"""Lines that are less alike are weighed as a whole: one of them is nonsense."""
+_Written = list[tuple[int, RecognizedChar, str]]
+
+
+def second_opinion(
+    line: Recognition, other: Recognition, charset: Charset, lookalikes: Lookalikes, *, vote: bool = True
+) -> Recognition:
+    """Doubt the characters of a line the more where another model reads others, and the less where it reads the same.
+
+    Were the two independent, and one of them right, then by Bayes a character is wrong with the chance p q /
+    (p q + (1 - p)(1 - q)) where the other model reads another one with posterior q, and p was its chance before; over
+    one half the other's takes its place. Likewise for a character that only one of them reads. Where both agree, what
+    is left of p is the errors that both make. The character that does not count is the first alternative to the one
+    that does. Width is no difference, and neither is a space beside nothing: some makes write few.
+
+    Args:
+        line: What was read; all its characters have a doubt afterwards, calibrated or not.
+        other: What the other model reads on the same line.
+        charset: Of the other model: of characters that it lacks it can say nothing.
+        lookalikes: Who looks like whom.
+        vote: Whether the likelier reading counts; else the text stays.
+    """
+    if line.upside_down != other.upside_down:  # they have not read the same
+        return line
+    if not line.chars:
+        surest = max((char.confidence for char in other.chars), default=0.0)
+        return replace(line, confidence=min(line.confidence, 1 - surest), second=other.text)
+    ours, theirs = _written(line), _written(other)
+    known = {place for place, char, form in ours if form in charset or char.char in charset}
+    forms = [form for *_, form in theirs], [form for *_, form in ours]
+    if vote and theirs and len(known) == len(ours) and Levenshtein.normalized_similarity(*forms) < _UNLIKE:
+        wrong = fmean(_doubt(char).wrong for _, char, _ in ours) if ours else 1.0
+        if _bayes(wrong, fmean(char.confidence for _, char, _ in theirs)) > 0.5:
+            return _instead(line, other, wrong)
+
+    slots = [[_agreed(char) if place in known else _doubted(char)] for place, char in enumerate(line.chars)]
+    first: list[RecognizedChar] = []
+    behind: defaultdict[int, list[RecognizedChar]] = defaultdict(list)
+    for edit in Levenshtein.editops(*forms):
+        if edit.tag == "delete":
+            space, read = _space_before(ours, edit.dest_pos), theirs[edit.src_pos][1]
+            if space is not None and slots[space] == [_doubted(line.chars[space])]:
+                slots[space] = _weighed(line.chars[space], read, lookalikes, vote)
+            else:  # laid to the character before it; -1 is before the first
+                behind[ours[edit.dest_pos - 1][0] if edit.dest_pos else -1].append(read)
+            continue
+        place, char, _ = ours[edit.dest_pos]
+        if place not in known:
+            slots[place] = [_doubted(char)]
+        elif edit.tag == "replace":
+            slots[place] = _weighed(char, theirs[edit.src_pos][1], lookalikes, vote)
+        else:
+            around = theirs[max(0, edit.src_pos - 1) : edit.src_pos + 1]
+            slots[place] = _alone(char, min((one.confidence for _, one, _ in around), default=0.0), vote)
+    for place, found in behind.items():
+        dropped = _doubt(line.chars[max(place, 0)]).dropped
+        chances = [(_bayes(dropped, char.confidence), char) for char in found]
+        taken = [_found(char, chance) for chance, char in chances if vote and chance > 0.5]
+        left = max((chance for chance, _ in chances if not vote or chance <= 0.5), default=dropped * _SHARED)
+        slot = slots[max(place, 0)]
+        slot[:1] = [_lost(char, left) for char in slot[:1]]
+        (first if place < 0 else slot).extend(taken)
+    chars = (*first, *chain.from_iterable(slots))
+    text = "".join(char.char for char in chars)
+    lowest = line.confidence if text == line.text else min((char.confidence for char in chars), default=0.0)
+    return replace(line, text=text, confidence=lowest, chars=chars, second=other.text)
+
+
+def _written(line: Recognition) -> _Written:
+    """Return the characters of a line that are no spaces: place, character, and the form that is compared."""
+    forms = ((place, char, _form(char)) for place, char in enumerate(line.chars))
+    return [(place, char, form) for place, char, form in forms if form.strip()]
+
+
+def _form(char: RecognizedChar) -> str:
+    return unicodedata.normalize("NFKC", char.char)
+
+
+def _space_before(ours: _Written, number: int) -> int | None:
+    """Return the place of the one space before a written character, behind another."""
+    between = 0 < number < len(ours) and ours[number][0] - ours[number - 1][0] == 2
+    return ours[number][0] - 1 if between else None
+
+
+def _doubt(char: RecognizedChar) -> Doubt:
+    """Return what is thought of a character so far; of a model that is not calibrated, what its posterior says."""
+    return char.doubt or Doubt(wrong=1 - char.confidence, lookalike=0.0, dropped=0.0)
+
+
+def _doubted(char: RecognizedChar) -> RecognizedChar:
+    return replace(char, doubt=_doubt(char))
+
+
+def _agreed(char: RecognizedChar) -> RecognizedChar:
+    less = {name: _SHARED * chance for name, chance in vars(_doubt(char)).items()}
+    return replace(char, doubt=Doubt(**less))
+
+
+def _weighed(char: RecognizedChar, read: RecognizedChar, lookalikes: Lookalikes, vote: bool) -> list[RecognizedChar]:
+    """Weigh a character against another model's for the same place."""
+    doubt = _doubt(char)
+    chance = _bayes(doubt.wrong, read.confidence)
+    alike = _form(char).casefold() != _form(read).casefold() and lookalikes.score(char.char, read.char) is not None
+    rest = tuple(one for one in char.alternatives if one.char not in (char.char, read.char))
+    if vote and chance > 0.5:
+        doubt = replace(doubt, wrong=1 - chance, lookalike=1 - chance if alike else 0.0)
+        mine = Alternative(char=char.char, confidence=char.confidence)
+        return [
+            replace(
+                char, char=read.char, confidence=read.confidence, margin=None, alternatives=(mine, *rest), doubt=doubt
+            )
+        ]
+    lookalike = max(doubt.lookalike, chance if alike else 0.0)
+    doubt = replace(doubt, wrong=max(doubt.wrong, chance), lookalike=lookalike)
+    return [replace(char, alternatives=(Alternative(char=read.char, confidence=read.confidence), *rest), doubt=doubt)]
+
+
+def _alone(char: RecognizedChar, around: float, vote: bool) -> list[RecognizedChar]:
+    """Weigh a character that the other model does not read, and is so sure of what it reads beside it."""
+    doubt = _doubt(char)
+    chance = _bayes(doubt.wrong, min(around, _SILENT))
+    return [] if vote and chance > 0.5 else [replace(char, doubt=replace(doubt, wrong=max(doubt.wrong, chance)))]
+
+
+def _found(char: RecognizedChar, chance: float) -> RecognizedChar:
+    """Return a character that only the other model reads, and that is there with this chance."""
+    return replace(char, margin=None, alternatives=(), doubt=Doubt(wrong=1 - chance, lookalike=0.0, dropped=0.0))
+
+
+def _lost(char: RecognizedChar, chance: float) -> RecognizedChar:
+    """Lay a missing character to the one before it, beside what is laid to it already."""
+    doubt = _doubt(char)
+    return replace(char, doubt=replace(doubt, wrong=max(doubt.wrong, chance), dropped=max(doubt.dropped, chance)))
+
+
+def _instead(line: Recognition, other: Recognition, wrong: float) -> Recognition:
+    """Take the other's line as a whole, each character as likely wrong as the two are unsure."""
+    chars = tuple(_found(char, _bayes(wrong, char.confidence)) for char in other.chars)
+    return replace(line, text=other.text, confidence=other.confidence, chars=chars, second=other.text)
+
+
+def _bayes(chance: float, other: float) -> float:
+    wrong, read = min(max(chance, _LEAST), 1 - 1e-6), min(other, _SUREST)
+    return wrong * read / (wrong * read + (1 - wrong) * (1 - read))
