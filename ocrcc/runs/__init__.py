@@ -1,0 +1,1 @@
+"""What a run leaves on disk: its folder, its figures, and what it was trained on."""
