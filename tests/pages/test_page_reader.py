@@ -307,7 +307,7 @@ def test_json_of_a_page_has_lines_like_those_of_lines():
     image, quads = stripe_page(TEXTS[:2])
     written = json.loads(json.dumps(reader(quads).read_page(image), default=vars))
     assert list(written) == ["path", "width", "height", "lines"]
-    assert set(written["lines"][0]) == {"text", "confidence", "chars", "box", "unmatched"}
+    assert set(written["lines"][0]) == {"text", "confidence", "chars", "box", "unmatched", "second"}
     char = written["lines"][0]["chars"][0]
     keys = {"char", "confidence", "left", "right", "margin", "alternatives", "box", "doubt", "evidence"}
     assert set(char) == keys

@@ -56,7 +56,7 @@ def test_alternatives_and_json_keys():
     assert stripe_reader().recognize([stripes("d")], alternatives=1)[0].chars[0].alternatives[0].char in "ce"
     assert stripe_reader().recognize([stripes("d")])[0].chars[0].alternatives == ()
     written = json.loads(json.dumps(reading, default=vars))
-    assert list(written) == ["path", "text", "confidence", "chars", "upside_down", "unmatched"]
+    assert list(written) == ["path", "text", "confidence", "chars", "upside_down", "unmatched", "second"]
     keys = ["char", "confidence", "left", "right", "margin", "alternatives", "doubt", "evidence"]
     assert list(written["chars"][0]) == keys
     assert list(written["chars"][0]["alternatives"][0]) == ["char", "confidence"]
