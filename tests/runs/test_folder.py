@@ -13,8 +13,8 @@ from ocrcc.config import PretrainConfig, TrainConfig
 from ocrcc.errors import ConfigError, DataError, ModelError
 from ocrcc.models.checkpoint import pick_device
 from ocrcc.runs.folder import write_settings
-from ocrcc.training.pretrain import pretrain
 from ocrcc.runs.tracking import Tracker
+from ocrcc.training.pretrain import pretrain
 
 HOW = TrainConfig(steps=4, batch_size=4, workers=0, threads=1, log_every=1, save_every=2)
 
