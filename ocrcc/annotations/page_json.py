@@ -97,7 +97,7 @@ def page_of_readings(line: str) -> Mapping[str, Any] | None:
     return page if found and "text" not in page else None
 
 
-def read_readings(images: Path, page: Mapping[str, Any], where: str) -> Iterator[Entry | Problem]:
+def read_page_of_readings(images: Path, page: Mapping[str, Any], where: str) -> Iterator[Entry | Problem]:
     """Read the lines of such a page, whose texts somebody has corrected."""
     for number, line in enumerate(page["lines"], start=1):
         at = f"{where} (line {number})"

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ocrcc
 from ocrcc import packaged
@@ -24,6 +24,9 @@ from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.models.contract import resolve
 from ocrcc.places import Kind, output
 from ocrcc.reading.inputs import find_images
+
+if TYPE_CHECKING:
+    from ocrcc.clusters.worker import Carried
 
 _BLOCK = 256
 """Paths that a worker takes at once, and that are read again if it is lost."""
@@ -181,7 +184,7 @@ def _expanded(inputs: list[str], say: Say) -> Iterator[str]:
         yield from (store.unstrip_protocol(file) for file in files if file.lower().endswith((*IMAGE_SUFFIXES, ".pdf")))
 
 
-def _carried(model: str) -> tuple[str, bytes | None]:
+def _carried(model: str) -> Carried:
     """Name a model, and give its file where a worker may not have it."""
     path = resolve(model)
     return (model, None) if path.parent == packaged.ASSETS / "models" else (path.name, path.read_bytes())

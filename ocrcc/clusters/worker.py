@@ -21,9 +21,8 @@ COLUMNS = ("path", "text", "json", "error")
 """Of a row: what was read is ``json``, as `json_line` writes it, or there is an ``error``."""
 _DOWNLOADS = 8
 """Files of an object store that are fetched at the same time."""
-
-
 Carried = tuple[str, bytes | None]
+"""A model's name, and its file unless it ships with the package."""
 
 
 class Worker:
@@ -31,9 +30,9 @@ class Worker:
 
     Args:
         version: Of ocrcc where the work is given out.
-        model: Its name, and its file unless it ships with the package.
+        model: What reads.
         config: How to read.
-        second: Of a second model the same.
+        second: The second model, if there is one.
 
     Raises:
         ConfigError: This is another version of ocrcc.

@@ -289,10 +289,10 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
                 yield from read_ppocrlabel(labels.images, line, where)
                 continue
             if labels.format == "jsonl":
-                from ocrcc.annotations.page_json import page_of_readings, read_readings
+                from ocrcc.annotations.page_json import page_of_readings, read_page_of_readings
 
                 if (page := page_of_readings(line)) is not None:
-                    yield from read_readings(labels.images, page, where)
+                    yield from read_page_of_readings(labels.images, page, where)
                     continue
             rows, outline = parse_line(labels.format, line, table), table.outline(line) if table else None
         except BadLabelError as error:

@@ -224,21 +224,12 @@ class LineReader:
             yield from self._stream(images, count)
             return
         from ocrcc.lookalikes import load_lookalikes
-        from ocrcc.reading.second import second_opinion
+        from ocrcc.reading.second import together
 
         lookalikes = load_lookalikes(self.config.lookalikes or PredictConfig.lookalikes).for_training()
         mine, same = tee(images)
         with closing(self._stream(mine, count)) as lines, closing(self.second.stream(same)) as others:
-            for line, other in zip(lines, others, strict=True):
-                if isinstance(line, Recognition) and isinstance(other, Recognition):
-                    opinion = partial(second_opinion, line, other, self.second.charset, lookalikes)
-                    both = opinion()
-                    if self._rule is not None:
-                        holds = self._rule.holds(both.text)
-                        both = replace(both, unmatched=not holds) if holds or line.unmatched else opinion(vote=False)
-                    yield both
-                else:
-                    yield line
+            yield from together(lines, others, self.second.charset, lookalikes, self._rule)
 
     def _stream(self, images: Iterable[ImageInput], count: int) -> Generator[Recognition | Unreadable, None, None]:
         queue = _Queue(self)

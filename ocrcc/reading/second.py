@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from statistics import fmean
+from typing import TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
 from ocrcc.charset import Charset
+from ocrcc.decoding.constraints import Rule
 from ocrcc.lookalikes import Lookalikes
 from ocrcc.types import Alternative, Doubt, Recognition, RecognizedChar
 
@@ -24,7 +27,36 @@ _SUREST, _SILENT = 0.99, 0.9
 other."""
 _UNLIKE = 0.5
 """Lines that are less alike are weighed as a whole: one of them is nonsense."""
+Unread = TypeVar("Unread")
 _Written = list[tuple[int, RecognizedChar, str]]
+
+
+def together(
+    lines: Iterable[Recognition | Unread],
+    others: Iterable[Recognition | Unread],
+    charset: Charset,
+    lookalikes: Lookalikes,
+    rule: Rule | None,
+) -> Iterator[Recognition | Unread]:
+    """Weigh what two models read on the same images; with a rule, the two together keep to it if the first does.
+
+    Args:
+        lines: What the first reads; what could not be opened stays as it is.
+        others: What the second reads.
+        charset: Of the second.
+        lookalikes: Who looks like whom.
+        rule: What lines must be.
+    """
+    for line, other in zip(lines, others, strict=True):
+        if not (isinstance(line, Recognition) and isinstance(other, Recognition)):
+            yield line
+            continue
+        both = second_opinion(line, other, charset, lookalikes)
+        if rule is not None and rule.holds(both.text):
+            both = replace(both, unmatched=False)
+        elif rule is not None and not line.unmatched:
+            both = second_opinion(line, other, charset, lookalikes, vote=False)
+        yield both
 
 
 def second_opinion(
@@ -58,37 +90,63 @@ def second_opinion(
         if _bayes(wrong, fmean(char.confidence for _, char, _ in theirs)) > 0.5:
             return _instead(line, other, wrong)
 
+    slots, behind = _by_place(line, ours, theirs, known, lookalikes, vote)
+    chars = (*_put_in(slots, behind, line, vote), *chain.from_iterable(slots))
+    text = "".join(char.char for char in chars)
+    lowest = line.confidence if text == line.text else min((char.confidence for char in chars), default=0.0)
+    return replace(line, text=text, confidence=lowest, chars=chars, second=other.text)
+
+
+def _by_place(
+    line: Recognition, ours: _Written, theirs: _Written, known: set[int], lookalikes: Lookalikes, vote: bool
+) -> tuple[list[list[RecognizedChar]], dict[int, list[RecognizedChar]]]:
+    """Weigh each character of a line against what the other reads in its place.
+
+    Returns:
+        What comes to stand at each place, one or none; and what the other alone reads, by the place it stands behind,
+        -1 for before the first.
+    """
     slots = [[_agreed(char) if place in known else _doubted(char)] for place, char in enumerate(line.chars)]
-    first: list[RecognizedChar] = []
     behind: defaultdict[int, list[RecognizedChar]] = defaultdict(list)
-    for edit in Levenshtein.editops(*forms):
+    marks: set[int] = set()  # the spaces in whose places the other reads something
+    for edit in Levenshtein.editops([form for *_, form in theirs], [form for *_, form in ours]):
         if edit.tag == "delete":
             space, read = _space_before(ours, edit.dest_pos), theirs[edit.src_pos][1]
-            if space is not None and slots[space] == [_doubted(line.chars[space])]:
+            if space is not None and space not in marks:
                 slots[space] = _weighed(line.chars[space], read, lookalikes, vote)
-            else:  # laid to the character before it; -1 is before the first
+                marks.add(space)
+            else:
                 behind[ours[edit.dest_pos - 1][0] if edit.dest_pos else -1].append(read)
             continue
         place, char, _ = ours[edit.dest_pos]
         if place not in known:
-            slots[place] = [_doubted(char)]
-        elif edit.tag == "replace":
+            continue
+        if edit.tag == "replace":
             slots[place] = _weighed(char, theirs[edit.src_pos][1], lookalikes, vote)
         else:
             around = theirs[max(0, edit.src_pos - 1) : edit.src_pos + 1]
             slots[place] = _alone(char, min((one.confidence for _, one, _ in around), default=0.0), vote)
+    return slots, behind
+
+
+def _put_in(
+    slots: list[list[RecognizedChar]], behind: dict[int, list[RecognizedChar]], line: Recognition, vote: bool
+) -> list[RecognizedChar]:
+    """Put what the other alone reads into the places, where that is likelier than not, and else doubt what is there.
+
+    Returns:
+        What comes before the first place.
+    """
+    first: list[RecognizedChar] = []
     for place, found in behind.items():
-        dropped = _doubt(line.chars[max(place, 0)]).dropped
+        at = max(place, 0)
+        dropped = _doubt(line.chars[at]).dropped
         chances = [(_bayes(dropped, char.confidence), char) for char in found]
-        taken = [_found(char, chance) for chance, char in chances if vote and chance > 0.5]
         left = max((chance for chance, _ in chances if not vote or chance <= 0.5), default=dropped * _SHARED)
-        slot = slots[max(place, 0)]
-        slot[:1] = [_lost(char, left) for char in slot[:1]]
-        (first if place < 0 else slot).extend(taken)
-    chars = (*first, *chain.from_iterable(slots))
-    text = "".join(char.char for char in chars)
-    lowest = line.confidence if text == line.text else min((char.confidence for char in chars), default=0.0)
-    return replace(line, text=text, confidence=lowest, chars=chars, second=other.text)
+        slots[at][:1] = [_lost(char, left) for char in slots[at][:1]]
+        taken = [_found(char, chance) for chance, char in chances if vote and chance > 0.5]
+        (first if place < 0 else slots[at]).extend(taken)
+    return first
 
 
 def _written(line: Recognition) -> _Written:

@@ -348,7 +348,7 @@ def _compiled(model: nn.Module) -> Callable[[Tensor], Any]:
     """Compile for batches of any size and width: a program for each shape would take minutes every time."""
     # Else the gradient of every convolution is compiled for the very width it meets first (torch 2.14).
     options: dict[str, Any] = {"force_layout_optimization": True}
-    compiled = torch.compile(model.to(memory_format=torch.channels_last), options=options)
+    compiled = torch.compile(model, options=options)
 
     def forward(images: Tensor) -> Any:
         # Channels last in its strides too where there is one channel, of which `contiguous` thinks that it is both.

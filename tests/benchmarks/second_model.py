@@ -21,6 +21,7 @@ from ocrcc.config import DEFAULT_MODEL, PredictConfig
 from ocrcc.evaluation.metrics import fold
 from ocrcc.evaluation.significance import mcnemar
 from ocrcc.reading.reader import LineReader
+from tests.benchmarks.kinds import labelled
 from tests.benchmarks.mended import REAL
 from tests.benchmarks.pairs import common_pairs, draw_both
 from tests.benchmarks.peers import half_of
@@ -42,13 +43,12 @@ def sets(options: argparse.Namespace) -> dict[str, list[tuple[bytes, str]]]:
     """Return the lines of each set, encoded, with their texts."""
     found = {}
     for name, folders in REAL.items():
-        lines: list[tuple[Path, str]] = []
-        for folder in folders:
-            place = options.data / "real" / folder
-            labels = (place / "labels.tsv").read_text(encoding="utf-8").splitlines()
-            rows = (row.split("\t", 1) for row in labels if row)
-            lines += [(place / file, text) for file, text in rows if half_of(folder, file) == options.half]
-        found[name] = [(path.read_bytes(), text) for path, text in lines]
+        found[name] = [
+            (line.image.read_bytes(), line.text)
+            for folder in folders
+            for line in labelled(options.data / "real" / folder)
+            if half_of(folder, line.image.name) == options.half
+        ]
     both = draw_both(options.pairs // 2, common_pairs(options.data, options.half), options.data, str(options.fonts))
     return found | {f"pairs, {name}": [(line.encoded, line.text) for line in lines] for name, lines in both.items()}
 

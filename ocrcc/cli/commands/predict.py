@@ -175,10 +175,10 @@ def command(
     to_terminal = out is None and _on_terminal()
     table: list[Result] | None = [] if format is None and to_terminal else None
     doubts = Doubts(budget) if review is not None or table is not None else None
-    shown_alike = format == "json" or review is not None or table is not None
-    shown_alike |= bool(settings.second_model)  # two models are weighed by calibrated chances, which go by the groups
-    if not shown_alike and not settings.center_share and settings.lookalikes == PredictConfig.lookalikes:
-        # Nothing that will be shown needs the groups; bringing them together takes a tenth of a cold start.
+    # Calibrated chances go by the groups too, and two models are weighed by them.
+    asks_groups = format == "json" or doubts is not None or settings.second_model or settings.center_share
+    if not asks_groups and settings.lookalikes == PredictConfig.lookalikes:
+        # Nothing needs them, and bringing them together takes a tenth of a cold start.
         settings = replace(settings, lookalikes="")
     lines = LineReader.load(model or default_model(), device=device, config=settings)
     hints: list[str] = []
