@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ def show_scores(result: EvaluationResult, confusions: int, folded: bool) -> None
 def _tables(result: EvaluationResult, folded: bool) -> list[tuple[str, list[tuple[object, ...]]]]:
     """Make a table of each dataset, and of all where there are several: a row for each model."""
     models = [*result.compared, result]
-    names = _short([each.model for each in models])
+    names = _model_names(models)
     datasets = result.datasets if len(result.datasets) == 1 else (*result.datasets, result.total)
     titles = _short([one.name for one in datasets])
     tables = []
@@ -114,7 +115,7 @@ def _interval(interval: Interval) -> str:
 def _show_comparisons(result: EvaluationResult) -> None:
     from ocrcc.evaluation.report import compare
 
-    *names, _ = _short([each.model for each in (*result.compared, result)])
+    *names, _ = _model_names([*result.compared, result])
     for name, other in zip(names, result.compared, strict=True):
         comparison = compare(result.total, other.total)
         render.out.print(
@@ -129,6 +130,14 @@ def _print(table: Table) -> None:
     # Where there is no terminal there is no width to fit into, and a folded table cannot be searched.
     console = render.out if render.out.is_terminal else Console(width=10_000, highlight=False)
     console.print(table)
+
+
+def _model_names(results: Sequence[EvaluationResult]) -> list[str]:
+    """Name models shortly, and those that read beside them."""
+    models = [(each.model, each.second_model) for each in results]
+    known = dict.fromkeys(name for pair in models for name in pair if name)
+    short = dict(zip(known, _short([*known]), strict=True))
+    return [f"{short[model]} + {short[second]}" if second else short[model] for model, second in models]
 
 
 def _short(names: list[str]) -> list[str]:

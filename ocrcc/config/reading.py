@@ -32,6 +32,8 @@ class EvaluateConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
+        second_model: Another model that reads the same lines, of any make; what the two read together is measured, as
+            predict has it.
         compare: Another model, measured beside this one on the same lines; repeat it for several, the first of which is
             what it was before.
     """
@@ -43,6 +45,7 @@ class EvaluateConfig:
     lookalikes: str = setting("gb2312", LOOKALIKES, "GROUPS")
     center_share: float = setting(0.0, LOOKALIKES)
     second_look: float = setting(SECOND_LOOK, READING)
+    second_model: str = setting("", READING, "MODEL")
     compare: tuple[str, ...] = setting((), INPUT, "MODEL")
 
     def __post_init__(self) -> None:

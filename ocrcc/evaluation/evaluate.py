@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from ocrcc.charset import Charset
@@ -22,15 +24,16 @@ from ocrcc.decoding import greedy
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import DataError
 from ocrcc.evaluation.line_log import LineLog, OnLine, line_read
-from ocrcc.evaluation.models import line_reader, open_model, rivals_of
+from ocrcc.evaluation.models import line_reader, open_model, rivals_of, two_readers
 from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
 from ocrcc.evaluation.scorecard import ScorecardCounter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.losses.ctc import line_losses
+from ocrcc.models.contract import resolve
 from ocrcc.reading.engines import lines_at_once, torch_engine
 from ocrcc.reading.looks import read_lines
 from ocrcc.reading.parts import is_too_long
-from ocrcc.reading.reader import LineReader
+from ocrcc.reading.reader import LineReader, Unreadable
 from ocrcc.types import Batch, Recognition, SizedLineSource
 
 Report = Callable[[int, int | None], None]
@@ -101,6 +104,7 @@ def _evaluate(
 ) -> EvaluationResult:
     lookalikes = load_lookalikes(config.lookalikes).for_training() if config.lookalikes else None
     models = [open_model(each, device, config.threads) for each in (*config.compare, model)]
+    both = two_readers(model, device, config) if config.second_model else None
     logs = [LineLog() for _ in models]
     results: list[EvaluationResult] = []
     for number, (loaded, log) in enumerate(zip(models, logs, strict=True)):
@@ -118,6 +122,7 @@ def _evaluate(
             rivals=rivals_of(loaded, config),
             center_share=config.center_share,
             second_look=config.second_look,
+            reader=both if loaded is models[-1] else None,
             report=partial(_report_share, report, number, len(models)),
             on_reading=card.update,
             on_line=log.update if then is not None else None,
@@ -136,18 +141,21 @@ def _evaluate(
     *compared, result = results
     if compared:
         result = replace(result, baseline=compared[0], others=tuple(compared[1:]))
+    if config.second_model:
+        result = replace(result, second_model=str(resolve(config.second_model)))
     if then is not None:
         last = models[-1]
         settings = PredictConfig(
             batch_size=config.batch_size, center_share=config.center_share, second_look=config.second_look
         )
         rivals = rivals_of(last, config)
+        alone = line_reader(last.recognizer, last.charset, last.preprocessing, last.device, rivals, settings)
         then(
             Readings(
                 result=result,
                 logs=tuple(logs),
                 datasets=tuple(datasets),
-                reader=line_reader(last.recognizer, last.charset, last.preprocessing, last.device, rivals, settings),
+                reader=both or alone,
                 lookalikes=lookalikes,
             )
         )
@@ -174,6 +182,7 @@ def evaluate_datasets(
     center_share: float = 0.0,
     second_look: float = 0.0,
     losses: bool = False,
+    reader: LineReader | None = None,
     report: Report = lambda _done, _total: None,
     on_reading: Callable[[str, str], None] = lambda _truth, _read: None,
     on_line: OnLine | None = None,
@@ -199,6 +208,7 @@ def evaluate_datasets(
         second_look: How sure a line must be not to be read again (`ocrcc.reading.looks.read_lines`).
         losses: Whether `Metrics.losses` are wanted; there are none where lines are looked at twice. Lines longer than
             the model takes are then squeezed, as in training; else they are read in parts, as in prediction.
+        reader: Reads all lines in the recogniser's place, as prediction does.
         report: Told how many lines are done, of how many.
         on_reading: Given every label and what was read.
         on_line: Given every line with all that is known of its reading, which takes longer.
@@ -214,12 +224,12 @@ def evaluate_datasets(
     found: list[Metrics] = []
     outcomes: list[dict[str, np.ndarray]] = []
     settings = PredictConfig(batch_size=batch_size, center_share=center_share, second_look=second_look)
-    reader = line_reader(recognizer, charset, preprocessing, device, rivals, settings)
+    by_reader = reader or line_reader(recognizer, charset, preprocessing, device, rivals, settings)
     with _evaluation_mode(recognizer):
         for number, dataset in enumerate(datasets):
             tally = Tally(charset, worst=worst, lookalikes=lookalikes)
             started = time.perf_counter()
-            long = _too_long(dataset, preprocessing) & (not losses)
+            whole = np.full(sizes[number], True) if reader else _too_long(dataset, preprocessing) & (not losses)
             batches = evaluation_batches(
                 dataset,
                 charset,
@@ -227,7 +237,7 @@ def evaluate_datasets(
                 batch_size=batch_size,
                 width_stride=int(recognizer.width_stride),  # type: ignore[arg-type]
                 workers=workers,
-                which=~long,
+                which=~whole,
                 on_problem=tally.update_unreadable,
             )
             done = sum(sizes[:number])
@@ -255,12 +265,12 @@ def evaluate_datasets(
                         on_line(line_read(dataset, number, index, truth, reading.confidence, reading.spans, source))
                 done += len(indices)
                 report(done, sum(sizes))
-            in_parts = _read_in_parts(reader, dataset, long, charset, tally.update_unreadable)
-            for index, truth, whole, source in in_parts:
-                right[index] = tally.update(truth, whole.text, source)
-                on_reading(truth, whole.text)
+            as_predicted = _read_as_predicted(by_reader, dataset, whole, charset, tally.update_unreadable)
+            for index, truth, line, source in as_predicted:
+                right[index] = tally.update(truth, line.text, source)
+                on_reading(truth, line.text)
                 if on_line is not None:
-                    on_line(line_read(dataset, number, index, truth, whole.confidence, whole.chars, source))
+                    on_line(line_read(dataset, number, index, truth, line.confidence, line.chars, source))
                 done += 1
                 report(done, sum(sizes))
             found.append(tally.summary(dataset.name, time.perf_counter() - started, **outcomes[-1]))
@@ -348,21 +358,32 @@ def _too_long(dataset: SizedLineSource, preprocessing: Preprocessing) -> np.ndar
     return np.array([is_too_long(width, height, preprocessing) for width, height in sizes], bool)
 
 
-def _read_in_parts(
+def _read_as_predicted(
     reader: LineReader,
     dataset: SizedLineSource,
     which: np.ndarray,
     charset: Charset,
     on_problem: Callable[[str], None],
 ) -> Iterator[tuple[int, str, Recognition, str]]:
-    """Read lines that are longer than the model takes, as prediction does: give number, truth, reading and source."""
-    for index in np.flatnonzero(which).tolist():
-        try:
-            line = dataset.line(index)
-        except DataError as error:
-            on_problem(error.message)
-            continue
-        yield index, charset.normalise(line.label), reader.recognize([line.image])[0], line.source
+    """Read some lines by a reader, which takes longer ones than a model does: number, truth, reading and source."""
+    waiting: deque[tuple[int, str, str]] = deque()
+
+    def images() -> Iterator[Image.Image]:
+        for index in np.flatnonzero(which).tolist():
+            try:
+                line = dataset.line(index)
+            except DataError as error:
+                on_problem(error.message)
+                continue
+            waiting.append((index, charset.normalise(line.label), line.source))
+            yield line.image
+
+    for read in reader.stream(images()):
+        index, truth, source = waiting.popleft()
+        if isinstance(read, Unreadable):
+            on_problem(f"{source}: {read.message}")
+        else:
+            yield index, truth, read, source
 
 
 def _look_twice(

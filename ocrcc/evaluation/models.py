@@ -103,3 +103,25 @@ def line_reader(
         rivals=rivals,
         config=config,
     )
+
+
+def two_readers(model: str | Path, device: str, config: EvaluateConfig) -> LineReader:
+    """Load a model and the second one that `config` names, to read as ``ocrcc predict --second-model`` does.
+
+    Raises:
+        ConfigError: One of them cannot be read by this engine.
+        ModelError: One of them cannot be loaded.
+    """
+    settings = PredictConfig(
+        batch_size=config.batch_size,
+        threads=config.threads,
+        lookalikes=config.lookalikes,
+        center_share=config.center_share,
+        second_look=config.second_look,
+        second_model=config.second_model,
+    )
+    reader = LineReader.load(model, device=device, config=settings)
+    for one in (reader, reader.second):
+        if one is not None:
+            one.charset = replace(one.charset, bidi=False)  # as in `line_reader`
+    return reader

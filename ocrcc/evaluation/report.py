@@ -185,6 +185,7 @@ class EvaluationResult:
 
     Attributes:
         model: The model file.
+        second_model: Another that read the same lines beside it, as the user named it; empty for none.
         charset: Its charset's name.
         lineage: SHA-256 of the charset, under ``charset``, and of the datasets, in their order, under ``data``.
         normalisation: What its charset does to labels before they are compared.
@@ -203,6 +204,7 @@ class EvaluationResult:
     baseline: EvaluationResult | None = None
     others: tuple[EvaluationResult, ...] = ()
     scorecard: Scorecard | None = None
+    second_model: str = ""
     lineage: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -235,6 +237,7 @@ class EvaluationResult:
         comparison = self.comparison()
         return {
             "model": self.model,
+            **({"second_model": self.second_model} if self.second_model else {}),
             "charset": self.charset,
             "normalisation": self.normalisation,
             "sha256": dict(self.lineage),

@@ -6,7 +6,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, pairwise
 from statistics import fmean
 from typing import TypeVar
 
@@ -68,7 +68,8 @@ def second_opinion(
     (p q + (1 - p)(1 - q)) where the other model reads another one with posterior q, and p was its chance before; over
     one half the other's takes its place. Likewise for a character that only one of them reads. Where both agree, what
     is left of p is the errors that both make. The character that does not count is the first alternative to the one
-    that does. Width is no difference, and neither is a space beside nothing: some makes write few.
+    that does. A space that the second alone reads is one more character; of one that it does not read nothing is
+    thought, since some makes write few. Nor is width a difference, but for a full-width mark behind an ASCII one.
 
     Args:
         line: What was read; all its characters have a doubt afterwards, calibrated or not.
@@ -90,7 +91,7 @@ def second_opinion(
         if _bayes(wrong, fmean(char.confidence for _, char, _ in theirs)) > 0.5:
             return _instead(line, other, wrong)
 
-    slots, behind = _by_place(line, ours, theirs, known, lookalikes, vote)
+    slots, behind = _by_place(line, other, ours, theirs, known, lookalikes, vote)
     chars = (*_put_in(slots, behind, line, vote), *chain.from_iterable(slots))
     text = "".join(char.char for char in chars)
     lowest = line.confidence if text == line.text else min((char.confidence for char in chars), default=0.0)
@@ -98,7 +99,13 @@ def second_opinion(
 
 
 def _by_place(
-    line: Recognition, ours: _Written, theirs: _Written, known: set[int], lookalikes: Lookalikes, vote: bool
+    line: Recognition,
+    other: Recognition,
+    ours: _Written,
+    theirs: _Written,
+    known: set[int],
+    lookalikes: Lookalikes,
+    vote: bool,
 ) -> tuple[list[list[RecognizedChar]], dict[int, list[RecognizedChar]]]:
     """Weigh each character of a line against what the other reads in its place.
 
@@ -109,7 +116,15 @@ def _by_place(
     slots = [[_agreed(char) if place in known else _doubted(char)] for place, char in enumerate(line.chars)]
     behind: defaultdict[int, list[RecognizedChar]] = defaultdict(list)
     marks: set[int] = set()  # the spaces in whose places the other reads something
-    for edit in Levenshtein.editops([form for *_, form in theirs], [form for *_, form in ours]):
+    edits = Levenshtein.editops([form for *_, form in theirs], [form for *_, form in ours])
+    for same in edits.as_matching_blocks():
+        pairs = zip(ours[same.b : same.b + same.size], theirs[same.a : same.a + same.size], strict=True)
+        for ((last, before, _), (last_read, *_)), ((place, char, _), (read_at, read, _)) in pairwise(pairs):
+            if place == last + 1 and read_at > last_read + 1:
+                behind[last].append(other.chars[last_read + 1])
+            if before.char.isascii() and read.char.isascii() and not char.char.isascii() and place in known:
+                slots[place] = _weighed(char, read, lookalikes, vote)
+    for edit in edits:
         if edit.tag == "delete":
             space, read = _space_before(ours, edit.dest_pos), theirs[edit.src_pos][1]
             if space is not None and space not in marks:

@@ -3,8 +3,8 @@
     python -m tests.benchmarks.second_model --data FOLDER --fonts FOLDER [--half HALF] [--model M] [--second-model M]
 
 Real lines of the half that was asked for (`tests.benchmarks.peers.half_of`), and look-alike pairs in headlines, in
-fonts of the folder, clean and worn (`tests.benchmarks.pairs`). Lines right are folded; lines mended and broken, and
-McNemar's p over them, are those of both together against each one alone.
+fonts of the folder, clean and worn (`tests.benchmarks.pairs`). Lines right are folded, and strict in brackets; lines
+mended and broken, folded, and McNemar's p over them, are those of both together against each one alone.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ def sets(options: argparse.Namespace) -> dict[str, list[tuple[bytes, str]]]:
     return found | {f"pairs, {name}": [(line.encoded, line.text) for line in lines] for name, lines in both.items()}
 
 
-def right(reader: LineReader, lines: Sequence[tuple[bytes, str]]) -> list[bool]:
-    """Tell which lines are read right."""
+def right(reader: LineReader, lines: Sequence[tuple[bytes, str]]) -> tuple[list[bool], list[bool]]:
+    """Tell which lines are read right, folded and strictly."""
     read = reader.recognize([image for image, _ in lines])
-    return [fold(found.text) == fold(text) for found, (_, text) in zip(read, lines, strict=True)]
+    texts = [(found.text, reader.charset.normalise(text)) for found, (_, text) in zip(read, lines, strict=True)]
+    return [fold(found) == fold(text) for found, text in texts], [found == text for found, text in texts]
 
 
 def against(both: Sequence[bool], alone: Sequence[bool]) -> str:
@@ -78,13 +79,16 @@ def main() -> None:
     rows = []
     for name, lines in sets(options).items():
         start = time.perf_counter()
-        first, second, both = (right(reader, lines) for reader in readers)
-        shares = (f"{100 * sum(found) / len(lines):.1f}" for found in (first, second, both))
+        found = [right(reader, lines) for reader in readers]
+        shares = [" (".join(f"{100 * sum(some) / len(lines):.1f}" for some in pair) + ")" for pair in found]
+        first, second, both = (folded for folded, _ in found)
         rows.append((name, len(lines), *shares, against(both, first), against(both, second)))
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     first_name, second_name = (Path(name).name for name in (options.model, options.second_model))
     columns = ("set", "lines", first_name, second_name, "both", f"against {first_name}", f"against {second_name}")
-    Console(width=150, highlight=False).print(render.table(f"lines right, folded, {options.half}", columns, rows))
+    Console(width=150, highlight=False).print(
+        render.table(f"lines right, folded (strict), {options.half}", columns, rows)
+    )
 
 
 if __name__ == "__main__":

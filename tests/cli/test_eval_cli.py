@@ -14,6 +14,8 @@ from wild import save_wild_model
 
 from ocrcc.charset import MISSING_HINT, Charset
 from ocrcc.cli import app, scores
+from ocrcc.config import PredictConfig
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.models.checkpoint import load_model, save_model
 from ocrcc.reading.reader import LineReader
@@ -168,6 +170,45 @@ def test_two_models_are_shown_side_by_side(model, other, halves, tmp_path):
     )
     rows = [line.split()[1] for line in result.stdout.splitlines() if line.startswith(("│ wild ", "│ other "))]
     assert rows == ["other", "wild"] * 3
+
+
+def test_two_models_together_are_measured_as_they_predict(model, other, halves, tmp_path):
+    right, wrong, _ = halves
+    images = [each.image for data in (right, wrong) for each in _lines(data)]
+    labels = [each.label for data in (right, wrong) for each in _lines(data)]
+    both = LineReader.load(model, device="cpu", config=PredictConfig(second_model=str(other), lookalikes="gb2312"))
+    read = [reading.text for reading in both.recognize(images)]
+    report, written = tmp_path / "r.html", tmp_path / "r.json"
+    result = run(
+        model, "--second-model", other, "--compare", model, "--data", right, "--data", wrong, "--json", written,
+        "--report", report,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(written.read_text(encoding="utf-8"))
+    assert found["line_accuracy"] == sum(map(str.__eq__, read, labels)) / len(read)
+    assert found["line_accuracy"] != found["baseline"]["line_accuracy"] == 0.5
+    assert (found["second_model"], found["lines"]) == (str(other), 40)
+    assert "second_model" not in found["baseline"]
+    assert "│ wild + other " in result.stdout
+    assert f"{other}" in report.read_text(encoding="utf-8")
+
+
+def test_a_line_that_cannot_be_opened_is_in_no_figure_of_two_models(model, other, halves, tmp_path):
+    right, *_ = halves
+    with LmdbWriter(tmp_path / "broken.lmdb") as writer:
+        for number, line in enumerate(_lines(right)):
+            image = b"no image" if number == 3 else png(line.image)
+            writer.add(image, line.label, source=f"line {number}", size=line.image.size)
+    result = run(model, "--second-model", other, "--data", tmp_path / "broken.lmdb", "--json", tmp_path / "r.json")
+    assert result.exit_code == 1, result.stderr
+    found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert (found["lines"], found["unreadable"]) == (19, 1)
+    assert "line 3" in result.stderr
+
+
+def _lines(path):
+    data = LmdbDataset(path)
+    return [data.line(index) for index in range(len(data))]
 
 
 def test_a_control_stands_between_before_and_after(model, other, halves, tmp_path):

@@ -165,12 +165,38 @@ def test_of_two_lines_that_are_nothing_alike_one_counts_as_a_whole():
     assert second_opinion(line("己末", 0.6), line("1098", 0.9), CHARSET, ALIKE).text != "1098"  # it cannot read 末
 
 
-@pytest.mark.parametrize(("text", "other"), [("1 8", "18"), ("18", "1 8"), ("1：8", "1:8"), ("18", "１８")])
-def test_spaces_and_widths_are_no_difference(text, other):
+@pytest.mark.parametrize(("text", "other"), [("1 8", "18"), ("己：8", "己:8"), ("18", "１８"), ("1：8", "1：8")])
+def test_a_space_that_the_other_lacks_and_width_are_no_difference(text, other):
     found = second_opinion(line(text, doubt=DOUBT), line(other), CHARSET, ALIKE)
-    assert [round(char.doubt.wrong, 9) for char in found.chars if char.char in "1：8"] == [0.015] * len(
+    assert [round(char.doubt.wrong, 9) for char in found.chars if char.char != " "] == [0.015] * len(
         text.replace(" ", "")
     )
+
+
+def test_a_space_that_the_other_alone_reads_is_a_character_like_others():
+    found = second_opinion(
+        line("180己", doubt=Doubt(wrong=0.2, lookalike=0.0, dropped=0.2)), line("1 80  己"), CHARSET, ALIKE
+    )
+    assert found.text == "1 80 己"
+    assert found.chars[1].doubt.wrong == pytest.approx(1 - bayes(0.2, 0.9))
+    assert found.chars[0].doubt.dropped == pytest.approx(0.3 * 0.2)
+    doubted = second_opinion(line("18", doubt=DOUBT), line("1 8"), CHARSET, ALIKE)
+    assert doubted.text == "18"
+    assert [char.doubt.dropped for char in doubted.chars] == pytest.approx([bayes(0.02, 0.9), 0.006])
+    assert second_opinion(line("18", 0.5), line("1 8"), CHARSET, ALIKE, vote=False).text == "18"
+    unlike = second_opinion(
+        line("己1", doubt=Doubt(wrong=0.2, lookalike=0.2, dropped=0.2)), line("已 1"), CHARSET, ALIKE
+    )
+    assert unlike.text == "已1"  # only between two that both read
+
+
+def test_a_full_width_mark_behind_an_ascii_one_is_weighed():
+    doubt = Doubt(wrong=0.2, lookalike=0.0, dropped=0.0)
+    found = second_opinion(line("己1：", doubt=doubt), line("己1:"), CHARSET, ALIKE)
+    assert found.text == "己1:"
+    assert found.chars[2].doubt == Doubt(wrong=1 - bayes(0.2, 0.9), lookalike=0.0, dropped=0.0)
+    assert found.chars[2].alternatives[0].char == "："
+    assert second_opinion(line("己1:", doubt=doubt), line("己1："), CHARSET, ALIKE).text == "己1:"
 
 
 def test_of_a_character_that_it_lacks_the_other_says_nothing():
