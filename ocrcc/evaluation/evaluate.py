@@ -266,11 +266,11 @@ def evaluate_datasets(
                 done += len(indices)
                 report(done, sum(sizes))
             as_predicted = _read_as_predicted(by_reader, dataset, whole, charset, tally.update_unreadable)
-            for index, truth, line, source in as_predicted:
-                right[index] = tally.update(truth, line.text, source)
-                on_reading(truth, line.text)
+            for index, truth, found_there, source in as_predicted:
+                right[index] = tally.update(truth, found_there.text, source)
+                on_reading(truth, found_there.text)
                 if on_line is not None:
-                    on_line(line_read(dataset, number, index, truth, line.confidence, line.chars, source))
+                    on_line(line_read(dataset, number, index, truth, found_there.confidence, found_there.chars, source))
                 done += 1
                 report(done, sum(sizes))
             found.append(tally.summary(dataset.name, time.perf_counter() - started, **outcomes[-1]))
