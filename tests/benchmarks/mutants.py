@@ -78,7 +78,7 @@ def changes(node: ast.AST) -> list[str]:
             return (["other function"] if name in NAMES else []) + keywords
         case ast.Expr(value=ast.Call()):
             return ["delete"]
-        case ast.Return(value=ast.AST()):
+        case ast.Return(value=ast.AST() as value) if ast.unparse(value) != "None":
             return ["return None"]
     return []
 

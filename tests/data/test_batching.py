@@ -121,6 +121,8 @@ def test_processes_share_the_lines_out(digits_lmdb):
     both = [take_chunk(chunks(source, rank=rank, world=2)) for rank in (0, 1)]
     labels = [label for part in both for batch in part for label in batch.labels]
     assert sorted(map(int, labels)) == list(range(2 * 4 * LINES_PER_CHUNK))
+    alone = [label for batch in take_chunk(chunks(source)) for label in batch.labels]
+    assert sorted(map(int, alone)) == list(range(4 * LINES_PER_CHUNK))
 
 
 def test_weights_are_shares(digits_lmdb):
@@ -160,6 +162,8 @@ def test_broken_lines_are_named_and_left_out(broken_lmdb):
     assert sum(len(item.batch.labels) for item in received) == 64 - sum(len(item.problems) for item in received)
     problems = " ".join(problem for item in received for problem in item.problems)
     assert "line 17" in problems
+    assert received[0].problems
+    assert not any(item.problems for item in received[1:])
     assert "not an image" in problems
 
 

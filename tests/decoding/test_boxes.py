@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from drawn_lines import draw_line
 
-from ocrcc.decoding.boxes import glyph_boxes, ink_columns
+from ocrcc.decoding.boxes import _least_ink, glyph_boxes, ink_columns
 
 
 def boxes_of(middles, text, pixels):
@@ -45,6 +45,11 @@ def test_what_was_not_read_moves_boxes_by_half_a_height_at_most():
     assert abs(found.mean(axis=1) - [25, 45]).max() <= 16 + 0.35 * 32
 
 
+def test_a_cut_is_within_the_line():
+    assert _least_ink(np.ones(10), 8, 10.2, 0.5) == 9
+    assert _least_ink(np.ones(10), 10.1, 12, 0.5) == 10
+
+
 def test_without_characters_there_are_no_boxes():
     assert glyph_boxes(np.zeros((0, 2)), "", np.zeros(10), 32).shape == (0, 2)
 
@@ -53,3 +58,13 @@ def test_ink_is_seen_on_any_paper():
     grey = np.asarray(draw_line("11").convert("L"))
     assert np.allclose(ink_columns(grey), ink_columns(255 - grey), atol=0.02)
     assert ink_columns(np.full((8, 5), 200, np.uint8)).tolist() == [0] * 5
+
+
+def test_of_few_rows_all_are_looked_at():
+    """A stroke on every second row of a line of eight would else be missed, or taken for paper."""
+    pixels = np.full((8, 12), 200, np.uint8)
+    pixels[1::2, 4:6] = 10
+    assert np.flatnonzero(ink_columns(pixels)).tolist() == [4, 5]
+    every = np.full((8, 2), 200, np.uint8)
+    every[1::2] = 10
+    assert ink_columns(every).tolist() == [1, 1]

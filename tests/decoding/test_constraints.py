@@ -65,6 +65,11 @@ def test_check_digits_of_known_numbers(check, text):
             assert not matches(acceptor, text[:at] + other + text[at + 1 :]), (at, other)
 
 
+def test_cards_have_thirteen_digits_at_least():
+    assert matches(CHECKS["bank-card"](), "4222222222222")
+    assert not matches(CHECKS["bank-card"](), "422222222224")
+
+
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("text", ["", " ", "  ", "中", "½", "１" * 18, "-1", "0" * 60, "X" * 18, "a" * 17])
 def test_what_is_no_number_at_all(check, text):
@@ -224,6 +229,32 @@ def test_pattern_and_check_digit_hold_together():
 def test_where_nothing_plausible_matches_the_text_stays(text):
     found = read(frames(text, sure=1 - 1e-7), rule(pattern=r"\d{1,2}\.\d\d"))
     assert (found.text, found.unmatched) == (text, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"), [("1OO", True), ("OOO", False), ("O", True), ("1OO1", True), ("1OOO", False)]
+)
+def test_half_of_a_line_may_change(text, holds):
+    logits = frames(text, [(place, "0", 0.4) for place, char in enumerate(text) if char == "O"])
+    found = read(logits, rule(pattern=r"\d+"))
+    assert (found.text, found.unmatched) == (text.replace("O", "0") if holds else text, not holds)
+
+
+def test_characters_without_a_blank_between_are_told_from_one_twice():
+    apart = frames("12O4")[:, 1::2]  # no frame is blank
+    apart[0, 2, CHARSET.id("0")] = np.log(0.1)
+    assert read(apart, rule(pattern="[0-9]{4}")).text == "1204"
+    twice = frames("11O")
+    twice[0, 5, CHARSET.id("0")] = np.log(0.1)
+    assert read(twice, rule(pattern="[0-9]{3}")).text == "110"
+
+
+def test_as_many_candidates_as_are_looked_at():
+    many = Charset("".join(chr(0x4E00 + number) for number in range(60)))
+    logits = np.full((1, 1, many.num_classes), -99.0)
+    logits[0, 0, 1 : constraints._CANDIDATES + 1] = np.linspace(0, -1, constraints._CANDIDATES)
+    found = read(logits, rule(many, pattern=many.char(constraints._CANDIDATES)), many)
+    assert (found.text, found.unmatched) == (many.char(constraints._CANDIDATES), False)
 
 
 def test_only_what_is_allowed_is_read():

@@ -33,6 +33,15 @@ def test_scores_by_hand():
     assert found[1].tolist() == [5, 30, 1, 10]  # it has no look-alikes
 
 
+def test_each_frame_between_is_compared_with_its_own_blank():
+    logits = np.full((4, 4), -9.0)
+    logits[0, 1] = logits[3, 3] = 5
+    logits[1, [0, 2]] = 5, 4  # a blank by 1
+    logits[2, [0, 2]] = 2, -5  # by 7
+    found = from_logits(logits, np.array([1, 3]), np.array([0, 3]), np.array([1, 4]), SIBLINGS)
+    assert found[0, 3] == 1
+
+
 def test_before_the_first_character_counts_as_its_own():
     logits = np.full((4, 4), -5.0)
     logits[:, 0] = 5
@@ -58,8 +67,10 @@ def test_ink_at_the_ends_and_gaps():
     assert found[0, 2] == pytest.approx(30 / 40)
     assert found[1, 0] == pytest.approx(4 / 40)
     assert found[1, 2] == 0
+    assert found[:, 3:].tolist() == [[20 / 40, 0], [20 / 40, 0]]
     pieces = line_of((20, 23), (28, 31), (37, 40))
     assert from_ink(np.array([[20, 40]]), "川", pieces, 40)[0, 0] == 0, "hanzi come in pieces"
+    assert from_ink(np.array([[20, 40]]), "川", pieces, 40)[0, 3:].tolist() == [20 / 40, 1]
 
 
 def test_nothing_read_says_nothing():
@@ -104,6 +115,7 @@ def test_a_calibration_comes_back_as_it_was_stored():
         {"weights": dict.fromkeys(OUTCOMES, [1.0])},
         {"weights": dict.fromkeys(OUTCOMES, ["x"] * (len(FEATURES) + 1))},
         {"weights": dict.fromkeys(OUTCOMES, [float("nan")] * (len(FEATURES) + 1))},
+        {"weights": dict.fromkeys(OUTCOMES, [1.0] * len(FEATURES) + [float("inf")])},
         {"error": "none"},
         {"characters": None},
     ],

@@ -38,6 +38,11 @@ def test_posteriors_of_some_classes_are_those_of_all_of_them():
     assert (log_softmax(logits, few) == whole[:, few]).all()
 
 
+def test_scores_of_any_size_have_posteriors():
+    logits = np.array([[1000.0, 999.0], [-1000.0, -1001.0]])
+    assert np.exp(log_softmax(logits)) == pytest.approx(np.array([[0.7310586, 0.2689414]] * 2), rel=1e-5)
+
+
 def test_repeated_characters_need_a_frame_between_them():
     sure = log_softmax(np.zeros((2, 3)))
     found = log_likelihoods([sure, sure, sure], [[1, 1], [1, 2], []])

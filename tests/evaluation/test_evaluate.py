@@ -16,7 +16,7 @@ from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
 from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation import evaluate as workflow
-from ocrcc.evaluation.evaluate import evaluate, evaluate_datasets
+from ocrcc.evaluation.evaluate import evaluate, evaluate_datasets, read_dataset
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.models.checkpoint import load_model
 from ocrcc.reading.reader import LineReader
@@ -103,6 +103,29 @@ def test_figures_by_hand():
     assert [pair.truth for pair in metrics.deletions] == ["c"]
     assert metrics.lines_per_second > 0
     assert (total.strict, total.substitutions) == (metrics.strict, metrics.substitutions)
+
+
+def test_every_reading_is_told_and_stands_by_its_line():
+    told = []
+    first, second = Lines(("abc", "abc"), ("ab", "abc")), Lines(("abd", "abd"), (None, "a"), ("e", "f"), name="more")
+    each, total = measure(first, second, on_reading=lambda *line: told.append(line))
+    assert sorted(told) == [("abc", "ab"), ("abc", "abc"), ("abd", "abd"), ("f", "e")]
+    assert [one.right.tolist() for one in each] == [[1, 0], [1, -1, 0]]
+    assert total.right.tolist() == [1, 0, 1, -1, 0]
+    assert total.seconds == pytest.approx(sum(one.seconds for one in each))
+    assert 0 < total.seconds < 100
+
+
+@pytest.mark.parametrize("losses", [False, True])
+def test_losses_are_there_where_they_are_wanted(losses):
+    (metrics,), total = measure(Lines(("abc", "abc"), ("abd", "abe")), losses=losses)
+    assert (len(metrics.losses), len(total.losses)) == ((2, 2) if losses else (0, 0))
+    assert not losses or metrics.losses[0] < 0.1 < metrics.losses[1]
+
+
+def test_a_dataset_is_read_line_by_line():
+    lines = Lines(("abc", "x"), (None, "a"), ("ab", "y"))
+    assert read_dataset(StripeReader(), CHARSET, PLAIN, lines, batch_size=2, device="cpu") == ["abc", None, "ab"]
 
 
 @pytest.mark.parametrize("second_look", [0.0, 0.7])

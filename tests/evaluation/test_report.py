@@ -140,6 +140,23 @@ def test_lookalike_accuracy_of_no_lookalikes_is_undefined():
     assert (found["lookalike_chars"], found["lookalike_accuracy"]) == (0, None)
 
 
+def test_what_is_worse_is_said_figure_by_figure():
+    lookalikes = Lookalikes((Group("0O", 0.8, "list"),))
+
+    def result(*lines):
+        counter = Tally(CHARSET, lookalikes=lookalikes)
+        for truth, read in lines:
+            counter.update(truth, read, "x")
+        return result_of(counter.summary("set", 1.0))
+
+    good, bad = result(("00", "00"), ("a", "a")), result(("00", "O0"), ("a", "a"))
+    said = replace(bad, baseline=good).worse()
+    assert said == ["lines right 100.00% -> 50.00%", "CER 0.00% -> 33.33%", "look-alikes right 100.00% -> 50.00%"]
+    assert replace(good, baseline=bad).worse() == replace(good, baseline=good).worse() == good.worse() == []
+    plain = result_of(tally(("a", "b")).summary("set", 1.0))
+    assert replace(plain, baseline=plain).worse() == []
+
+
 def test_fixed_lines_are_those_that_only_the_new_model_reads():
     def read(right):
         return result_of(tally(("a", "a")).summary("set", 1.0, right=np.array(right, np.int8)))

@@ -87,6 +87,20 @@ def test_lines_are_drawn_whole():
     assert apart.high - apart.low < 1e-9
 
 
+def test_a_line_of_one_character_counts_and_one_of_none_does_by_its_errors():
+    one_wrong = bootstrap(np.array([1, 0, 0, 0]), np.ones(4))
+    assert (one_wrong.low, one_wrong.high) == (0.0, 0.75)
+    assert bootstrap(np.array([1, 0, 0, 0, 0]), np.array([1, 1, 1, 1, 0])) == one_wrong
+    inserted = bootstrap(np.array([1, 1, 0, 0]), np.array([0, 2, 2, 2]))
+    assert inserted.high > bootstrap(np.array([0, 1, 0, 0]), np.array([0, 2, 2, 2])).high
+
+
+def test_the_interval_of_look_alikes_is_that_of_their_characters():
+    lines = [("0a", "Oa"), ("a0", "b0"), ("00", "00"), ("ab", "xb")]
+    lost, alike = np.array([1, 0, 0, 0]), np.array([1, 1, 2, 0])
+    assert card(*lines).lookalike_interval == bootstrap(alike - lost, alike)
+
+
 def test_without_a_single_error_the_interval_is_no_point():
     interval = bootstrap(np.ones(20), np.ones(20))
     assert interval == wilson(20, 20)

@@ -23,6 +23,12 @@ def test_the_normal_limit_agrees_with_the_exact_sum(monkeypatch):
     assert [mcnemar(*pair) for pair in pairs] == pytest.approx(exact, rel=0.02)
 
 
+def test_up_to_a_thousand_lines_the_sum_is_exact():
+    exact = sum(math.comb(1000, count) for count in range(481)) * 2 / 2**1000
+    assert mcnemar(480, 520) == pytest.approx(exact, rel=1e-12)
+    assert mcnemar(480, 520) != pytest.approx(math.erfc(39 / math.sqrt(2000)), rel=1e-6)
+
+
 def test_millions_of_lines_take_no_time():
     assert mcnemar(1_000_000, 1_000_000) == 1
     assert mcnemar(600_000, 500_000) < 1e-100

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ocrcc.config import Preprocessing
 from ocrcc.errors import ConfigError
 from ocrcc.images.opening import open_image
-from ocrcc.images.transforms import closer, is_light_on_dark, may_be_loose, pad, prepare
+from ocrcc.images.transforms import _quantiles, closer, is_light_on_dark, may_be_loose, pad, prepare
 
 DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
 
@@ -163,6 +163,41 @@ def test_a_dark_cell_with_a_light_margin_is_dark_text_on_light_paper(margin):
     assert np.median(line) > 0.8
     assert line[0].min() > 0.6  # no dark frame is left
     assert (line < 0.4).mean() > 0.05
+
+
+def test_colours_are_inverted_as_greys_are():
+    sheet = Image.new("L", (cell().width + 6, cell().height + 6), 255)
+    sheet.paste(cell(), (3, 3))
+    for image in (sheet, cell(), draw_line("98.20")):
+        colours = prepare(image.convert("RGB"), Preprocessing(channels=3))
+        assert np.allclose(colours, prepare(image, Preprocessing()), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(10, 0, 190, 13), (10, 10, 90, 54), (0, 0, 90, 64), (10, 10, 100, 60)],
+    ids=["fewer than half of the rows", "less than half of the width", "a bar at an end", "a square, more or less"],
+)
+def test_a_dark_box_that_is_no_cell_is_left_as_it_is(box):
+    line = Image.new("L", (200, 64) if box[2] < 100 or box[3] < 60 else (160, 64), 255)
+    line.paste(0, box)
+    plain = Preprocessing(height=64)
+    assert np.array_equal(prepare(line, plain), prepare(line, replace(plain, polarity="keep")))
+
+
+def test_a_frame_is_no_cell():
+    line = Image.new("L", (200, 64), 255)
+    for inset, grey in ((4, 0), (12, 255)):
+        line.paste(grey, (inset, inset, 200 - inset, 64 - inset))
+    plain = Preprocessing(height=64)
+    assert np.array_equal(prepare(line, plain), prepare(line, replace(plain, polarity="keep")))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 10, 101])
+def test_quantiles_are_numpys(count):
+    values = np.random.default_rng(count).normal(size=(count, 1))
+    shares = (0.02, 0.3, 0.5, 0.98)
+    assert _quantiles(values, *shares) == pytest.approx(np.quantile(values, shares).tolist())
 
 
 @pytest.mark.parametrize("text", ["TOTAL 98.20", "■■", "M", "l", "####", "-"])
