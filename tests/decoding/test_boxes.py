@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from drawn_lines import draw_line
 
-from ocrcc.decoding.boxes import _least_ink, glyph_boxes, ink_columns
+from ocrcc.decoding.boxes import INK, _centred, _least_ink, glyph_boxes, ink_columns
 
 
 def boxes_of(middles, text, pixels):
@@ -43,6 +43,33 @@ def test_boxes_are_no_wider_than_characters_and_never_empty():
 def test_what_was_not_read_moves_boxes_by_half_a_height_at_most():
     found = boxes_of([25.0, 45.0], "ab", bars((20, 30), (40, 50), (190, 192), width=200))
     assert abs(found.mean(axis=1) - [25, 45]).max() <= 16 + 0.35 * 32
+
+
+def test_peaks_are_moved_to_the_middle_of_the_ink():
+    ink = np.zeros(60)
+    ink[10:30] = 1
+    ink[[9, 30]] = INK  # no more than paper has
+    assert _centred(np.array([12.0, 22.0]), np.array([0.5, 0.5]), ink, 32).tolist() == [15, 25]
+    three = _centred(np.array([16.0, 22.0, 25.0]), np.array([1.0, 0.5, 0.5]), ink, 32)
+    assert three.tolist() == [16.75, 22.75, 25.75]  # leads of 6 and 5 where glyphs of 10 and 5 have 5 and 2.5
+    assert _centred(np.array([4.0, 22.0]), np.array([0.5, 0.5]), ink, 32).tolist() == [4, 22]  # ink of somebody else's
+    assert _centred(np.array([5.0, 22.0]), np.array([0.5, 0.5]), ink, 32).tolist() == [11.5, 28.5]
+    assert _centred(np.array([12.0, 22.0]), np.array([0.5, 0.5]), np.zeros(60), 32).tolist() == [12, 22]
+
+
+@pytest.mark.parametrize(("blank", "cut"), [(3, 20), (4, 4), (30, 30), (36, 36), (37, 20)])
+def test_a_cut_is_where_least_ink_is_between_two_middles(blank, cut):
+    ink = np.ones(60)
+    ink[blank] = 0
+    assert _least_ink(ink, 0, 40, 0.5) == cut
+    assert _least_ink(ink[::-1], 20 - 1, 60 - 1, 0.5) == 59 - cut
+
+
+def test_in_doubt_a_cut_is_at_its_share_of_the_way():
+    assert [_least_ink(np.ones(60), 0, 30, share) for share in (1 / 3, 0.5, 2 / 3)] == [10, 15, 20]
+    ink = np.ones(60)
+    ink[10] = 0.9  # less ink than that counts for two fifths of the way
+    assert [_least_ink(ink, 0, 30, share) for share in (0.5, 2 / 3, 0.8)] == [10, 10, 24]
 
 
 def test_a_cut_is_within_the_line():

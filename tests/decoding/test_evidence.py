@@ -98,6 +98,18 @@ def test_evidence_is_numbers_whatever_comes():
         assert found[:, FEATURES.index(name)] == pytest.approx(values), name
 
 
+def test_chances_are_logistic():
+    weights = np.zeros_like(BLANK.weights)
+    weights[:, 0] = 0, 1, -1
+    weights[0, 1] = 2
+    evidence = np.zeros((2, len(FEATURES)))
+    evidence[1, 0] = 3
+    found = Calibration(weights=weights).chances(evidence)
+    half, sure, unsure = (1 / (1 + np.exp(-score)) for score in (0, 1, -1))
+    assert found[0].tolist() == pytest.approx([half, sure, unsure])
+    assert found[1].tolist() == pytest.approx([1 / (1 + np.exp(-6)), sure, unsure])
+
+
 def test_a_calibration_comes_back_as_it_was_stored():
     weights = np.random.default_rng(0).normal(size=BLANK.weights.shape)
     stored = Calibration(weights=weights, characters=9, error=0.01).described()

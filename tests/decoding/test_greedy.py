@@ -199,6 +199,16 @@ def test_margins_and_lookalikes_of_what_was_read():
     assert both.margins == (None, None)  # no features, no margins
 
 
+def test_evidence_is_of_every_character_where_it_is_wanted():
+    rivals = Rivals(siblings=np.array([[0], [2], [1]]))
+    logits = np.log(np.array([[[0.1, 0.8, 0.1], [0.9, 0.05, 0.05], [0.1, 0.2, 0.7]]]))
+    (reading,) = decode(logits, np.array([3]), Charset("ab"), rivals=rivals, evidence=True)
+    assert reading.text == "ab"
+    assert [found[0] for found in reading.evidence] == pytest.approx([np.log(8), np.log(3.5)], rel=1e-5)
+    assert decode(logits, np.array([3]), Charset("ab"), rivals=rivals)[0].evidence == ()
+    assert decode(logits, np.array([3]), Charset("ab"), evidence=True)[0].evidence == ()
+
+
 def test_no_centers_no_margins():
     rivals = Rivals(siblings=np.array([[0], [2], [1]]))
     (reading,) = decode(

@@ -10,10 +10,13 @@ import pytest
 import torch
 from drawn_lines import draw_line
 from PIL import Image
+from rapidfuzz.distance import Levenshtein
 from wild import random_lines as wild_lines
+from wild import save_wild_model
 
 from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation import evaluate as workflow
 from ocrcc.evaluation.evaluate import evaluate, evaluate_datasets, read_dataset
@@ -260,6 +263,21 @@ def test_workers_load_the_same_lines():
     alone = measure(random_lines(40))[1]
     helped = measure(random_lines(40), workers=2)[1]
     assert (alone.strict, alone.substitutions) == (helped.strict, helped.substitutions)
+
+
+def test_a_second_model_reads_beside_the_last_one(wild_model, digits_lmdb, tmp_path):
+    other = save_wild_model(tmp_path / "other.safetensors", arch="timm/lcnet_035+none")
+    how = {"workers": 0, "threads": 1, "compare": (str(wild_model),)}
+    result = evaluate(wild_model, [digits_lmdb], EvaluateConfig(**how, second_model=str(other)), device="cpu")
+    settings = PredictConfig(second_model=str(other), threads=1)
+    images = [line.image for line in map(LmdbDataset(digits_lmdb).line, range(40))]
+    read = [line.text for line in LineReader.load(wild_model, device="cpu", config=settings).recognize(images)]
+    assert (result.second_model, result.baseline.second_model) == (str(other), "")
+    assert result.total.strict.edits == sum(
+        Levenshtein.distance(text, LmdbDataset(digits_lmdb).label(index)) for index, text in enumerate(read)
+    )
+    alone = evaluate(wild_model, [digits_lmdb], EvaluateConfig(**how), device="cpu")
+    assert alone.total.strict == alone.baseline.total.strict == result.baseline.total.strict != result.total.strict
 
 
 def test_no_lines_at_all_is_an_error(monkeypatch, tmp_path):
