@@ -74,7 +74,9 @@ def changes(node: ast.AST) -> list[str]:
         case ast.If() | ast.IfExp() | ast.While():
             return ["negate"]
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-            keywords = [f"without {word.arg}" for word in node.keywords if word.arg not in (None, "strict", "device")]
+            keywords = [
+                f"without {word.arg}" for word in node.keywords if word.arg not in (None, "strict", "device", "copy")
+            ]
             return (["other function"] if name in NAMES else []) + keywords
         case ast.Expr(value=ast.Call()):
             return ["delete"]

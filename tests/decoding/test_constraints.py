@@ -65,6 +65,30 @@ def test_check_digits_of_known_numbers(check, text):
             assert not matches(acceptor, text[:at] + other + text[at + 1 :]), (at, other)
 
 
+def test_an_iban_has_at_most_34_characters():
+    """As many as the standard allows; no country has so many, so the check digits are made here."""
+    for count, one in ((34, True), (35, False)):
+        body = "0" * (count - 4)
+        checks = 98 - int(f"{body}102900") % 97  # A and T are 10 and 29
+        assert matches(CHECKS["iban"](), f"AT{checks:02}{body}") == one
+
+
+def test_probabilities_are_added():
+    for one, other in ((0.2, 0.3), (0.5, 0.001), (0.1, 0.1)):
+        assert np.exp(constraints._add(np.log(one), np.log(other))) == pytest.approx(one + other)
+        assert constraints._add(np.log(other), np.log(one)) == constraints._add(np.log(one), np.log(other))
+    assert constraints._add(-np.inf, -1.0) == -1.0
+    assert constraints._add(-np.inf, -np.inf) == -np.inf
+
+
+def test_of_a_part_only_what_is_allowed_holds():
+    assert rule(pattern="[0-9]+").for_parts is None
+    part = rule(pattern="[0-9]+", allow="0123").for_parts
+    assert part.acceptor is None
+    assert part.holds("012")
+    assert read(frames("12O", [(2, "0", 0.1)]), part).text == "120"
+
+
 def test_cards_have_thirteen_digits_at_least():
     assert matches(CHECKS["bank-card"](), "4222222222222")
     assert not matches(CHECKS["bank-card"](), "422222222224")

@@ -209,6 +209,48 @@ def test_evidence_is_of_every_character_where_it_is_wanted():
     assert decode(logits, np.array([3]), Charset("ab"), evidence=True)[0].evidence == ()
 
 
+def test_the_likeliest_look_alikes_are_named():
+    charset = Charset("abcdefghijkl")
+    siblings = np.zeros((13, 11), np.int64)
+    siblings[1] = np.arange(2, 13)
+    logits = np.full((1, 1, 13), -5.0)
+    logits[0, 0, 1:] = [9, *range(-3, 8)]
+    (reading,) = decode(logits, np.array([1]), charset, rivals=Rivals(siblings=siblings))
+    named = [other.char for other in reading.alternatives[0]]
+    assert named == list("lkjihgfedcb")[: len(named)]
+    assert 1 < len(named) < 11
+
+
+def test_centers_decide_at_the_likeliest_frame_of_any_run():
+    """Runs of all lengths, at the start, within and at the end of lines."""
+    charset = Charset("ab")
+    rivals = Rivals(
+        siblings=np.array([[0], [2], [1]]), centers=np.array([[9.0], [0], [1]], np.float32), known=np.ones(3, bool)
+    )
+    classes = np.array([[1, 1, 1, 0, 1, 0, 1], [1, 0, 0, 1, 1, 1, 1]])
+    logits = np.full((2, 7, 3), -9.0)
+    np.put_along_axis(logits, classes[..., None], 5.0, -1)
+    logits[classes == 1, 2] = 4.9
+    features = np.zeros((2, 7, 1), np.float32)
+    for line, peak in ((0, 2), (0, 6), (1, 5)):  # these alone are nearer to b
+        features[line, peak] = 1
+        logits[line, peak, 1] = 5.05
+        logits[line, peak, 2] = 5.0
+    read = decode(logits, np.array([7, 7]), charset, rivals=rivals, features=features, center_share=1.0)
+    assert [reading.text for reading in read] == ["bab", "ab"]
+
+
+def test_a_margin_is_to_the_nearest_look_alike_that_has_a_center():
+    rivals = Rivals(
+        siblings=np.array([[0, 0], [2, 0], [1, 3], [2, 0]]),
+        centers=np.array([[0.0], [1], [5], [7]], np.float32),
+        known=np.array([True, True, True, False]),
+    )
+    found = rivals.margins(np.array([[2.0], [4.0], [6.5], [3]]), np.array([1, 2, 3, 0]))
+    assert found[:2].tolist() == [3 - 1, 3 - 1]
+    assert np.isnan(found[2:]).all()
+
+
 def test_no_centers_no_margins():
     rivals = Rivals(siblings=np.array([[0], [2], [1]]))
     (reading,) = decode(

@@ -50,6 +50,15 @@ def test_repeated_characters_need_a_frame_between_them():
     np.testing.assert_allclose(np.exp(found[1:]), 1 / 9, rtol=1e-6)
 
 
+def test_a_blank_may_be_left_out_between_other_characters_alone():
+    """Seven states, of which the fifth and the seventh may be reached over a blank, or not."""
+    posteriors = log_softmax(np.random.default_rng(1).normal(size=(3, 4)))
+    for text in ([1, 2, 3], [1, 2, 1], [3, 2, 2], [1, 1, 2]):
+        there = text[0] != text[1] and text[1] != text[2]
+        wanted = sum(posteriors[frame, char] for frame, char in enumerate(text)) if there else -np.inf
+        assert log_likelihoods([posteriors], [text])[0] == pytest.approx(wanted, rel=1e-5)
+
+
 def test_all_texts_of_a_short_line_are_likely_together():
     posteriors = log_softmax(np.random.default_rng(0).normal(size=(2, 3)))
     texts = [[], [1], [2], [1, 2], [2, 1], [1, 1], [2, 2]]

@@ -259,6 +259,20 @@ def test_progress_reaches_the_end():
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+def test_progress_of_several_models_is_that_of_all(wild_model, digits_lmdb):
+    seen = []
+    how = EvaluateConfig(workers=0, threads=1, lookalikes="", second_look=0, compare=(str(wild_model),))
+    evaluate(wild_model, [digits_lmdb], how, device="cpu", report=lambda *told: seen.append(told))
+    assert {total for _, total in seen} == {80}
+    assert seen[-1] == (80, 80)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_centers_shall_have_a_share_and_there_are_none(wild_model, digits_lmdb):
+    with pytest.raises(ModelError, match="no class centers to have a share"):
+        evaluate(wild_model, [digits_lmdb], EvaluateConfig(center_share=0.1, workers=0, threads=1), device="cpu")
+
+
 def test_workers_load_the_same_lines():
     alone = measure(random_lines(40))[1]
     helped = measure(random_lines(40), workers=2)[1]

@@ -49,6 +49,13 @@ def test_the_ceiling_counts_lines_that_look_alikes_alone_made_wrong():
     assert found.to_json()["groups"][1]["interval"][0] <= 0.5 <= found.to_json()["groups"][1]["interval"][1]
 
 
+def test_without_look_alikes_no_ceiling_is_told():
+    found = card(("10", "1O"), lookalikes=None)
+    assert found.lookalikes_only is None
+    assert (found.lines, found.right, found.groups) == (1, 0, ())
+    assert card(("0", "0")).lookalikes_only == 0
+
+
 def test_the_advice_names_what_is_wrong_most():
     assert "spaces" in card(*[("a b", "ab")] * 9, ("0", "O")).advice
     assert "no line is wrong" in card(("0", "0")).advice

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ocrcc.config import Preprocessing
 from ocrcc.errors import ConfigError
 from ocrcc.images.opening import open_image
-from ocrcc.images.transforms import _quantiles, closer, is_light_on_dark, may_be_loose, pad, prepare
+from ocrcc.images.transforms import _quantiles, closer, is_light_on_dark, may_be_loose, pad, prepare, widen
 
 DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
 
@@ -121,6 +121,14 @@ def test_what_may_be_half_blank_is_told_quickly_and_misses_none():
 def test_a_closer_look_is_no_wider_than_the_model_takes():
     narrow = Preprocessing(max_width=128)
     assert closer(prepare(_boxes(8, 22), narrow), narrow).shape == (1, 32, 128)
+
+
+def test_a_line_is_widened_at_most_to_what_the_model_takes():
+    line = np.repeat(np.linspace(-1, 1, 50, dtype=np.float32)[None], 32, 0)[None]
+    wide = widen(line, 1.5, Preprocessing())
+    assert wide.shape == (1, 32, 75)
+    assert wide[0, 7, 1:-1] == pytest.approx((np.arange(1, 74) + 0.5) / 1.5 * 2 / 49 - 50 / 49, abs=0.02)
+    assert widen(line, 3, Preprocessing(max_width=128)).shape == (1, 32, 128)
 
 
 def test_polarity_survives_dense_text():

@@ -37,6 +37,12 @@ def test_the_nearest_sibling_counts():
     assert found.between.tolist() == [10]
 
 
+def test_one_sibling_with_a_center_is_enough_to_be_paired():
+    found = measured([[0.0, 0.0]], [2])  # its look-alikes: 1 and nobody
+    assert found.paired.tolist() == [True]
+    assert found.sibling.tolist() == [0]
+
+
 def test_without_siblings_or_characters_all_figures_are_finite():
     centers = Centers(6, 2)
     for classes in ([], [1, 2]):
