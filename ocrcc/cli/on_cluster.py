@@ -87,6 +87,7 @@ def predict_on_ray(
             model=model or default_model(),
             config=settings,
             say=lambda path, message: lost.append(message if message.startswith(path) else f"{path}: {message}"),
+            on_passed_over=lambda path, message: render.notice(f"{path}: {message}"),
             report=report,
         )
     render.warn_each("of the inputs could not be read", lost)

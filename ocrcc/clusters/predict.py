@@ -23,7 +23,7 @@ from ocrcc.errors import DataError
 from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.models.contract import resolve
 from ocrcc.places import Kind, output
-from ocrcc.reading.inputs import find_images
+from ocrcc.reading.inputs import find_images, tell_others
 
 if TYPE_CHECKING:
     from ocrcc.clusters.worker import Carried
@@ -56,6 +56,7 @@ def predict_on_cluster(
     model: str,
     config: PredictConfig,
     say: Say = lambda _path, _message: None,
+    on_passed_over: Say = lambda _path, _message: None,
     report: Callable[[int, int | None], None] = lambda _done, _total: None,
     block: int = _BLOCK,
 ) -> Found:
@@ -72,6 +73,7 @@ def predict_on_cluster(
         config: How to read; of a second model workers get the file too. ``threads`` are a worker's; one by default,
             and as many workers as there are CPUs.
         say: Told of inputs that cannot be read, and why.
+        on_passed_over: Told of a folder's files that do not end as images do.
         report: Told how many results there are.
         block: Paths that a worker takes at once.
 
@@ -94,7 +96,7 @@ def predict_on_cluster(
                 num_cpus=config.threads,
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers),
             )
-            for names in _paths(ray, list(inputs), say, block)
+            for names in _paths(ray, list(inputs), say, on_passed_over, block)
         )
         results = failed = 0
         with output(out, kind) as aside, closing(open_results(aside)) as file:
@@ -119,7 +121,7 @@ def _rows(ray: Any, read: Any, block: int) -> Iterator[list[dict[str, str]]]:
             yield table.to_pylist()
 
 
-def _paths(ray: Any, inputs: list[str], say: Say, block: int) -> Iterator[Any]:
+def _paths(ray: Any, inputs: list[str], say: Say, on_passed_over: Say, block: int) -> Iterator[Any]:
     """Make datasets of the paths, in blocks; manifests stay where they are until they are read.
 
     One dataset of all would have the blocks of manifests among those of folders, not after them.
@@ -139,7 +141,7 @@ def _paths(ray: Any, inputs: list[str], say: Say, block: int) -> Iterator[Any]:
             rows = ray.data.read_parquet(group).select_columns(["path"])
             yield rows.repartition(target_num_rows_per_block=block)
             continue
-        names = list(_expanded(group, say))
+        names = list(_expanded(group, say, on_passed_over))
         tables = [pa.table({"path": names[first : first + block]}) for first in range(0, len(names), block)]
         if tables:
             yield ray.data.from_arrow(tables)
@@ -159,11 +161,12 @@ def _grouped(inputs: list[str]) -> Iterator[tuple[bool, list[str]]]:
         yield before, group
 
 
-def _expanded(inputs: list[str], say: Say) -> Iterator[str]:
+def _expanded(inputs: list[str], say: Say, on_passed_over: Say) -> Iterator[str]:
     """Name the files of folders, here and in object stores."""
     for name in inputs:
         if "://" not in name:
-            for path in map(os.path.abspath, find_images([name], on_missing=say)):  # workers may start elsewhere
+            found = find_images([name], on_missing=say, on_passed_over=on_passed_over)
+            for path in map(os.path.abspath, found):  # workers may start elsewhere
                 try:
                     path.encode()
                     yield path
@@ -181,7 +184,9 @@ def _expanded(inputs: list[str], say: Say) -> Iterator[str]:
         if files == [store._strip_protocol(name)]:
             yield name
             continue
-        yield from (store.unstrip_protocol(file) for file in files if file.lower().endswith((*IMAGE_SUFFIXES, ".pdf")))
+        images = [file for file in files if file.lower().endswith((*IMAGE_SUFFIXES, ".pdf"))]
+        yield from map(store.unstrip_protocol, images)
+        tell_others(name, len(images), sorted({*files} - {*images}), say, on_passed_over)
 
 
 def _carried(model: str) -> Carried:

@@ -69,12 +69,17 @@ def _images_in(folder: str, on_missing: Problem, on_passed_over: Problem) -> Ite
                 yield os.path.join(parent, name)
             else:
                 others.append(os.path.join(parent, name))
-    if not count:
+    tell_others(folder, count, others, on_missing, on_passed_over)
+
+
+def tell_others(folder: str, images: int, others: Sequence[str], on_missing: Problem, on_passed_over: Problem) -> None:
+    """Say which files of a folder are no images by their suffix; that there is nothing else is a problem."""
+    if not images:
         on_missing(folder, "no images in this folder" + (f", but {_files(others)}" if others else ""))
     elif others:
         named = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
         on_passed_over(folder, f"{_files(others)} passed over for want of an image's suffix: {named}")
 
 
-def _files(others: list[str]) -> str:
+def _files(others: Sequence[str]) -> str:
     return f"{len(others)} other file{'s' if len(others) > 1 else ''}"

@@ -37,8 +37,27 @@ def test_names_that_no_cluster_can_be_given_are_named(tmp_path):
     for name in ("a.png", odd):
         shutil.copy(SAMPLES[0], tmp_path / name)
     said = []
-    assert list(_expanded([str(tmp_path)], lambda *each: said.append(each))) == [str(tmp_path / "a.png")]
+    assert list(_expanded([str(tmp_path)], lambda *each: said.append(each), pytest.fail)) == [str(tmp_path / "a.png")]
     assert [path for path, _ in said] == [str(tmp_path / odd)]
+
+
+@needs_fsspec
+@pytest.mark.parametrize("prefix", ["", "file://"])
+def test_files_that_are_no_images_are_named_wherever_they_lie(tmp_path, prefix):
+    for name in ("a.png", "b.pdf", "c.txt", "d.xml"):
+        (tmp_path / name).touch()
+    missing, passed = [], []
+    folder = f"{prefix}{tmp_path}"
+    found = _expanded([folder], lambda *each: missing.append(each), lambda *each: passed.append(each))
+    assert list(found) == [f"{folder}/a.png", f"{folder}/b.pdf"]
+    ((where, message),) = passed
+    assert (where, missing) == (folder, [])
+    assert message.startswith("2 other files passed over for want of an image's suffix")
+    assert message.endswith(f"{tmp_path}/c.txt, {tmp_path}/d.xml")
+    for name in ("a.png", "b.pdf"):
+        (tmp_path / name).unlink()
+    assert not list(_expanded([folder], lambda *each: missing.append(each), pytest.fail))
+    assert missing == [(folder, "no images in this folder, but 2 other files")]
 
 
 def test_what_is_not_there_is_named(tmp_path, monkeypatch):
@@ -219,7 +238,7 @@ def test_a_manifest_without_paths_is_told(tmp_path, monkeypatch):
     manifest = tmp_path / "manifest.parquet"
     parquet.write_table(pyarrow.table({"image": ["a.png"]}), manifest)
     with pytest.raises(DataError, match="has no column path, but image"):
-        next(predict._paths(None, [str(manifest)], lambda *_: None, 8))
+        next(predict._paths(None, [str(manifest)], pytest.fail, pytest.fail, 8))
     manifest.write_bytes(b"PAR1")
     with pytest.raises(DataError, match="no Parquet file that can be read"):
-        next(predict._paths(None, [str(manifest)], lambda *_: None, 8))
+        next(predict._paths(None, [str(manifest)], pytest.fail, pytest.fail, 8))
