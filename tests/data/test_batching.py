@@ -159,6 +159,7 @@ def broken_lmdb(tmp_path, digit_lines):
 
 def test_broken_lines_are_named_and_left_out(broken_lmdb):
     received = chunks(MixedSource(source=LmdbDataset(broken_lmdb), weight=1))[0]
+    assert [item.after for item in received] == [*((0, place) for place in range(1, len(received))), (1, 0)]
     assert sum(len(item.batch.labels) for item in received) == 64 - sum(len(item.problems) for item in received)
     problems = " ".join(problem for item in received for problem in item.problems)
     assert "line 17" in problems

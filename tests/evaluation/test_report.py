@@ -8,7 +8,8 @@ import pytest
 
 from ocrcc.charset import Charset
 from ocrcc.errors import ConfigError
-from ocrcc.evaluation.report import EvaluationResult, Tally
+from ocrcc.evaluation import report
+from ocrcc.evaluation.report import EvaluationResult, Tally, mean_loss, standard_errors
 from ocrcc.evaluation.significance import mcnemar
 from ocrcc.lookalikes import Group, Lookalikes
 
@@ -138,6 +139,20 @@ def test_lookalike_accuracy_of_no_lookalikes_is_undefined():
     counter.update("自", "己", "1")
     found = counter.summary("set", 1.0).to_json()
     assert (found["lookalike_chars"], found["lookalike_accuracy"]) == (0, None)
+
+
+def test_losses_are_compared_line_by_line():
+    def metrics(*losses):
+        return tally(("a", "a")).summary("set", 1.0, losses=np.array(losses, np.float32))
+
+    before, now = metrics(0.1, 0.2, np.nan, 0.4), metrics(0.2, 0.2, 0.7, 0.6)
+    assert mean_loss(before) == pytest.approx(0.7 / 3)
+    assert mean_loss(metrics(1.0, np.inf)) == pytest.approx((1 + report._MOST_LOSS) / 2)
+    risen = np.array([0.1, 0.0, 0.2])
+    assert standard_errors(before, now) == pytest.approx(0.1 / (risen.std() / np.sqrt(3)), rel=1e-5)
+    assert standard_errors(now, before) == pytest.approx(-0.1 / (risen.std() / np.sqrt(3)), rel=1e-5)
+    assert standard_errors(before, before) == standard_errors(metrics(), metrics()) == 0.0
+    assert standard_errors(metrics(1.0, 1.0), metrics(2.0, 2.0)) > 1e6  # every line by as much
 
 
 def test_what_is_worse_is_said_figure_by_figure():
