@@ -40,6 +40,14 @@ def test_boxes_are_no_wider_than_characters_and_never_empty():
     assert crowded.max() <= 200
 
 
+def test_boxes_at_the_very_ends_are_a_column_at_least():
+    ink = np.zeros(40)
+    ink[[0, 39]] = 1
+    spans = np.array([[0.0, 0.0], [39.0, 39.0]])
+    assert glyph_boxes(spans, "ab", ink, 32).tolist() == [[0, 1], [39, 40]]
+    assert glyph_boxes(np.array([[45.0, 50.0]]), "a", np.zeros(40), 2).tolist() == [[39, 40]]
+
+
 def test_what_was_not_read_moves_boxes_by_half_a_height_at_most():
     found = boxes_of([25.0, 45.0], "ab", bars((20, 30), (40, 50), (190, 192), width=200))
     assert abs(found.mean(axis=1) - [25, 45]).max() <= 16 + 0.35 * 32

@@ -98,6 +98,37 @@ def test_evidence_is_numbers_whatever_comes():
         assert found[:, FEATURES.index(name)] == pytest.approx(values), name
 
 
+def test_every_column_of_the_evidence_by_hand():
+    confidences = np.array([0.8, 1.0])
+    scores = np.array([[3.0, 2.0, 4.0, 7.0], [-9.0, -8.0, 0.0, -9.0]])  # lead, that over look-alikes, frames, missed
+    ink = np.array(
+        [[0.2, 0.0, 0.3, 0.6, 0.0], [0.0, 0.7, 2.0, 0.9, 1.0]]
+    )  # stray, stray of wide ones, gap, width, wide
+    found = assemble(confidences, scores, ink, np.array([1.5, np.nan]), np.array([1.0, 0.25]), 1)
+    columns = dict(zip(FEATURES, found.T.tolist(), strict=True))
+    assert columns == {
+        "odds": pytest.approx([np.log(4), np.log((1 - 1e-6) / 1e-6)]),
+        "lead": [3, -2], "lookalike lead": [2, -2],
+        "lookalike mass": pytest.approx([np.log(1e-7 + 0.8 * np.exp(-2)), np.log(1e-7 + (1 - 1e-6) * np.exp(5))]),
+        "frames": pytest.approx([np.log(4), 0]), "missed": [7, -2], "stray ink": [0.2, 0], "stray ink, wide": [0, 0.5],
+        "gap": [0.3, 1], "width, narrow": [0.6, 0], "width, wide": [0, 0.9], "wide": [0, 1],
+        "disagreement": [0, 0.75], "read again": [0, 0], "margin": [1.5, 0], "margin known": [1, 0],
+        "has lookalikes": [1, 1],
+    }  # fmt: skip
+
+
+def test_what_lies_between_is_compared_with_what_neither_neighbour_is():
+    logits = np.full((3, 6), -9.0)
+    logits[0, 1] = logits[2, 3] = 5
+    logits[1] = [4, 8, 2, 8, 3, 1]  # 1 and 3 are read on either side; 4 comes next
+    found = from_logits(logits, np.array([1, 3]), np.array([0, 2]), np.array([1, 3]), np.zeros((6, 1), int))
+    assert found[:, 3].tolist() == [1, 30]
+    third = np.vstack([logits, logits[1], np.full(6, -9.0)])
+    third[4, 4] = 5
+    found = from_logits(third, np.array([1, 3, 4]), np.array([0, 2, 4]), np.array([1, 3, 5]), np.zeros((6, 1), int))
+    assert found[:, 3].tolist() == [1, -4, 30]  # between 3 and 4 a 1 would be news
+
+
 def test_chances_are_logistic():
     weights = np.zeros_like(BLANK.weights)
     weights[:, 0] = 0, 1, -1

@@ -259,6 +259,31 @@ def test_progress_reaches_the_end():
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+def test_a_result_says_of_what_it_is(wild_model, digits_lmdb):
+    how = EvaluateConfig(workers=0, threads=1, second_look=0)
+    result = evaluate(wild_model, [digits_lmdb, digits_lmdb], how, device="cpu")
+    charset = load_model(wild_model).charset
+    assert (result.charset, result.normalisation) == (charset.name, charset.normalisation)
+    assert result.lineage == {"charset": charset.sha256, "data": [LmdbDataset(digits_lmdb).sha256] * 2}
+    assert [one.lines for one in (*result.datasets, result.total)] == [40, 40, 80]
+
+
+def test_what_was_read_is_kept_for_who_asks(wild_model, digits_lmdb):
+    told = []
+    how = EvaluateConfig(workers=0, threads=1, second_look=0, lookalikes="")
+    result = evaluate(wild_model, [digits_lmdb], how, device="cpu", then=told.append)
+    (readings,) = told
+    (log,) = readings.logs
+    assert (readings.result, readings.lookalikes, len(readings.datasets)) == (result, None, 1)
+    assert log.right.sum() == result.total.strict.correct
+    assert len(log.right) == 40
+    data = LmdbDataset(digits_lmdb)
+    assert {place: line.truth for place, line in log.wrong.items()} == {
+        (0, index): data.label(index) for _, index in log.wrong
+    }
+    assert sorted(log.lengths.tolist()) == sorted(len(data.label(index)) for index in range(40))
+
+
 def test_progress_of_several_models_is_that_of_all(wild_model, digits_lmdb):
     seen = []
     how = EvaluateConfig(workers=0, threads=1, lookalikes="", second_look=0, compare=(str(wild_model),))

@@ -132,6 +132,8 @@ def test_lookalike_accuracy_is_the_recall_of_characters_that_have_siblings():
     assert metrics.lookalike_chars == 5
     assert metrics.lookalike_accuracy == pytest.approx(3 / 5)
     assert metrics.to_json()["lookalike_accuracy"] == pytest.approx(3 / 5)
+    (pair,) = metrics.lookalike_pairs
+    assert (pair.first + pair.second, pair.count) == ("己已", 1)
 
 
 def test_lookalike_accuracy_of_no_lookalikes_is_undefined():

@@ -75,6 +75,24 @@ def test_a_shifted_dictionary_is_told():
     assert card(*[("己己己", "已已已")] * 30).shift == 0
 
 
+def test_twenty_substitutions_are_enough_to_tell_a_shift():
+    symbols = CHARSET.symbols
+    line = symbols[0:10:2]
+    read = "".join(symbols[symbols.index(char) + 1] for char in line)
+    assert card(*[(line, read)] * 4).shift == 1
+    assert card(*[(line, read)] * 3, (line[:4], read[:4])).shift == 0
+    assert card(*[(line[:4] * 5, read[:4] * 5)]).shift == 0  # four different ones may be a habit
+
+
+def test_the_advice_goes_by_what_is_wrong_beside_look_alikes():
+    assert "spaces" in card(*[("0", "O")] * 2, *[("a b", "ab")] * 9).advice
+    assert "pays" in card(*[("0", "O")] * 9, ("a b", "ab")).advice
+    one = card(("0", "O"), *[("a b", "ab")] * 9).advice
+    assert one.startswith("1 of 10 wrong lines is wrong by look-alikes alone: tuning on look-alikes gains little here")
+    unknown = card(("0", "O"), ("a b", "ab"), lookalikes=None).advice
+    assert unknown.startswith("2 lines are wrong: first, ")
+
+
 def test_intervals_hold_the_share_they_were_drawn_around():
     """Of 200 sets with a known error rate of 10 %, about 190 must have it in their interval."""
     dice = np.random.default_rng(0)
