@@ -185,7 +185,7 @@ class EvaluationResult:
 
     Attributes:
         model: The model file.
-        second_model: Another that read the same lines beside it, as the user named it; empty for none.
+        second_model: The file of another that read the same lines, and was weighed against it; empty for none.
         charset: Its charset's name.
         lineage: SHA-256 of the charset, under ``charset``, and of the datasets, in their order, under ``data``.
         normalisation: What its charset does to labels before they are compared.
