@@ -59,6 +59,7 @@ def test_lookalikes_are_counted_both_ways_and_others_not():
     counter = counted(("己巳0O", "已巳00"), ("a已", "a己"), ("己x", "已y"), ("Oz", "0"))
     found = [(pair.first, pair.second, pair.first_as_second, pair.second_as_first) for pair in counter.between(groups)]
     assert found == [("己", "已", 2, 1), ("0", "O", 0, 2)]
+    assert [pair.count for pair in counter.between(groups)] == [3, 2]
 
 
 def test_merged_parts_count_like_the_whole():

@@ -17,6 +17,7 @@ from wild import save_wild_model
 from ocrcc.charset import Charset
 from ocrcc.config import EvaluateConfig, PredictConfig, Preprocessing
 from ocrcc.data.lmdb_store import LmdbDataset
+from ocrcc.decoding import greedy
 from ocrcc.errors import DataError, ModelError
 from ocrcc.evaluation import evaluate as workflow
 from ocrcc.evaluation.evaluate import evaluate, evaluate_datasets, read_dataset
@@ -291,6 +292,23 @@ def test_progress_of_several_models_is_that_of_all(wild_model, digits_lmdb):
     assert {total for _, total in seen} == {80}
     assert seen[-1] == (80, 80)
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+@pytest.mark.parametrize("second_look", [0.0, 0.7])
+def test_centers_have_the_share_that_was_asked_for(model, digits_lmdb, second_look, monkeypatch):
+    shares = set()
+    plain = greedy.reread
+
+    def watched(runs, logits, features, rivals, weight):
+        shares.add(weight)
+        return plain(runs, logits, features, rivals, weight)
+
+    monkeypatch.setattr(greedy, "reread", watched)
+    how = {"workers": 0, "threads": 1, "second_look": second_look}
+    evaluate(model, [digits_lmdb], EvaluateConfig(**how), device="cpu")
+    assert not shares
+    evaluate(model, [digits_lmdb], EvaluateConfig(**how, center_share=0.3), device="cpu")
+    assert shares == {0.3}
 
 
 def test_centers_shall_have_a_share_and_there_are_none(wild_model, digits_lmdb):

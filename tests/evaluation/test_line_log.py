@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
-from ocrcc.evaluation.line_log import LineLog, LineRead, WrongRead
+from ocrcc.evaluation.line_log import LineLog, LineRead, WrongRead, line_read
+from ocrcc.types import CharSpan
 
 
 def line(index: int, truth: str, text: str, sure: float = 0.5) -> LineRead:
@@ -38,6 +42,23 @@ def test_lines_are_kept_as_numbers_and_the_wrong_ones_as_texts():
     assert [*log.wrong] == [(2, 3), (2, 8), (2, 9), (2, 1)]
     found = log.wrong[2, 8]
     assert (found.truth, found.read, found.edits, found.source, found.place) == ("abc", "ac", 1, "line 8", (2, 8))
+
+
+def test_what_is_known_of_a_line_is_brought_together():
+    dataset = SimpleNamespace(widths=np.array([10, 300]), heights=np.array([0, 30]))
+    chars = [CharSpan(char=char, confidence=sure, start=0, end=1) for char, sure in (("1", 0.5), ("O", 0.25))]
+    found = line_read(dataset, 2, 1, "10", 0.25, chars, "line 1")
+    assert found == LineRead(
+        dataset=2,
+        index=1,
+        truth="10",
+        text="1O",
+        confidence=0.25,
+        confidences=(0.5, 0.25),
+        source="line 1",
+        aspect=10.0,
+    )
+    assert line_read(dataset, 0, 0, "", 1.0, [], "").aspect == 10  # a height that nobody knows
 
 
 @pytest.mark.parametrize(("truth", "read", "bad"), [("1", "2", 1), ("10", "1", 0.5), ("1", "1x", 0.5), ("", "", 0)])

@@ -101,5 +101,6 @@ def test_expected_error_by_hand():
     assert expected_error(sure, right) == pytest.approx((0.7 + 0.1) / 4)
     sure, right = np.array([0.9, 0.9, 0.9, 0.1]), np.array([1, 1, 1, 0])  # a bin each, or they would cancel out
     assert expected_error(sure, right) == pytest.approx((0.3 + 0.1) / 4)
+    assert expected_error(np.array([0.87, 0.93]), np.array([1, 0])) == pytest.approx((0.93 - 0.13) / 2)  # one of 15
     assert expected_error(np.array([1.0, 0.0]), np.array([0, 1])) == 1  # the last bin has its upper end
     assert np.isnan(expected_error(np.zeros(0), np.zeros(0)))

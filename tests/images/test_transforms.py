@@ -131,6 +131,14 @@ def test_a_line_is_widened_at_most_to_what_the_model_takes():
     assert widen(line, 3, Preprocessing(max_width=128)).shape == (1, 32, 128)
 
 
+def test_all_four_sides_are_the_border():
+    narrow = np.full((40, 4), 200, np.float32)
+    narrow[:, [0, -1]] = 0
+    assert is_light_on_dark(narrow)
+    assert is_light_on_dark(narrow.T.copy())
+    assert not is_light_on_dark(200 - narrow)
+
+
 def test_polarity_survives_dense_text():
     dense = Image.new("L", (200, 32), 255)
     for left in range(6, 190, 10):  # 60 % of the inside is ink
@@ -170,6 +178,7 @@ def test_a_dark_cell_with_a_light_margin_is_dark_text_on_light_paper(margin):
     line = prepare(dark, Preprocessing(mean=0, std=1))[0]
     assert np.median(line) > 0.8
     assert line[0].min() > 0.6  # no dark frame is left
+    assert min(line[:, 0].min(), line[:, -1].min(), line[-1].min()) > 0.6
     assert (line < 0.4).mean() > 0.05
 
 

@@ -138,6 +138,10 @@ def test_centers_move_as_published(alpha):
     assert (counts == 0).sum() > (centers.center_counts == 0).sum()
 
 
+def test_half_of_the_way_is_the_default():
+    assert Centers(3, 2).alpha == 0.5
+
+
 def test_one_pass_gives_the_means_of_the_classes():
     features, classes = a_batch(50)
     centers = Centers(NUM_CLASSES, WIDTH)
