@@ -20,10 +20,9 @@ from ocrcc.clusters.joining import errors_told, first_line, joined
 from ocrcc.clusters.results import open_results
 from ocrcc.config import PredictConfig
 from ocrcc.errors import DataError
-from ocrcc.files import IMAGE_SUFFIXES
 from ocrcc.models.contract import resolve
 from ocrcc.places import Kind, output
-from ocrcc.reading.inputs import find_images, tell_others
+from ocrcc.reading.inputs import find_images, is_read, tell_others
 
 if TYPE_CHECKING:
     from ocrcc.clusters.worker import Carried
@@ -184,7 +183,7 @@ def _expanded(inputs: list[str], say: Say, on_passed_over: Say) -> Iterator[str]
         if files == [store._strip_protocol(name)]:
             yield name
             continue
-        images = [file for file in files if file.lower().endswith((*IMAGE_SUFFIXES, ".pdf"))]
+        images = list(filter(is_read, files))
         yield from map(store.unstrip_protocol, images)
         tell_others(name, len(images), sorted({*files} - {*images}), say, on_passed_over)
 

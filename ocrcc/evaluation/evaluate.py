@@ -24,11 +24,12 @@ from ocrcc.decoding import greedy
 from ocrcc.decoding.rivals import Rivals
 from ocrcc.errors import DataError
 from ocrcc.evaluation.line_log import LineLog, OnLine, line_read
-from ocrcc.evaluation.models import line_reader, open_model, rivals_of, two_readers
+from ocrcc.evaluation.models import ExportedModel, line_reader, open_model, rivals_of, two_readers
 from ocrcc.evaluation.report import EvaluationResult, Metrics, Tally
 from ocrcc.evaluation.scorecard import ScorecardCounter
 from ocrcc.lookalikes import Lookalikes, load_lookalikes
 from ocrcc.losses.ctc import line_losses
+from ocrcc.models.checkpoint import LoadedModel
 from ocrcc.models.contract import resolve
 from ocrcc.reading.engines import lines_at_once, torch_engine
 from ocrcc.reading.looks import read_lines
@@ -144,22 +145,25 @@ def _evaluate(
     if config.second_model:
         result = replace(result, second_model=str(resolve(config.second_model)))
     if then is not None:
-        last = models[-1]
-        settings = PredictConfig(
-            batch_size=config.batch_size, center_share=config.center_share, second_look=config.second_look
-        )
-        rivals = rivals_of(last, config)
-        alone = line_reader(last.recognizer, last.charset, last.preprocessing, last.device, rivals, settings)
         then(
             Readings(
                 result=result,
                 logs=tuple(logs),
                 datasets=tuple(datasets),
-                reader=both or alone,
+                reader=both or _reader_of(models[-1], config),
                 lookalikes=lookalikes,
             )
         )
     return result
+
+
+def _reader_of(loaded: ExportedModel | LoadedModel, config: EvaluateConfig) -> LineReader:
+    """Make the reader of single images of a model that is measured."""
+    settings = PredictConfig(
+        batch_size=config.batch_size, center_share=config.center_share, second_look=config.second_look
+    )
+    rivals = rivals_of(loaded, config)
+    return line_reader(loaded.recognizer, loaded.charset, loaded.preprocessing, loaded.device, rivals, settings)
 
 
 def _report_share(report: Report, before: int, models: int, done: int, total: int | None) -> None:
@@ -266,11 +270,11 @@ def evaluate_datasets(
                 done += len(indices)
                 report(done, sum(sizes))
             as_predicted = _read_as_predicted(by_reader, dataset, whole, charset, tally.update_unreadable)
-            for index, truth, found_there, source in as_predicted:
-                right[index] = tally.update(truth, found_there.text, source)
-                on_reading(truth, found_there.text)
+            for index, truth, recognition, source in as_predicted:
+                right[index] = tally.update(truth, recognition.text, source)
+                on_reading(truth, recognition.text)
                 if on_line is not None:
-                    on_line(line_read(dataset, number, index, truth, found_there.confidence, found_there.chars, source))
+                    on_line(line_read(dataset, number, index, truth, recognition.confidence, recognition.chars, source))
                 done += 1
                 report(done, sum(sizes))
             found.append(tally.summary(dataset.name, time.perf_counter() - started, **outcomes[-1]))

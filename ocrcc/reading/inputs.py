@@ -64,12 +64,17 @@ def _images_in(folder: str, on_missing: Problem, on_passed_over: Problem) -> Ite
 
     for parent, _, files in walk(folder, complain):
         for name in files:
-            if os.path.splitext(name)[1].lower() in _READ:
+            if is_read(name):
                 count += 1
                 yield os.path.join(parent, name)
             else:
                 others.append(os.path.join(parent, name))
     tell_others(folder, count, others, on_missing, on_passed_over)
+
+
+def is_read(name: str) -> bool:
+    """Tell whether a file of a folder ends as what is read does."""
+    return os.path.splitext(name)[1].lower() in _READ
 
 
 def tell_others(folder: str, images: int, others: Sequence[str], on_missing: Problem, on_passed_over: Problem) -> None:
