@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import time
-from array import array
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -20,7 +19,7 @@ from ocrcc.annotations.entries import Problem, check_text
 from ocrcc.config import BuildConfig
 from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter, check_output, close_all
-from ocrcc.datasets.report import DatasetReport, Report, describe_dataset, image_hash
+from ocrcc.datasets.report import DatasetReport, LineNotes, Report, describe_dataset, image_hash
 from ocrcc.errors import ConfigError, DataError
 from ocrcc.files import page_of, read_small
 from ocrcc.images.cutting import cut_line
@@ -120,7 +119,7 @@ def build_lmdb(
     jobs, described = _open_sources(sources, config, images, merge)
     total = jobs.count()
     skipped, named = Counter[str](), list[str]()
-    hashes = [array("Q") for _ in outputs]
+    notes = [LineNotes() for _ in outputs]
     with stoppable("the same command builds it anew") as finish, ExitStack() as stack:
         writers: list[LmdbWriter] = []
         for path in outputs:
@@ -137,14 +136,14 @@ def build_lmdb(
             else:
                 side = _side(line.hash, config)
                 writers[side].add(line.image, line.text, source=line.where, size=line.size)
-                hashes[side].append(line.hash)
+                notes[side].add(line.text, line.hash)
             report(done, total)
         finish()
         _check_lines([len(writer) for writer in writers], total, named, _hint(skipped, images))
         close_all(writers)
     reports = [
-        describe_dataset(LmdbDataset(path), charset=charset, hashes=known)
-        for path, known in zip(outputs, hashes, strict=True)
+        describe_dataset(LmdbDataset(path), charset=charset, notes=taken)
+        for path, taken in zip(outputs, notes, strict=True)
     ]
     return BuildResult(
         sources=tuple(described),
@@ -308,8 +307,11 @@ def _encoded(job: _Job, config: BuildConfig) -> bytes:
 
 
 def _read_image(path: Path) -> bytes:
-    path.stat()  # one that is not there has a reason of its own
-    return read_small(path, MOST_BYTES)
+    try:
+        return read_small(path, MOST_BYTES)
+    except DataError:
+        path.stat()  # one that is not there has a reason of its own
+        raise
 
 
 def _png(image: Image.Image) -> bytes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import pairwise
+from itertools import islice
+from operator import eq
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def describe_dataset(
     *,
     charset: str = "",
     verify: bool = False,
-    hashes: array[int] | None = None,
+    notes: LineNotes | None = None,
     report: Report = lambda _done, _total: None,
 ) -> DatasetReport:
     """Describe a dataset.
@@ -118,7 +119,7 @@ def describe_dataset(
         dataset: Ours or a foreign one.
         charset: To compare with, by name or file; empty for the shipped one that covers most.
         verify: Decode every image.
-        hashes: Of the encoded images (`image_hash`), if they are known; otherwise all are read.
+        notes: Of its lines, where whoever wrote it has taken them; otherwise all are read.
         report: Told how many lines are done, of how many.
 
     Raises:
@@ -127,9 +128,7 @@ def describe_dataset(
     """
     counts = dict(sorted(dataset.characters.items(), key=lambda item: (-item[1], item[0])))
     compared = load_charset(charset) if charset else _best_charset(counts)
-    reader = _Reader(dataset, verify, hashes)
-    for done in reader.read():
-        report(done, len(dataset))
+    notes = _read(dataset, verify, report) if notes is None else notes
     preprocessing = Preprocessing()
     widths = _scaled_widths(dataset, preprocessing)
     return DatasetReport(
@@ -142,69 +141,67 @@ def describe_dataset(
         widths=_histogram(widths, (*_WIDTHS, preprocessing.max_width)),
         heights=_span(dataset.heights),
         preprocessing=preprocessing,
-        unreadable=reader.unreadable.finding(),
-        too_long=_too_long(dataset, reader.repeats, widths),
+        unreadable=Finding(len(notes.unreadable), tuple(notes.unreadable[:NAMED])),
+        too_long=_too_long(dataset, notes.repeats, widths),
         squeezed=_squeezed(dataset, preprocessing),
-        repeated=_repeated(dataset, reader),
-        conflicting=_conflicting(dataset, reader),
-        edge_spaces=reader.edge_spaces.finding(),
+        repeated=_repeated(dataset, notes),
+        conflicting=_conflicting(dataset, notes),
+        edge_spaces=_edge_spaces(dataset, notes),
         odd_characters=tuple(lint(counts)),
     )
 
 
-class _Found:
-    """Counts lines and names the first few."""
+class LineNotes:
+    """What is noted of each line while it is read or written; keeps 19 bytes a line."""
 
     def __init__(self) -> None:
-        self.count = 0
-        self._named: list[str] = []
-
-    def add(self, name: str) -> None:
-        self.count += 1
-        if len(self._named) < NAMED:
-            self._named.append(name)
-
-    def finding(self) -> Finding:
-        return Finding(self.count, tuple(self._named))
-
-
-class _Reader:
-    """Reads every label, and every image whose hash is not known; keeps 18 bytes a line."""
-
-    def __init__(self, dataset: LmdbDataset, verify: bool, hashes: array[int] | None) -> None:
-        self._dataset = dataset
-        self._verify = verify
-        self._known = hashes
         self.images = array("Q")
         self.labels = array("Q")
         self.repeats = array("H")
         self.readable = array("B")
-        self.unreadable, self.edge_spaces = _Found(), _Found()
+        self.unreadable: list[str] = []
+        self.edge_spaces = array("q")
 
-    def read(self) -> Iterator[int]:
-        for index in range(len(self._dataset)):
-            label, image, readable = "", 0, 1
-            try:
-                label = self._dataset.label(index)
-                image = self._image(index)
-            except DataError as error:
-                readable = 0
-                self.unreadable.add(error.message)
-            if label and (label[0].isspace() or label[-1].isspace()):
-                self.edge_spaces.add(f"{self._dataset.source(index)}: {label!r}")
-            self.images.append(image)
-            self.labels.append(image_hash(label.encode()))
-            self.repeats.append(min(0xFFFF, sum(one == other for one, other in pairwise(label))))
-            self.readable.append(readable)
-            yield index + 1
+    def add(self, label: str, image: int, *, error: str = "") -> None:
+        """Note a line.
 
-    def _image(self, index: int) -> int:
-        if self._known is not None:
-            return self._known[index]
-        encoded = self._dataset.image_bytes(index)
-        if self._verify:
-            open_image(encoded, name=self._dataset.source(index))
-        return image_hash(encoded)
+        Args:
+            label: Its text.
+            image: The `image_hash` of its image.
+            error: Why it cannot be read, if it cannot.
+        """
+        if label and (label[0].isspace() or label[-1].isspace()):
+            self.edge_spaces.append(len(self.images))
+        if error:
+            self.unreadable.append(error)
+        self.images.append(image)
+        self.labels.append(image_hash(label.encode()))
+        self.repeats.append(min(0xFFFF, sum(map(eq, label, islice(label, 1, None)))))
+        self.readable.append(not error)
+
+
+def _read(dataset: LmdbDataset, verify: bool, report: Report) -> LineNotes:
+    """Read every label and every image."""
+    notes = LineNotes()
+    for index in range(len(dataset)):
+        label, image, said = "", 0, ""
+        try:
+            label = dataset.label(index)
+            encoded = dataset.image_bytes(index)
+            if verify:
+                open_image(encoded, name=dataset.source(index))
+            image = image_hash(encoded)
+        except DataError as error:
+            said = error.message
+        notes.add(label, image, error=said)
+        report(index + 1, len(dataset))
+    return notes
+
+
+def _edge_spaces(dataset: LmdbDataset, notes: LineNotes) -> Finding:
+    found = notes.edge_spaces
+    named = tuple(f"{dataset.source(index)}: {dataset.label(index)!r}" for index in found[:NAMED])
+    return Finding(len(found), named)
 
 
 def _best_charset(counts: Mapping[str, int]) -> Charset:
@@ -264,18 +261,18 @@ def _squeezed(dataset: LmdbDataset, preprocessing: Preprocessing) -> Finding:
     return Finding(len(found), tuple(named))
 
 
-def _repeated(dataset: LmdbDataset, reader: _Reader) -> Finding:
-    pairs = np.array([reader.images, reader.labels], dtype=np.uint64).reshape(2, -1)
-    readable = np.flatnonzero(np.array(reader.readable))
+def _repeated(dataset: LmdbDataset, notes: LineNotes) -> Finding:
+    pairs = np.array([notes.images, notes.labels], dtype=np.uint64).reshape(2, -1)
+    readable = np.flatnonzero(np.array(notes.readable))
     _, first = np.unique(pairs[:, readable], axis=1, return_index=True)
     again = np.setdiff1d(readable, readable[first])
     return Finding(len(again), tuple(dataset.source(index) for index in again[:NAMED].tolist()))
 
 
-def _conflicting(dataset: LmdbDataset, reader: _Reader) -> Finding:
-    readable = np.flatnonzero(np.array(reader.readable))
-    images = np.array(reader.images, dtype=np.uint64)[readable]
-    labels = np.array(reader.labels, dtype=np.uint64)[readable]
+def _conflicting(dataset: LmdbDataset, notes: LineNotes) -> Finding:
+    readable = np.flatnonzero(np.array(notes.readable))
+    images = np.array(notes.images, dtype=np.uint64)[readable]
+    labels = np.array(notes.labels, dtype=np.uint64)[readable]
     order = np.argsort(images, kind="stable")
     _, starts, sizes = np.unique(images[order], return_index=True, return_counts=True)
     several = sizes > 1

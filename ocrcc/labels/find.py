@@ -20,7 +20,7 @@ They are told apart by content, not by suffix.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -86,7 +86,10 @@ class Labels:
         """Return how many entries and problems there are, without reading the images that labels may hold."""
         if self.format == "parquet" and (rows := _parquet_rows(self.path)) is not None:
             return rows
-        return sum(1 for _ in self)
+        if self.format in DOCUMENTS or self.format == "pairs":
+            return sum(1 for _ in self)
+        counted = Entry(self.path, "", "")
+        return sum(1 for _ in _read_lines(self, make=lambda *_, **__: counted))
 
 
 def _parquet_rows(path: Path) -> int | None:
@@ -268,7 +271,8 @@ def _read_document(labels: Labels) -> Iterator[Entry | Problem]:
             return read_tar(labels.path, labels.encoding)
 
 
-def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
+def _read_lines(labels: Labels, *, make: Callable[..., Entry | Problem] = make_entry) -> Iterator[Entry | Problem]:
+    """Read a file that has a line for each label; `make_entry` looks for each image, which is a waste for counting."""
     text = TextFile(labels.path, labels.encoding)
     table: Table | None = None
     for number, line in text.lines():
@@ -298,4 +302,4 @@ def _read_lines(labels: Labels) -> Iterator[Entry | Problem]:
         except BadLabelError as error:
             yield malformed(where, error)
         else:
-            yield from (make_entry(labels.images, path, label, where, outline=outline) for path, label in rows)
+            yield from (make(labels.images, path, label, where, outline=outline) for path, label in rows)
