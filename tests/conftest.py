@@ -13,6 +13,9 @@ from drawn_lines import draw_line
 from PIL import Image
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; before anything imports torch
+# With all cores for each worker of pytest's, half of the processor's time would go into their waiting for one another.
+if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(workers))))
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -81,13 +81,13 @@ def test_links_lead_somewhere(page):
 
 
 def keep_some(samples: Path) -> str:
-    """Leave 120 samples of 500: all commands are as they were, and have less to do. Returns their texts."""
+    """Leave 60 samples of 500: all commands are as they were, and have less to do. Returns their texts."""
     labels = samples / "labels.txt"
     rows = labels.read_text(encoding="utf-8").splitlines(keepends=True)
-    for row in rows[120:]:
+    for row in rows[60:]:
         (samples / row.partition("\t")[0]).unlink()
-    labels.write_text("".join(rows[:120]), encoding="utf-8")
-    return "".join(row.partition("\t")[2].rstrip("\n") for row in rows[:120])
+    labels.write_text("".join(rows[:60]), encoding="utf-8")
+    return "".join(row.partition("\t")[2].rstrip("\n") for row in rows[:60])
 
 
 def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_lines):
@@ -106,7 +106,7 @@ def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_li
         path.name for path in tmp_path.iterdir()
     }
     predicted = next(text for line, text in output.items() if "--format json" in line)
-    assert predicted.count("\n") > 100
+    assert predicted.count("\n") > 50
 
 
 def test_the_demo_runs(tmp_path, monkeypatch, few_general_lines):

@@ -5,7 +5,8 @@
 mutmut forks after autograd has run, which torch refuses in the child, and cosmic-ray imports torch anew for each of
 thousands of mutants. Here the libraries are imported once, and each mutant is a fork that imports ours with one module
 changed in memory. Strings, messages, annotations and what is only for type checking are left alone; tests of several
-processes and of compilers are left out.
+processes and of compilers are left out. With --wider, what a room's own tests let live is shown to those of the rooms
+that are built on it too, as mutmut would.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARIES = "numpy torch timm torchvision.transforms.v2 accelerate PIL.Image pytest rapidfuzz safetensors.torch lmdb"
 ROOMS = {
-    "losses": ("losses/*.py", "tests/losses"),
-    "decoding": ("decoding/*.py", "tests/decoding"),
-    "evaluation": ("evaluation/*.py", "tests/evaluation"),
-    "batching": ("data/batching.py", "tests/data/test_batching.py"),
-    "transforms": ("images/transforms.py", "tests/images/test_transforms.py"),
-    "run": ("training/run.py", "tests/training/test_run.py tests/training/test_loop.py"),
+    "losses": ("losses/*.py", "tests/losses", "tests/training/test_objective.py"),
+    "decoding": ("decoding/*.py", "tests/decoding", "tests/reading tests/evaluation tests/calibration"),
+    "evaluation": ("evaluation/*.py", "tests/evaluation", "tests/cli/test_eval_cli.py tests/reports"),
+    "batching": ("data/batching.py", "tests/data/test_batching.py", "tests/training"),
+    "transforms": ("images/transforms.py", "tests/images/test_transforms.py", "tests/reading tests/models"),
+    "run": ("training/run.py", "tests/training/test_run.py tests/training/test_loop.py", "tests/training tests/tuning"),
 }
+"""What of each room is changed, its own tests, and those of rooms that are built on it, which what is left is shown."""
 LEFT_OUT = "not two_processes and not compiler and not compiled and not signal"
 SWAPS: dict[type, type] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -191,6 +193,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0, help="so many mutants, drawn at random; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e9, help="stop then")
+    parser.add_argument("--wider", action="store_true", help="show survivors to the tests of rooms built on theirs too")
     parser.add_argument("--out", type=Path, default=Path("survivors.tsv"))
     options = parser.parse_args()
     os.chdir(ROOT)
@@ -199,40 +202,45 @@ def main() -> None:
         importlib.import_module(library)
     found = []
     for room in options.rooms:
-        pattern, tests = ROOMS[room]
-        for file in sorted((ROOT / "ocrcc").glob(pattern)):
-            found += [(room, file, tests.split(), *mutant) for mutant in mutants(file)]
+        for file in sorted((ROOT / "ocrcc").glob(ROOMS[room][0])):
+            found += [(room, file, *mutant) for mutant in mutants(file)]
     every = Counter(room for room, *_ in found)
     random.Random(options.seed).shuffle(found)
     found = found[: options.sample or None]
     longest: dict[str, int] = {}
     killed: Counter[str] = Counter()
+    killed_by_its_own: Counter[str] = Counter()
     tried: Counter[str] = Counter()
     started = time.monotonic()
+
+    def alive(file: Path, tree: ast.AST, tests: str) -> bool:
+        if tests not in longest:
+            passes, seconds = survives(file, ast.parse(file.read_text(encoding="utf-8")), tests.split(), 3600)
+            assert passes, f"{tests} fail as the program is"
+            longest[tests] = 30 + round(5 * seconds)
+        return survives(file, tree, tests.split(), longest[tests])[0]
+
     with options.out.open("a", encoding="utf-8") as out:
-        for room, file, tests, number, what in found:
+        for room, file, number, what in found:
             if time.monotonic() - started > 60 * options.minutes:
                 break
-            if room not in longest:
-                passes, seconds = survives(file, ast.parse(file.read_text(encoding="utf-8")), tests, 3600)
-                assert passes, f"{room} fails as it is"
-                longest[room] = 30 + round(5 * seconds)
             tree, said = mutated(file, number, what)
+            _, tests, built_on_it = ROOMS[room]
             # The file's own tests first: most mutants need no others.
             own = f"tests/{file.parent.name}/test_{file.stem}.py"
-            turns = ([own], tests) if Path(own).exists() and tests != [own] else (tests,)
-            alive = all(survives(file, tree, turn, longest[room])[0] for turn in turns)
+            left = all(alive(file, tree, turn) for turn in ([own] if Path(own).exists() else []) + [tests])
+            killed_by_its_own[room] += not left
+            left = left and not (options.wider and not alive(file, tree, built_on_it))
             tried[room] += 1
-            killed[room] += not alive
-            if alive:
+            killed[room] += not left
+            if left:
                 print(said, file=out, flush=True)
-            print(f"{sum(killed.values())}/{sum(tried.values())} {'ALIVE ' if alive else 'killed'} {said}", flush=True)
-    print("\nroom\tmutants\ttried\tkilled\tshare")
-    for room in tried:
-        print(f"{room}\t{every[room]}\t{tried[room]}\t{killed[room]}\t{killed[room] / tried[room]:.0%}")
-    print(
-        f"all\t{sum(every.values())}\t{tried.total()}\t{killed.total()}\t{killed.total() / max(1, tried.total()):.0%}"
-    )
+            print(f"{killed.total()}/{tried.total()} {'ALIVE ' if left else 'killed'} {said}", flush=True)
+    print("\nroom\tpossible\ttried\tkilled by its own tests\tand by those of rooms built on it")
+    rows = [(room, every[room], tried[room], killed_by_its_own[room], killed[room]) for room in tried]
+    rows.append(("all", *(counts.total() for counts in (every, tried, killed_by_its_own, killed))))
+    for room, possible, count, first, then in rows:
+        print(f"{room}\t{possible}\t{count}\t{first / max(1, count):.0%}\t{then / max(1, count):.0%}")
 
 
 if __name__ == "__main__":
