@@ -35,6 +35,7 @@ CORE = {
     "processes",
     "dice",
     "resizing",
+    "quantiles",
 }
 """Known to all; among themselves without a cycle."""
 ARROWS: dict[str, set[str]] = {

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ocrcc.quantiles import quantiles
+
 _WIDE, _NARROW = 1.1, 0.7
 """No character is wider than this share of its line's height: hanzi, and letters and digits."""
 INK = 0.25
@@ -26,7 +28,7 @@ def ink_columns(pixels: np.ndarray) -> np.ndarray:
         pixels: (H, W), or (K, H, W), dark on light or light on dark.
     """
     pixels = pixels if pixels.ndim == 3 else pixels[None]
-    low, paper, high = np.quantile(pixels[:, ::2, ::2] if pixels.shape[1] > 8 else pixels, (0.02, 0.5, 0.98))
+    low, paper, high = quantiles(pixels[:, ::2, ::2] if pixels.shape[1] > 8 else pixels, 0.02, 0.5, 0.98)
     nearest = low if paper - low < high - paper else high
     if abs(paper - nearest) > _PAPER * (high - low):  # more than half of the line is no paper
         paper = nearest

@@ -5,13 +5,13 @@ Pillow and numpy only: reading with an exported model needs no torch.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from ocrcc.config import Preprocessing
+from ocrcc.quantiles import quantiles
 from ocrcc.resizing import between_four
 
 
@@ -73,7 +73,7 @@ _RING = 0.9
 
 def _dark_cell(grey: np.ndarray) -> tuple[slice, slice] | None:
     """Find the dark cell with light text that a line is but for a light margin, as the cells of tables are cut."""
-    low, high = _quantiles(grey[::2, ::2], 0.02, 0.98)
+    low, high = quantiles(grey[::2, ::2], 0.02, 0.98)
     if high - low <= 255 * _LEAST_CONTRAST:
         return None
     dark = grey < (low + high) / 2
@@ -111,19 +111,10 @@ def is_light_on_dark(pixels: np.ndarray) -> bool:
     """
     grey = pixels if pixels.ndim == 2 else pixels.mean(axis=2)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    low, middle, high = _quantiles(grey[::2, ::2], 0.02, 0.5, 0.98)
-    (edge,) = _quantiles(border, 0.5)
+    low, middle, high = quantiles(grey[::2, ::2], 0.02, 0.5, 0.98)
+    (edge,) = quantiles(border, 0.5)
     # Not a bare comparison with 0: a wrong inversion costs more than a missed one, which training has seen.
     return high - low > 255 * _LEAST_CONTRAST and (middle + edge - low - high) / (high - low) < -0.1
-
-
-def _quantiles(values: np.ndarray, *shares: float) -> list[float]:
-    """Return what numpy.quantile does, which takes longer for so few values, and imports numpy.ma."""
-    ordered = np.sort(values, axis=None)
-    places = [share * (len(ordered) - 1) for share in shares]
-    return [
-        float(ordered[int(at)]) + (at - int(at)) * float(ordered[math.ceil(at)] - ordered[int(at)]) for at in places
-    ]
 
 
 _FAINTEST_ROW = 0.25
@@ -142,7 +133,7 @@ def closer(line: np.ndarray, preprocessing: Preprocessing) -> np.ndarray | None:
     """
     grey = line.mean(axis=0)
     contrast = np.abs(grey - np.median(grey))
-    rows = np.flatnonzero(_strongest(contrast) > _FAINTEST_ROW * _quantiles(contrast, 0.99)[0])
+    rows = np.flatnonzero(_strongest(contrast) > _FAINTEST_ROW * quantiles(contrast, 0.99)[0])
     if not len(rows) or np.ptp(grey) * np.mean(preprocessing.std) < _LEAST_CONTRAST:
         return None
     first, last = max(0, int(rows[0]) - 1), min(len(grey), int(rows[-1]) + 2)

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from ocrcc.config import Preprocessing
 from ocrcc.errors import ConfigError
 from ocrcc.images.opening import open_image
-from ocrcc.images.transforms import _quantiles, closer, is_light_on_dark, may_be_loose, pad, prepare, widen
+from ocrcc.images.transforms import closer, is_light_on_dark, may_be_loose, pad, prepare, widen
 
 DOCUMENTS = ("fund-documents", "sroie-receipts", "tesseract-test", "page-qt-book", "page-wechat-news", "caffe-ocr")
 
@@ -208,13 +208,6 @@ def test_a_frame_is_no_cell():
         line.paste(grey, (inset, inset, 200 - inset, 64 - inset))
     plain = Preprocessing(height=64)
     assert np.array_equal(prepare(line, plain), prepare(line, replace(plain, polarity="keep")))
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 10, 101])
-def test_quantiles_are_numpys(count):
-    values = np.random.default_rng(count).normal(size=(count, 1))
-    shares = (0.02, 0.3, 0.5, 0.98)
-    assert _quantiles(values, *shares) == pytest.approx(np.quantile(values, shares).tolist())
 
 
 @pytest.mark.parametrize("text", ["TOTAL 98.20", "■■", "M", "l", "####", "-"])
