@@ -90,6 +90,7 @@ def keep_some(samples: Path) -> str:
     return "".join(row.partition("\t")[2].rstrip("\n") for row in rows[:60])
 
 
+@pytest.mark.slow
 def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_lines):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("OCRCC_MODEL", raising=False)
@@ -109,6 +110,7 @@ def test_the_steps_run_one_after_the_other(tmp_path, monkeypatch, few_general_li
     assert predicted.count("\n") > 50
 
 
+@pytest.mark.slow
 def test_the_demo_runs(tmp_path, monkeypatch, few_general_lines):
     """With a small model: what these commands make of the shipped one is seen where those of the README run."""
     monkeypatch.chdir(tmp_path)

@@ -88,6 +88,7 @@ def test_resume_goes_on_with_the_runs_settings(digits_lmdb, tmp_path):
     assert "seed is 5, and was 0" in " ".join(result.stderr.split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_to_the_whole_process_group_ends_a_run_with_everything_saved(digits_lmdb, tmp_path, number):
     """As a service manager or a terminal sends it: to the loading processes too."""

@@ -114,6 +114,7 @@ def cluster():
             yield pool
 
 
+@pytest.mark.slow
 @needs_ray
 @needs_proc
 def test_a_cluster_renders_the_very_records_though_a_worker_is_lost(source, tmp_path, monkeypatch, cluster):
@@ -131,6 +132,7 @@ def test_a_cluster_renders_the_very_records_though_a_worker_is_lost(source, tmp_
     assert LmdbDataset(tmp_path / "there.lmdb").sha256 == LmdbDataset(tmp_path / "here.lmdb").sha256
 
 
+@pytest.mark.slow
 @needs_ray
 @needs_proc
 def test_a_cluster_builds_the_very_datasets_though_a_worker_is_lost(labels, tmp_path, monkeypatch, cluster):
@@ -148,6 +150,7 @@ def test_a_cluster_builds_the_very_datasets_though_a_worker_is_lost(labels, tmp_
         assert records(name(tmp_path / "there.lmdb")) == records(name(tmp_path / "here.lmdb"))
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.parametrize("command", ["synth", "build-lmdb"])
 def test_bad_addresses_and_options_are_told(command, source, labels, tmp_path, monkeypatch):

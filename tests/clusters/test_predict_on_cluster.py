@@ -181,6 +181,7 @@ def on_cluster(address, inputs, out, **options):
     )
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.parametrize("prefix", ["", "ray://"])
 def test_an_address_that_nobody_answers(prefix, tmp_path):
@@ -194,6 +195,7 @@ def test_an_address_that_nobody_answers(prefix, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @needs_ray
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the worker by /proc")
 def test_a_lost_workers_block_is_read_again_and_nothing_comes_twice(folder, texts, tmp_path, monkeypatch):
@@ -227,6 +229,7 @@ def test_a_lost_workers_block_is_read_again_and_nothing_comes_twice(folder, text
     assert (found.results, found.failed, told) == (161, 2, lost)
 
 
+@pytest.mark.slow
 @needs_ray
 def test_a_manifest_without_paths_is_told(tmp_path, monkeypatch):
     pytest.importorskip("pyarrow")

@@ -206,6 +206,7 @@ def work(rank, world, file, results):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_move_the_centers_as_one_would(tmp_path):
     context = mp.get_context("spawn")
     results = context.Queue()

@@ -212,6 +212,7 @@ def limited(imports: str, code: str, *paths: Path, megabytes: int = 400) -> list
     return [line.split()[1] for line in done.stdout.splitlines() if line.startswith("told: ")]
 
 
+@pytest.mark.slow
 def test_small_files_that_name_giants_are_refused_without_their_memory(tmp_path):
     """Of 2.5 GB and more in weights; the registered one has as many classes as a charset can have."""
     giants = []

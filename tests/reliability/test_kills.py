@@ -68,7 +68,7 @@ PYTHON_STARTS = ("from ocrcc.cli import main", "preparation_data = reduction.pic
 """In what Python itself says of Ctrl-C while it starts, and a worker that starts when its parent is killed."""
 LONG = {"review": 10.0, "demo": 60.0}
 """Seconds that commands are given which serve without an end, or are made of the others."""
-pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="of Unix")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "killpg"), reason="of Unix")]
 
 
 @cache

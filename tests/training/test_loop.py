@@ -215,6 +215,7 @@ def test_lines_are_learned(digits_lmdb, tmp_path):
     assert run(task, config, tmp_path / "run").best["cer"] < 0.3
 
 
+@pytest.mark.slow
 def test_compiled_steps_are_the_same_steps_and_few_programs_do_for_all_shapes(task, tmp_path, monkeypatch):
     programs = []
 
@@ -235,6 +236,7 @@ def test_compiled_steps_are_the_same_steps_and_few_programs_do_for_all_shapes(ta
         assert difference < 1e-3, f"{key}: {difference}"
 
 
+@pytest.mark.slow
 def test_what_the_real_compiler_makes_does_for_all_widths():
     """Its gradients of convolutions too: they are lowered by other rules than their values."""
     torch._dynamo.reset()

@@ -27,6 +27,7 @@ print(kept, given_back)
 
 
 @pytest.mark.skipif(not _glibc(), reason="another allocator")
+@pytest.mark.slow
 def test_freed_memory_is_kept_for_as_long_as_asked():
     done = subprocess.run([sys.executable, "-c", FAULTS], check=True, capture_output=True, text=True)
     kept, given_back = map(int, done.stdout.split())

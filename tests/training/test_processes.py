@@ -54,6 +54,7 @@ def together(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*TORCHRUN, *arguments], capture_output=True, text=True, env=environment)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model_and_go_on_where_each_was(tmp_path):
     """Without a word of a device: Accelerate must be told that there is no GPU, or each trains for itself.
 
