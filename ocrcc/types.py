@@ -236,7 +236,7 @@ class Recognition:
         chars: Its characters, in order; on a line that is upside down that is from right to left.
         upside_down: Whether the line could only be read upside down.
         unmatched: Whether it matches no pattern or check digit that was asked for, so that its text was left as it is.
-        second: What a second model reads, where one was asked.
+        second: What a second model reads; None where none was asked.
     """
 
     path: str

@@ -15,6 +15,8 @@ DPI = 200
 """At which the pages of a PDF are drawn."""
 SECOND_LOOK = 0.7
 """Below this confidence lines are read again; tests/benchmarks/second_look.py compares."""
+SECOND_DOUBT = 0.03
+"""A second model reads the lines that are doubted more than this; tests/benchmarks/second_model.py compares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +34,9 @@ class EvaluateConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
-        second_model: Another model that reads the same lines, of any make; what the two read together is measured, as
-            predict has it.
+        second_model: Another model, of any make, that reads the lines which the first one doubts; what the two read
+            together is measured, as predict has it.
+        second_doubt: It reads the lines on which something is likelier than this to be wrong or missing; 0 for all.
         compare: Another model, measured beside this one on the same lines; repeat it for several, the first of which is
             what it was before.
     """
@@ -46,6 +49,7 @@ class EvaluateConfig:
     center_share: float = setting(0.0, LOOKALIKES)
     second_look: float = setting(SECOND_LOOK, READING)
     second_model: str = setting("", READING, "MODEL")
+    second_doubt: float = setting(SECOND_DOUBT, READING)
     compare: tuple[str, ...] = setting((), INPUT, "MODEL")
 
     def __post_init__(self) -> None:
@@ -54,7 +58,7 @@ class EvaluateConfig:
             raise ConfigError("batch_size is not positive")
         if min(self.workers, self.threads, self.worst, self.center_share) < 0:
             raise ConfigError("workers, threads, worst and center_share cannot be negative")
-        _check_second_look(self.second_look)
+        _check_shares(second_look=self.second_look, second_doubt=self.second_doubt)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +80,9 @@ class PredictConfig:
         second_look: Lines on which some character is less sure than this are read again, without blank rows
             above and below, and up to 1.5 times as wide; the text counts that is likeliest over these looks. 0 for
             never.
-        second_model: Another model that reads the same lines, of any make. Where the two differ, the likelier reading
-            counts, and a person should look.
+        second_model: Another model, of any make, that reads the lines which the first one doubts. Where the two
+            differ, the likelier reading counts, and a person should look.
+        second_doubt: It reads the lines on which something is likelier than this to be wrong or missing; 0 for all.
         half_width: Give full-width letters, digits, punctuation and spaces as their half-width twins, and any dash
             between two letters or digits as a hyphen.
         allow: The only characters that may be read, such as 0123456789.-; empty for all that the model knows.
@@ -101,6 +106,7 @@ class PredictConfig:
     center_share: float = setting(0.0, LOOKALIKES)
     second_look: float = setting(SECOND_LOOK, READING)
     second_model: str = setting("", READING, "MODEL")
+    second_doubt: float = setting(SECOND_DOUBT, READING)
     half_width: bool = setting(False, READING)
     allow: str = setting("", READING, "CHARACTERS")
     pattern: str = setting("", READING, "REGEX")
@@ -116,7 +122,7 @@ class PredictConfig:
             raise ConfigError("batch_size, window and workers must be positive")
         if min(self.threads, self.alternatives, self.center_share) < 0:
             raise ConfigError("threads, alternatives and center_share cannot be negative")
-        _check_second_look(self.second_look)
+        _check_shares(second_look=self.second_look, second_doubt=self.second_doubt)
         if self.pattern in get_args(Check)[1:]:
             message = f"pattern is {self.pattern!r}: a line would have to be that word"
             raise ConfigError(message, f"--check {self.pattern}")
@@ -129,9 +135,10 @@ class PredictConfig:
             raise ConfigError(f"find_side is {self.find_side}, not 200..10000")
 
 
-def _check_second_look(confidence: float) -> None:
-    if not 0 <= confidence <= 1:
-        raise ConfigError(f"second_look is {confidence}, not 0..1")
+def _check_shares(**shares: float) -> None:
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise ConfigError(f"{name} is {share}, not 0..1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +165,7 @@ class CalibrateConfig:
             raise ConfigError("batch_size must be positive, threads and limit cannot be negative")
         if not self.lookalikes:
             raise ConfigError("lookalikes: a calibration tells how likely a character is its look-alike", "gb2312")
-        _check_second_look(self.second_look)
+        _check_shares(second_look=self.second_look)
 
 
 @dataclass(frozen=True, kw_only=True)

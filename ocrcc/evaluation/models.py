@@ -119,6 +119,7 @@ def two_readers(model: str | Path, device: str, config: EvaluateConfig) -> LineR
         center_share=config.center_share,
         second_look=config.second_look,
         second_model=config.second_model,
+        second_doubt=config.second_doubt,
     )
     reader = LineReader.load(model, device=device, config=settings)
     for one in (reader, reader.second):

@@ -57,6 +57,10 @@ class Unreadable:
     message: str
 
 
+_NOT_ASKED = Unreadable(path="", message="the first model is sure of it")
+"""Stands among the images of a second model for one that it need not read."""
+
+
 class _Done:
     """What was read and is still to be given, by the number of its image; parts wait for one another."""
 
@@ -125,7 +129,7 @@ class LineReader:
         self._rule = Rule.of(charset, allow=self.config.allow, pattern=self.config.pattern, check=self.config.check)
         self.parallel = parallel
         self.second: LineReader | None = None
-        """Reads the same lines; see `ocrcc.reading.second`."""
+        """Reads what this one doubts; see `ocrcc.reading.second`."""
         self.on_open: Callable[[str, Image.Image], None] = lambda _name, _image: None
         """Told of every image that was opened."""
 
@@ -224,14 +228,22 @@ class LineReader:
             yield from self._stream(images, count)
             return
         from ocrcc.lookalikes import load_lookalikes
-        from ocrcc.reading.second import together
+        from ocrcc.reading.second import is_doubtful, together
 
         lookalikes = load_lookalikes(self.config.lookalikes or PredictConfig.lookalikes).for_training()
         mine, same = tee(images)
-        with closing(self._stream(mine, count)) as lines, closing(self.second.stream(same)) as others:
-            yield from together(lines, others, self.second.charset, lookalikes, self._rule)
+        with closing(self._stream(mine, count)) as read:
+            lines, again = tee(read)
+            asked = (
+                image if isinstance(line, Recognition) and is_doubtful(line, self.config.second_doubt) else _NOT_ASKED
+                for line, image in zip(again, same, strict=True)
+            )
+            with closing(self.second._stream(asked, 0)) as others:
+                yield from together(lines, others, self.second.charset, lookalikes, self._rule)
 
-    def _stream(self, images: Iterable[ImageInput], count: int) -> Generator[Recognition | Unreadable, None, None]:
+    def _stream(
+        self, images: Iterable[ImageInput | Unreadable], count: int
+    ) -> Generator[Recognition | Unreadable, None, None]:
         queue = _Queue(self)
         done = _Done(self.charset, self.config.half_width, self._rule)
         given = 0
@@ -259,7 +271,7 @@ class LineReader:
                     yield done.pop(given)
                     given += 1
 
-    def _opened(self, images: Iterable[ImageInput]) -> Iterator[list[PreparedLine] | Unreadable]:
+    def _opened(self, images: Iterable[ImageInput | Unreadable]) -> Iterator[list[PreparedLine] | Unreadable]:
         """Open images in threads, a few ahead of those that are read."""
         ahead: deque[Future[list[PreparedLine] | Unreadable]] = deque()
         with ThreadPoolExecutor(self.config.workers, thread_name_prefix="ocrcc-open") as pool:
@@ -274,7 +286,9 @@ class LineReader:
                 for future in ahead:
                     future.cancel()
 
-    def _open(self, index: int, image: ImageInput) -> list[PreparedLine] | Unreadable:
+    def _open(self, index: int, image: ImageInput | Unreadable) -> list[PreparedLine] | Unreadable:
+        if isinstance(image, Unreadable):
+            return image
         path = name_of(image, index)
         try:
             opened = open_image(as_source(image), name=path)

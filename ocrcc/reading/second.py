@@ -31,6 +31,12 @@ Unread = TypeVar("Unread")
 _Written = list[tuple[int, RecognizedChar, str]]
 
 
+def is_doubtful(line: Recognition, doubt: float) -> bool:
+    """Tell whether something of a line is likelier than ``doubt`` to be wrong or missing, or nothing was read."""
+    doubts = map(_doubt, line.chars)
+    return not line.chars or line.unmatched or not doubt or any(max(one.wrong, one.dropped) > doubt for one in doubts)
+
+
 def together(
     lines: Iterable[Recognition | Unread],
     others: Iterable[Recognition | Unread],
@@ -42,14 +48,17 @@ def together(
 
     Args:
         lines: What the first reads; what could not be opened stays as it is.
-        others: What the second reads.
+        others: What the second reads; anything but a `Recognition` where it was not asked.
         charset: Of the second.
         lookalikes: Who looks like whom.
         rule: What lines must be.
     """
     for line, other in zip(lines, others, strict=True):
-        if not (isinstance(line, Recognition) and isinstance(other, Recognition)):
+        if not isinstance(line, Recognition):
             yield line
+            continue
+        if not isinstance(other, Recognition):
+            yield replace(line, chars=tuple(map(_doubted, line.chars)))
             continue
         both = second_opinion(line, other, charset, lookalikes)
         if rule is not None and rule.holds(both.text):

@@ -85,7 +85,10 @@ def _read(
     images = list(find_images(paths, on_missing=lambda path, message: complain(f"{path}: {message}")))
     if not images:
         raise DataError("nothing to review", "give a file of readings, or image files, folders and globs")
-    settings = PredictConfig(alternatives=_ALTERNATIVES, dpi=config.dpi, second_model=config.second_model)
+    # A person's time is dearer than the machine's: the second model reads what the first is sure of, too.
+    settings = PredictConfig(
+        alternatives=_ALTERNATIVES, dpi=config.dpi, second_model=config.second_model, second_doubt=0.0
+    )
     reader = PageReader(LineReader.load(model or default_model(), device=device, config=settings))
     found: list[Recognition | Page] = []
     with closing(reader.stream(images)) as results:

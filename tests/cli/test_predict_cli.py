@@ -182,7 +182,8 @@ def test_a_review_without_look_alikes_says_what_that_switches_off(run, folder):
 
 def test_a_second_model_is_weighed_against_the_first(run, folder):
     alone = [json.loads(row) for row in run("lines", "-f", "json").stdout.splitlines()]
-    result = run("lines", "-f", "json", "--second-model", "ocrcc-zh-small", "--review", "doubts.tsv", "--budget", "1")
+    two = ("--second-model", "ocrcc-zh-small", "--second-doubt", "0")
+    result = run("lines", "-f", "json", *two, "--review", "doubts.tsv", "--budget", "1")
     assert result.exit_code == 0, result.stderr
     both = [json.loads(row) for row in result.stdout.splitlines()]
     assert [row["second"] for row in both] == [ocrcc_reads(path) for path in sorted(folder.iterdir())]
@@ -191,7 +192,7 @@ def test_a_second_model_is_weighed_against_the_first(run, folder):
     assert "not calibrated" not in result.stderr  # every character has a chance of its own to be wrong
     doubts = Path("doubts.tsv").read_text(encoding="utf-8").splitlines()[1:]
     assert len(doubts) == sum(len(row["chars"]) or 1 for row in both)
-    plain = run("lines", "--second-model", "ocrcc-zh-small")
+    plain = run("lines", *two)
     assert plain.stdout == "".join(f"{row['path']}\t{row['text']}\n" for row in both)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from ocrcc.config import PredictConfig, Preprocessing
 from ocrcc.lookalikes import Group, Lookalikes
 from ocrcc.reading.json_lines import json_line
 from ocrcc.reading.reader import LineReader, Unreadable
-from ocrcc.reading.second import second_opinion
+from ocrcc.reading.second import is_doubtful, second_opinion, together
 from ocrcc.types import Alternative, Doubt, Recognition, RecognizedChar
 
 CHARSET = Charset(" .0189:OA己已")
@@ -267,16 +268,54 @@ def reads(text: str, sure: float, **settings: str) -> LineReader:
 def test_the_two_together_keep_to_the_rule(pattern, text, unmatched):
     pixels = np.full((32, 48), 255, np.uint8)
     pixels[10:20, 4:40] = 0
-    reader = reads("10", 0.6, pattern=pattern)
+    reader = reads("10", 0.6, pattern=pattern, second_doubt=0.0)
     reader.second = reads("18", 0.999)
     (found,) = reader.recognize([pixels])
     assert (found.text, found.second, found.unmatched) == (text, "18", unmatched)
 
 
-def test_a_reader_asks_the_second_model_about_every_line(model, light_model):
+def test_a_line_is_doubtful_by_its_worst_character():
+    sure = line("18", doubt=Doubt(wrong=0.03, lookalike=0.5, dropped=0.03))
+    assert not is_doubtful(sure, 0.03)
+    assert is_doubtful(sure, 0.029)
+    assert is_doubtful(sure, 0.0)
+    lost = replace(sure.chars[1], doubt=Doubt(wrong=0.01, lookalike=0.0, dropped=0.04))
+    assert is_doubtful(replace(sure, chars=(sure.chars[0], lost)), 0.03)
+    wrong = replace(sure.chars[0], doubt=Doubt(wrong=0.04, lookalike=0.0, dropped=0.0))
+    assert is_doubtful(replace(sure, chars=(wrong, sure.chars[1])), 0.03)
+    assert is_doubtful(replace(sure, unmatched=True), 0.5)
+    assert is_doubtful(line(""), 0.5)
+    assert not is_doubtful(line("18", sure=0.98), 0.03)  # of a model that is not calibrated
+    assert is_doubtful(line("18", sure=0.96), 0.03)
+
+
+def doubted(lines: list[Recognition]) -> list[Recognition]:
+    return list(together(lines, [None] * len(lines), CHARSET, ALIKE, None))
+
+
+def test_the_second_model_reads_what_the_first_one_doubts_and_nothing_else(model, light_model):
+    images = [png(draw_line(text)) for text in ("0O1l", "A B", "77", "A B", "l1")] + [b"no image", png(draw_line(""))]
+    alone = LineReader.load(model).recognize([image for image in images if image != b"no image"])
+    doubts = [[max(char.doubt.wrong, char.doubt.dropped) for char in one.chars] for one in doubted(alone)]
+    worst = [max(each, default=1) for each in doubts]
+    middle = sorted(worst)[len(worst) // 2]
+    pair = LineReader.load(model, config=PredictConfig(second_model=str(light_model), second_doubt=middle))
+    opened = []
+    pair.second.on_open = lambda _, image: opened.append(image.size)
+    both = [found for found in pair.stream(images) if isinstance(found, Recognition)]
+    asked = [found.second is not None for found in both]
+    assert asked == [doubt > middle or not one.chars for doubt, one in zip(worst, alone, strict=True)]
+    assert 0 < sum(asked) < len(asked)
+    assert len(opened) == sum(asked)
+    sure = [(found.text, found.confidence) for found in both if found.second is None]
+    assert sure == [(one.text, one.confidence) for one, also in zip(alone, asked, strict=True) if not also]
+    assert all(char.doubt is not None for found in both for char in found.chars)
+
+
+def test_a_reader_asks_the_second_model_about_every_line_if_it_shall(model, light_model):
     images = [png(draw_line("0O1l")), png(draw_line("A B")), b"no image", png(draw_line(""))]
     alone = list(LineReader.load(model).stream(images))
-    pair = LineReader.load(model, config=PredictConfig(second_model=str(light_model)))
+    pair = LineReader.load(model, config=PredictConfig(second_model=str(light_model), second_doubt=0.0))
     both = list(pair.stream(images))
     assert [type(found) for found in both] == [Recognition, Recognition, Unreadable, Recognition]
     others = LineReader.load(light_model).stream(images)

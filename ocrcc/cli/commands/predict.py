@@ -126,8 +126,8 @@ def command(
     --review is best after ocrcc calibrate: it comes first to what nobody notices in the text, look-alikes and
     characters that are missing. Without, it can only go by confidence.
 
-    --second-model lets another model read the same lines, of any make. Where the two differ, the likelier reading
-    counts, and the other is named among its alternatives.
+    --second-model lets another model, of any make, read the lines that the first one doubts. Where the two differ, the
+    likelier reading counts, and the other is named among its alternatives. --second-doubt 0 lets it read all of them.
 
     Results keep the order of the input. What cannot be read is named on stderr, and the exit code is 1.
 
