@@ -40,7 +40,7 @@ from ocrcc.evaluation.metrics import fold
 from ocrcc.evaluation.significance import mcnemar
 from ocrcc.glyphs.fonts import Face, coverage, find_faces
 from tests.benchmarks.lookalike_recall import read_lists
-from tests.benchmarks.peers import Ours, PpOcrV4, PpOcrV6, half_of
+from tests.benchmarks.peers import V6, Ours, PpOcrV4, PpOcrV6, half_of
 
 COMMON = 2500
 _LARGER = 4
@@ -81,6 +81,9 @@ def main() -> None:
     named = [model.partition("=") for model in options.model or [DEFAULT_MODEL]]
     readers = {name: Ours(path or name, options.threads) for name, _, path in named}
     if options.peers:
+        if find_spec("rapidocr"):
+            name, _, path = named[0]
+            readers[f"{name} and PP-OCRv6 small"] = Ours(path or name, options.threads, second_model=V6)
         readers |= {"PP-OCRv4 mobile": PpOcrV4(options.threads)} if find_spec("rapidocr_onnxruntime") else {}
         readers |= {"PP-OCRv6 small": PpOcrV6(options.threads)} if find_spec("rapidocr") else {}
     found: dict[str, dict[str, list[str]]] = {}

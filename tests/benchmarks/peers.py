@@ -13,8 +13,8 @@ to which a line belongs (`half_of`), for good.
 White space does not count in any figure, since the peers and the labels set it differently; folded figures ignore
 compatibility forms (NFKC) too. Lines a second: images decoded and the reader warm, everything after that included;
 ours in batches, the peers as their packages offer it, one line at a time;
-"once" is ours without second looks. Cold: a new process that reads one image, all of them through their Python
-packages, Tesseract's program and our command line as well.
+"once" is ours without second looks, and with PP-OCRv6 small it is `ocrcc predict --second-model`. Cold: a new process
+that reads one image, all of them through their Python packages, Tesseract's program and our command line as well.
 """
 
 import argparse
@@ -42,6 +42,8 @@ from ocrcc.reading.reader import LineReader
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("OCRCC_DATA", ROOT.parent / "shared" / "data"))
 SETS = ["fund-documents", "page-qt-book", "page-web-encyclopedia", "page-wechat-news", "page-cnocr-screens"]
+BOTH, V6 = "ocrcc int8 and PP-OCRv6 small", "rapidocr/ppocr-v6-small"
+"""What `ocrcc predict --second-model` makes of the two."""
 PP_OCR = "{'EngineConfig.onnxruntime.intra_op_num_threads': %d, 'Global.text_score': 0.0, 'Global.log_level': 'error'}"
 COLD_V4 = (
     "import sys, cv2; from rapidocr_onnxruntime import RapidOCR;"
@@ -55,21 +57,23 @@ COLD_V6 = (
 )
 COLD_OURS = (
     "import sys; from ocrcc.config import PredictConfig; from ocrcc.reading.reader import LineReader;"
-    "config = PredictConfig(threads=int(sys.argv[2]), second_look=float(sys.argv[4]), engine=sys.argv[5]);"
+    "how = dict(second_look=float(sys.argv[4]), engine=sys.argv[5], second_model=sys.argv[6]);"
+    "config = PredictConfig(threads=int(sys.argv[2]), **how);"
     "print(LineReader.load(sys.argv[3], device='cpu', config=config).recognize([sys.argv[1]])[0].text)"
 )
 
 
 class Ours:
-    """This package, with one model file."""
+    """This package, with one model file, or two."""
 
-    def __init__(self, model, threads, second_look=PredictConfig.second_look):
-        self.model, self.threads, self.second_look = Path(model), threads, second_look
+    def __init__(self, model, threads, second_look=PredictConfig.second_look, second_model=""):
+        self.model, self.threads, self.second_look, self.second_model = Path(model), threads, second_look, second_model
         self.engine = "onnx" if self.model.suffix == ".onnx" else "torch"
         self.reader = None
 
     def open(self):
-        config = PredictConfig(engine=self.engine, threads=self.threads, second_look=self.second_look)
+        how = {"engine": self.engine, "second_look": self.second_look, "second_model": self.second_model}
+        config = PredictConfig(threads=self.threads, **how)
         self.reader = LineReader.load(self.model, device="cpu", config=config)
         return lambda encoded: open_image(encoded)
 
@@ -77,12 +81,13 @@ class Ours:
         return [reading.text for reading in self.reader.recognize(images)]
 
     def cold(self, path):
-        options = [str(path), str(self.threads), str(self.model), str(self.second_look), self.engine]
-        return [sys.executable, "-c", COLD_OURS, *options]
+        options = [path, self.threads, self.model, self.second_look, self.engine, self.second_model]
+        return [sys.executable, "-c", COLD_OURS, *map(str, options)]
 
     def cold_command(self, path):
         options = ["--model", str(self.model), "--engine", self.engine, "--device", "cpu"]
         options += ["--threads", str(self.threads), "--second-look", str(self.second_look)]
+        options += ["--second-model", self.second_model] if self.second_model else []
         return [sys.executable, "-c", "from ocrcc.cli import main; main()", "predict", str(path), *options]
 
 
@@ -210,6 +215,8 @@ def find_readers(options, folder):
             path = export(options.model, folder / f"{name.split()[1]}.onnx", config).path
             readers[name] = Ours(path, options.threads)
             readers[f"{name}, once"] = Ours(path, options.threads, second_look=0)
+        if options.int8 and not options.no_peers and find_spec("rapidocr"):
+            readers[BOTH] = Ours(path, options.threads, second_model=V6)
     missing = []
     for name, make, there in (
         ("PP-OCRv4 mobile", PpOcrV4, find_spec("rapidocr_onnxruntime")),
