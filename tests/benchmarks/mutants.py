@@ -61,6 +61,8 @@ def places(tree: ast.AST) -> Iterator[ast.AST]:
                 continue
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 continue  # a docstring
+            if isinstance(node, ast.keyword) and node.arg in ("strict", "copy"):
+                continue  # is there for who changes the code, or for memory
             if isinstance(node, ast.AST):
                 yield node
                 yield from places(node)
