@@ -98,6 +98,13 @@ def test_evidence_is_numbers_whatever_comes():
         assert found[:, FEATURES.index(name)] == pytest.approx(values), name
 
 
+def test_what_lies_beside_a_wide_character_may_be_a_piece_of_it():
+    ink = line_of((10, 30), (36, 40), (46, 66), (72, 76), (82, 118))
+    boxes = np.array([[10, 30], [46, 66], [82, 118]])
+    found = from_ink(boxes, "44川", ink, 40)
+    assert found[:2, :2].tolist() == [pytest.approx([4 / 40, 0]), pytest.approx([0, 4 / 40])]
+
+
 def test_every_column_of_the_evidence_by_hand():
     confidences = np.array([0.8, 1.0])
     scores = np.array([[3.0, 2.0, 4.0, 7.0], [-9.0, -8.0, 0.0, -9.0]])  # lead, that over look-alikes, frames, missed

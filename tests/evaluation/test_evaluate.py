@@ -260,6 +260,14 @@ def test_progress_reaches_the_end():
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
+@pytest.mark.parametrize("second_look", [0.0, 0.7])
+def test_progress_counts_every_line_once(wild_model, digits_lmdb, second_look):
+    seen = []
+    how = EvaluateConfig(workers=0, threads=1, batch_size=1, lookalikes="", second_look=second_look)
+    evaluate(wild_model, [digits_lmdb], how, device="cpu", report=lambda *told: seen.append(told))
+    assert seen == [(done, 40) for done in range(1, 41)]
+
+
 def test_a_result_says_of_what_it_is(wild_model, digits_lmdb):
     how = EvaluateConfig(workers=0, threads=1, second_look=0)
     result = evaluate(wild_model, [digits_lmdb, digits_lmdb], how, device="cpu")

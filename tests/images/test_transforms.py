@@ -99,6 +99,13 @@ def test_a_faint_speck_does_not_keep_rows():
     assert closer(prepare(image, Preprocessing()), Preprocessing()).shape[2] == 200
 
 
+def test_two_faint_pixels_are_ink_and_keep_their_row():
+    image = _boxes(8, 22)
+    for left in (30, 50):
+        image.putpixel((left, 4), 170)
+    assert closer(prepare(image, Preprocessing()), Preprocessing()).shape[2] == round(100 * 32 / 20)
+
+
 @pytest.mark.parametrize(
     "image",
     [_boxes(3, 30), _boxes(14, 18), _boxes(8, 22, 255, 246), Image.new("L", (100, 32), 255)],
