@@ -234,6 +234,23 @@ def test_the_best_is_the_one_with_the_lowest_score(tmp_path):
     assert [row["val/score"] for row in rows] == [3.0, 1.0, 2.0, 1.0]
 
 
+def test_where_nothing_can_be_measured_the_pretrained_model_is_the_best_so_far(tmp_path):
+    begun = trainee()
+    known = weights(begun.recognizer)
+    out = tmp_path / "run"
+    out.mkdir()
+    logged = []
+    sources = [MixedSource(source=Drawn(), weight=1.0)]
+    tuned = replace(begun, pretrained=begun.recognizer)
+    result = train(tuned, sources, replace(BARE, learning_rate=1e-2), out, device="cpu", on_log=logged.append)
+    best = load_file(out / "best.safetensors")
+    assert all(torch.equal(best[f"model.{name}"], value) for name, value in known.items())
+    assert (read_metadata(out / "best.safetensors")["step"], result.best_step, result.best) == (0, 0, {})
+    assert [entry.step for entry in logged] == [0, 1, 2, 3, 4]
+    last = load_file(out / "last.safetensors")
+    assert not torch.equal(last["model.head.weight"], known["head.weight"])
+
+
 def test_patience_counts_validations_without_a_better_one(tmp_path):
     scores = iter((3.0, 3.0, 2.0, 2.5, 2.1, 0.0))
 
