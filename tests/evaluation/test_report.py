@@ -89,7 +89,9 @@ def test_json_has_the_keys_of_the_format(tmp_path):
     metrics = tally(("自己", "自已"), ("ab", "abc"), ("巴", "")).summary('we"ird\n\x1b[31m', 0.5)
     path = tmp_path / "result.json"
     result_of(metrics).write_json(path)
-    written = json.loads(path.read_text(encoding="utf-8"))
+    text = path.read_text(encoding="utf-8")
+    assert '\n  "lines": 3,\n' in text  # for people too
+    written = json.loads(text)
     assert written["lines"] == 3
     assert written["line_accuracy"] == 0
     assert written["cer"] == pytest.approx(3 / 5)

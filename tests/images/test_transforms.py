@@ -72,7 +72,7 @@ def test_pad_puts_zeros_on_the_right():
     assert batch[0, 0, 0].tolist() == [1, 1, 1, 0, 0, 0]
     assert batch[1, 0, 1].tolist() == [2, 2, 2, 2, 2, 0]
     with pytest.raises(ValueError, match="line of 7 pixels"):
-        pad([np.ones((1, 2, 7), np.float32)], 6)
+        pad([np.ones((1, 2, width), np.float32) for width in (3, 7, 5)], 6)
 
 
 def _boxes(top: int, bottom: int, paper: int = 255, ink: int = 0) -> Image.Image:

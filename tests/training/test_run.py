@@ -299,6 +299,11 @@ def test_where_nothing_can_be_compiled_the_error_says_so(tmp_path, monkeypatch):
     assert "--compile" in raised.value.hint
 
 
+def test_a_lost_step_moves_no_weight():
+    before, after = step_once(BARE, LostFrom(1, 1))
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
 @pytest.mark.parametrize("log_every", [1, 7, 100])
 @pytest.mark.parametrize(("first", "steps", "ends"), [(3, 19, False), (3, 20, True), (1, 25, True)])
 def test_many_lost_steps_in_a_row_end_a_run_however_often_it_is_logged(tmp_path, log_every, first, steps, ends):
