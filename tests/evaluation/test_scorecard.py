@@ -45,6 +45,7 @@ def test_the_ceiling_counts_lines_that_look_alikes_alone_made_wrong():
     assert "pays" in found.advice
     groups = {group.characters: (group.total, group.right) for group in found.groups}
     assert groups == {"0O": (2, 0), "己已巳": (2, 1), "1Il": (2, 2)}
+    assert [group.accuracy for group in found.groups] == [0, 0.5, 1]
     assert [group.characters for group in found.groups] == ["0O", "己已巳", "1Il"]
     assert found.to_json()["groups"][1]["interval"][0] <= 0.5 <= found.to_json()["groups"][1]["interval"][1]
 
