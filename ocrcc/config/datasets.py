@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ocrcc.config.reading import DPI, check_dpi
 from ocrcc.config.setting import FONTS, INPUT, LOOKALIKES, MODEL, OUTPUT, SPEED, TEXTS, check_numbers, setting
@@ -70,8 +71,11 @@ class SynthConfig:
         texts: How often each kind of text is drawn: ``corpus`` (pieces of the corpus files), ``words`` (whole
             lines of the word lists), ``lexicon`` (words of documents that ship with the package),
             ``templates``, ``short`` (numbers, units, list marks, codes and lone marks, of any length from one
-            on), ``balanced`` (every class of the charset as often as any other) and ``mixed``
+            on), ``balanced`` (every character as often as any other) and ``mixed``
             (several of these in one line). Kinds without any source are left out.
+        balanced_over: Which characters these are: those of the ``charset``, or of them those that ``texts``, the words
+            of the package or the look-alike groups have. A model that reads 18,000 characters, given all of them
+            alike often, comes to read 別 and 黃 where 别 and 黄 stand.
         corpus: Text files, UTF-8 or GB 18030.
         words: Text files with one word a line.
         templates: A file of templates; empty for those that ship with the package.
@@ -100,6 +104,7 @@ class SynthConfig:
             "mixed": 0.04,
         }
     )
+    balanced_over: Literal["charset", "texts"] = "charset"
     corpus: tuple[str, ...] = setting((), TEXTS, "FILE")
     words: tuple[str, ...] = setting((), TEXTS, "FILE")
     templates: str = setting("", TEXTS, "FILE")
@@ -122,6 +127,8 @@ class SynthConfig:
         for name in ("corpus", "words", "exclude"):
             if isinstance(getattr(self, name), str):
                 problems.append(f"{name} is one text, not a list")
+        if self.balanced_over not in ("charset", "texts"):
+            problems.append(f"balanced_over is {self.balanced_over!r}, not charset or texts")
         if unknown := set(self.texts) - {"corpus", "words", "lexicon", "templates", "short", "balanced", "mixed"}:
             problems.append(f"texts has unknown kinds {', '.join(sorted(unknown))}")
         if any(weight < 0 for weight in self.texts.values()) or not sum(self.texts.values()) > 0:

@@ -139,7 +139,8 @@ class SynthSource:
         groups = groups.for_training().restrict(charset) if groups else Lookalikes(())
         siblings = {char: groups.siblings(char) for char in groups.characters()}
         degrader = Degrader(config, make_seals(glyph))
-        return _Machinery(Texts(config, charset), fonts, glyphs, degrader, siblings, self._pairs(groups, fonts, glyphs))
+        texts = Texts(config, charset, groups.characters())
+        return _Machinery(texts, fonts, glyphs, degrader, siblings, self._pairs(groups, fonts, glyphs))
 
     def _pairs(self, groups: Lookalikes, fonts: FontSet, glyphs: GlyphCache) -> list[tuple[str, str]]:
         """List the twins of minimal pairs in an order of the seed's; those that no font tells apart are out."""

@@ -162,6 +162,7 @@ class Texts:
     Args:
         config: Kinds of text and their sources.
         charset: A text qualifies if the charset has all its characters, once normalised.
+        alike: Characters that have look-alikes, of which balanced text is too where it is not of the whole charset.
 
     Raises:
         CharsetError: Nothing can be drawn.
@@ -169,7 +170,7 @@ class Texts:
         ConfigError: A template cannot be parsed.
     """
 
-    def __init__(self, config: SynthConfig, charset: Charset) -> None:
+    def __init__(self, config: SynthConfig, charset: Charset, alike: str = "") -> None:
         self._config = config
         self._charset = charset
         self._speakable: dict[str, bool] = {}
@@ -178,6 +179,10 @@ class Texts:
         symbols = "".join(char for char in charset if not char.isspace())
         if not symbols:
             raise CharsetError(f"charset {charset.name!r} has nothing but spaces", "give characters that can be seen")
+        if config.balanced_over == "texts":
+            known = set(alike).union(*(file.sample() for file in (*self._corpus, *self._words)))
+            known.update(*(word for words in _shipped_lexicon().values() for word in words))
+            symbols = "".join(char for char in symbols if char in known) or symbols
         self._symbols = symbols
         hanzi = "".join(char for char in symbols if "\u3400" <= char <= "\u9fff")
         marks = "".join(char for char in symbols if not (char.isalpha() or char.isdecimal()))
@@ -286,7 +291,7 @@ class Texts:
         return varied if self.can_say(varied) else text
 
     def balanced(self, dice: Dice) -> str:
-        """Draw characters of the charset, each as likely as any other."""
+        """Draw characters, each as likely as any other."""
         count = dice.between(1, dice.pick((3, 8, 14)))
         return "".join(dice.pick(self._symbols) for _ in range(max(self._config.min_length, count)))
 

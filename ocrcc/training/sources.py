@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -59,6 +60,7 @@ def open_sources(
     corpus: Sequence[str] = (),
     unknown: Unknown = "fail",
     seed: int = 0,
+    balanced_over: Literal["charset", "texts"] = "charset",
 ) -> Sources:
     """Open training sources.
 
@@ -70,6 +72,7 @@ def open_sources(
         corpus: Text files for renderers.
         unknown: What to do with lines that have other characters.
         seed: Of renderers.
+        balanced_over: Which characters renderers draw alike often (`SynthConfig`).
 
     Raises:
         CharsetError: Labels have characters that the charset lacks, and ``unknown`` is ``fail``.
@@ -80,7 +83,8 @@ def open_sources(
     opened: list[tuple[LineSource, np.ndarray | None]] = []
     for spec in specs:
         if spec.startswith(_SYNTH):
-            opened.append((load_source(spec, charset, seed=seed, corpus=[Path(path) for path in corpus]), None))
+            texts = [Path(path) for path in corpus]
+            opened.append((load_source(spec, charset, seed=seed, corpus=texts, balanced_over=balanced_over), None))
             continue
         dataset = opener(spec)
         kept, absent = _usable(dataset, charset)

@@ -138,7 +138,8 @@ def prepare(
     open_some = partial(
         open_sources, charset=charset, opener=opener, corpus=task.corpus, unknown=config.unknown, seed=config.seed
     )
-    own = open_some(task.train, mix=task.mix)
+    # What is tuned knows the charset: a text that has all of it alike often would only tell it what is common.
+    own = open_some(task.train, mix=task.mix, balanced_over="texts")
     pretrained, moved = _moved(given, charset)
     recognizer, now = _moved(start, charset) if resume else (copy.deepcopy(pretrained), moved)
     pretrained.eval().requires_grad_(False)

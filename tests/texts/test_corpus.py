@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from ocrcc.charset import Charset, load_charset
 from ocrcc.config import SynthConfig
 from ocrcc.dice import Dice
 from ocrcc.errors import CharsetError, ConfigError, DataError
-from ocrcc.texts.corpus import CorpusFile, Texts, read_lexicon, read_templates
+from ocrcc.texts.corpus import CorpusFile, Texts, _shipped_lexicon, read_lexicon, read_templates
 from ocrcc.texts.templates import Vocabulary
 
 GB2312 = load_charset("gb2312")
@@ -105,6 +106,25 @@ def test_balanced_text_has_every_class_equally_often():
     assert set(counts) == set("己已巳未末01")
     expected = sum(counts.values()) / 7
     assert all(abs(count - expected) < 0.08 * expected for count in counts.values())
+
+
+def test_balanced_text_may_be_of_what_texts_words_and_groups_have(tmp_path):
+    path = tmp_path / "c.txt"
+    path.write_text("鳖与黿\n", encoding="utf-8")
+    charset = Charset("别別黄黃鳖鱉黿未末 ")
+    config = replace(only("balanced"), balanced_over="texts", corpus=(str(path),))
+    texts = Texts(config, charset, alike="末")
+    counts = Counter(char for index in range(2000) for char in texts.balanced(Dice(0, index)))
+    assert set(counts) == set("鳖黿末") | ((set(charset) - {" "}) & lexicon())
+    assert not set(counts) & set("別黃鱉")
+    expected = counts.total() / len(counts)
+    assert all(abs(count - expected) < 0.15 * expected for count in counts.values())
+    alone = Texts(replace(config, corpus=()), Charset("鱉"))  # nobody has it
+    assert set(alone.balanced(Dice(0, 1))) == {"鱉"}
+
+
+def lexicon() -> set[str]:
+    return {char for words in _shipped_lexicon().values() for word in words for char in word}
 
 
 def test_words_are_drawn_whole(tmp_path):

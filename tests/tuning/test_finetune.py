@@ -242,6 +242,20 @@ def test_rendered_lines_have_no_epochs_and_that_is_told_first(task, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_own_lines_that_are_rendered_are_of_characters_that_texts_have(task, tmp_path, monkeypatch):
+    """Of a charset of 18,000 all alike often would teach it that 別 is as common as 别."""
+    asked = []
+
+    def seen(specs, **how):
+        asked.append((tuple(specs), how["balanced_over"]))
+        raise DataError("seen")
+
+    monkeypatch.setattr("ocrcc.tuning.finetune.open_sources", seen)
+    with pytest.raises(DataError, match="seen"):
+        finetune(task, QUICK, tmp_path / "run", device="cpu")
+    assert asked == [(tuple(task.train), "texts")]
+
+
 def test_a_frozen_backbone_stays_as_it_was_and_then_learns(task, tmp_path):
     before = load_file(Path(task.pretrained) / "last.safetensors")
     for steps, held in ((4, True), (2, False)):
