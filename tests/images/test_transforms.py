@@ -189,6 +189,17 @@ def test_a_dark_cell_with_a_light_margin_is_dark_text_on_light_paper(margin):
     assert (line < 0.4).mean() > 0.05
 
 
+def test_a_dark_cell_is_turned_to_its_very_edges():
+    dark = Image.new("L", (180, 56), 20)
+    dark.paste(230, (40, 20, 140, 36))
+    sheet = Image.new("L", (200, 64), 255)
+    sheet.paste(dark, (12, 5))
+    turned = np.full((64, 200), 235)
+    turned[5:61, 12:192] = 255 - np.asarray(dark)
+    line = prepare(sheet, Preprocessing(height=64, mean=0, std=1))[0] * 255
+    assert np.array_equal(line.round(), turned)
+
+
 def test_colours_are_inverted_as_greys_are():
     sheet = Image.new("L", (cell().width + 6, cell().height + 6), 255)
     sheet.paste(cell(), (3, 3))
