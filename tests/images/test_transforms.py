@@ -192,6 +192,8 @@ def test_a_dark_cell_with_a_light_margin_is_dark_text_on_light_paper(margin):
 def test_a_dark_cell_is_turned_to_its_very_edges():
     dark = Image.new("L", (180, 56), 20)
     dark.paste(230, (40, 20, 140, 36))
+    for corner in ((90, 0), (90, 55), (0, 30), (179, 30)):
+        dark.putpixel(corner, 230)
     sheet = Image.new("L", (200, 64), 255)
     sheet.paste(dark, (12, 5))
     turned = np.full((64, 200), 235)
