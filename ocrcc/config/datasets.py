@@ -73,9 +73,9 @@ class SynthConfig:
             ``templates``, ``short`` (numbers, units, list marks, codes and lone marks, of any length from one
             on), ``balanced`` (every character as often as any other) and ``mixed``
             (several of these in one line). Kinds without any source are left out.
-        balanced_over: Which characters these are: those of the ``charset``, or of them those that ``texts``, the words
-            of the package or the look-alike groups have. A model that reads 18,000 characters, given all of them
-            alike often, comes to read 別 and 黃 where 别 and 黄 stand.
+        balanced_over: Which characters balanced text has: all of the charset, or those of them that texts, the words
+            of the package or the look-alike groups have. A model that knows 18,000 characters, shown all of them alike
+            often, comes to read 別 where 别 stands.
         corpus: Text files, UTF-8 or GB 18030.
         words: Text files with one word a line.
         templates: A file of templates; empty for those that ship with the package.
@@ -104,7 +104,7 @@ class SynthConfig:
             "mixed": 0.04,
         }
     )
-    balanced_over: Literal["charset", "texts"] = "charset"
+    balanced_over: Literal["charset", "texts"] = setting("charset", TEXTS)
     corpus: tuple[str, ...] = setting((), TEXTS, "FILE")
     words: tuple[str, ...] = setting((), TEXTS, "FILE")
     templates: str = setting("", TEXTS, "FILE")
