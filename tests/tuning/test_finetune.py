@@ -250,7 +250,7 @@ def test_own_lines_that_are_rendered_are_of_characters_that_texts_have(task, tmp
         asked.append((tuple(specs), how["balanced_over"]))
         raise DataError("seen")
 
-    monkeypatch.setattr("ocrcc.tuning.finetune.open_sources", seen)
+    monkeypatch.setitem(finetune.__globals__, "open_sources", seen)
     with pytest.raises(DataError, match="seen"):
         finetune(task, QUICK, tmp_path / "run", device="cpu")
     assert asked == [(tuple(task.train), "texts")]
