@@ -73,9 +73,9 @@ class SynthConfig:
             ``templates``, ``short`` (numbers, units, list marks, codes and lone marks, of any length from one
             on), ``balanced`` (every character as often as any other) and ``mixed``
             (several of these in one line). Kinds without any source are left out.
-        balanced_over: Which characters balanced text has: all of the charset, or those of them that texts, the words
-            of the package or the look-alike groups have. A model that knows 18,000 characters, shown all of them alike
-            often, comes to read 別 where 别 stands.
+        balanced_over: Which characters balanced text has: all of the charset, or those of them that a sample of the
+            texts, the words of the package or the look-alike groups have. A model that knows 18,000 characters, shown
+            all of them alike often, comes to read 別 where 别 stands.
         corpus: Text files, UTF-8 or GB 18030.
         words: Text files with one word a line.
         templates: A file of templates; empty for those that ship with the package.

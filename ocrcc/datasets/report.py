@@ -6,8 +6,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
-from operator import eq
+from itertools import pairwise
 
 import numpy as np
 
@@ -141,7 +140,7 @@ def describe_dataset(
         widths=_histogram(widths, (*_WIDTHS, preprocessing.max_width)),
         heights=_span(dataset.heights),
         preprocessing=preprocessing,
-        unreadable=Finding(len(notes.unreadable), tuple(notes.unreadable[:NAMED])),
+        unreadable=Finding(notes.readable.count(0), tuple(notes.unreadable)),
         too_long=_too_long(dataset, notes.repeats, widths),
         squeezed=_squeezed(dataset, preprocessing),
         repeated=_repeated(dataset, notes),
@@ -172,11 +171,11 @@ class LineNotes:
         """
         if label and (label[0].isspace() or label[-1].isspace()):
             self.edge_spaces.append(len(self.images))
-        if error:
+        if error and len(self.unreadable) < NAMED:  # there may be a million
             self.unreadable.append(error)
         self.images.append(image)
         self.labels.append(image_hash(label.encode()))
-        self.repeats.append(min(0xFFFF, sum(map(eq, label, islice(label, 1, None)))))
+        self.repeats.append(min(0xFFFF, sum(one == other for one, other in pairwise(label))))
         self.readable.append(not error)
 
 

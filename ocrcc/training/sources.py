@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def open_sources(
     corpus: Sequence[str] = (),
     unknown: Unknown = "fail",
     seed: int = 0,
-    balanced_over: Literal["charset", "texts"] = "charset",
+    **drawn: Any,
 ) -> Sources:
     """Open training sources.
 
@@ -72,7 +72,7 @@ def open_sources(
         corpus: Text files for renderers.
         unknown: What to do with lines that have other characters.
         seed: Of renderers.
-        balanced_over: Which characters renderers draw alike often (`SynthConfig`).
+        drawn: Fields of `ocrcc.config.SynthConfig` for renderers, in place of their presets'.
 
     Raises:
         CharsetError: Labels have characters that the charset lacks, and ``unknown`` is ``fail``.
@@ -84,7 +84,7 @@ def open_sources(
     for spec in specs:
         if spec.startswith(_SYNTH):
             texts = [Path(path) for path in corpus]
-            opened.append((load_source(spec, charset, seed=seed, corpus=texts, balanced_over=balanced_over), None))
+            opened.append((load_source(spec, charset, seed=seed, corpus=texts, **drawn), None))
             continue
         dataset = opener(spec)
         kept, absent = _usable(dataset, charset)

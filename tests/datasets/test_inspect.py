@@ -9,9 +9,10 @@ from PIL import Image
 from wild import save_wild_model
 
 from ocrcc.charset import Charset
+from ocrcc.data.lmdb_store import LmdbDataset
 from ocrcc.data.lmdb_writer import LmdbWriter
 from ocrcc.datasets.inspect import ModelDescription, inspect
-from ocrcc.datasets.report import DatasetReport
+from ocrcc.datasets.report import DatasetReport, LineNotes, describe_dataset
 from ocrcc.errors import DataError, ModelError
 
 
@@ -176,3 +177,12 @@ def test_what_is_neither(tmp_path):
 def test_a_missing_dataset_is_a_data_error(tmp_path):
     with pytest.raises(DataError, match="no such dataset"):
         inspect(str(tmp_path / "nothing.lmdb"))
+
+
+def test_of_many_lines_that_cannot_be_read_all_are_counted_and_some_are_named(digits_lmdb):
+    notes = LineNotes()
+    for number in range(40):
+        notes.add("1", number, error=f"#{number}: gone" if number < 25 else "")
+    found = describe_dataset(LmdbDataset(digits_lmdb), notes=notes).unreadable
+    assert (found.count, found.named) == (25, tuple(f"#{number}: gone" for number in range(20)))
+    assert len(notes.unreadable) == 20

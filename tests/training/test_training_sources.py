@@ -17,8 +17,8 @@ class Rendered:
     name, size = "rendered", None
 
 
-@pytest.mark.parametrize(("given", "used"), [({}, "charset"), ({"balanced_over": "texts"}, "texts")])
-def test_renderers_are_told_what_to_draw(digits_lmdb, tmp_path, monkeypatch, given, used):
+@pytest.mark.parametrize("given", [{}, {"balanced_over": "texts"}])
+def test_renderers_are_told_what_to_draw_and_else_do_as_their_preset_says(digits_lmdb, tmp_path, monkeypatch, given):
     told = []
 
     def load_source(spec, charset, **how):
@@ -31,7 +31,7 @@ def test_renderers_are_told_what_to_draw(digits_lmdb, tmp_path, monkeypatch, giv
     found = sources.open_sources(
         ["synth:small", str(digits_lmdb)], charset, opener, corpus=["texts.txt"], seed=7, **given
     )
-    assert told == [("synth:small", charset, {"seed": 7, "corpus": [Path("texts.txt")], "balanced_over": used})]
+    assert told == [("synth:small", charset, {"seed": 7, "corpus": [Path("texts.txt")], **given})]
     assert [one.weight for one in found.mixed] == [40, 40]
     assert found.lines == 40
 
